@@ -1,0 +1,139 @@
+extension RunMachine {
+    mutating func held(_ event: RunHeld) -> [Action] {
+        isHeld = true
+        fence = event.fence
+        if control == .pause { control = .go }
+        return steps.indices.flatMap { restarted($0) }
+    }
+
+    /// What a process that took the run in hand has to do about a step that another one left behind.
+    private func restarted(_ position: Int) -> [Action] {
+        let record = steps[position], id = record.spec.id
+        var actions: [Action] = []
+        if record.undo.state == .issued {
+            actions.append(.startAttempt(step: id, attempt: record.undo.attempt + 1, isUndo: true))
+        } else if record.undo.state == .running {
+            actions.append(.resumeAttempt(step: id, attempt: record.undo.attempt, isUndo: true))
+        }
+        if record.isIssued {
+            actions.append(needsDecision(record) ? .askApproval(step: id) : .startAttempt(step: id, attempt: record.attempt + 1, isUndo: false))
+        } else if record.state == .running {
+            actions.append(.resumeAttempt(step: id, attempt: record.attempt, isUndo: false))
+            if control == .cancel { actions.append(.cancelAttempt(step: id)) }
+        } else if record.waitsForRetry {
+            actions.append(.wakeUp(step: id, afterMilliseconds: 0))
+        }
+        return actions
+    }
+
+    func needsDecision(_ record: StepRecord) -> Bool {
+        record.spec.needsApproval && record.approval?.decision == nil
+    }
+
+    mutating func attemptStarted(_ event: AttemptStarted) throws(InvalidTransition) -> [Action] {
+        let position = try position(of: event.step)
+        if event.isUndo {
+            guard steps[position].undo.state == .issued, event.attempt == steps[position].undo.attempt + 1 else {
+                throw unexpected("the start of an undo", steps[position])
+            }
+            steps[position].undo.state = .running
+            steps[position].undo.attempt = event.attempt
+            steps[position].undo.observations = [:]
+        } else {
+            guard steps[position].isIssued, event.attempt == steps[position].attempt + 1 else {
+                throw unexpected("the start of attempt \(event.attempt)", steps[position])
+            }
+            steps[position].isIssued = false
+            steps[position].state = .running
+            steps[position].attempt = event.attempt
+            steps[position].observations = [:]
+            steps[position].failure = nil
+            steps[position].order = nextOrder
+            nextOrder += 1
+        }
+        return []
+    }
+
+    mutating func observed(_ event: Observation) throws(InvalidTransition) -> [Action] {
+        let position = try runningAttempt(event.step, event.attempt, event.isUndo, "an observation")
+        if event.isUndo {
+            steps[position].undo.observations[event.key] = event.value
+        } else {
+            steps[position].observations[event.key] = event.value
+        }
+        return []
+    }
+
+    mutating func attemptSucceeded(_ event: AttemptSucceeded) throws(InvalidTransition) -> [Action] {
+        let position = try runningAttempt(event.step, event.attempt, event.isUndo, "success")
+        if event.isUndo {
+            steps[position].undo.state = .done
+            steps[position].state = .undone
+        } else {
+            steps[position].state = .succeeded
+            steps[position].evidence = event.evidence
+            steps[position].outputs = event.outputs
+            steps[position].warnings = event.warnings
+            steps[position].changed = event.changed
+        }
+        return []
+    }
+
+    mutating func attemptFailed(_ event: AttemptFailed) throws(InvalidTransition) -> [Action] {
+        let position = try runningAttempt(event.step, event.attempt, event.isUndo, "failure")
+        if event.isUndo {
+            steps[position].undo.state = .failed
+            steps[position].undo.failure = event.failure
+            return []
+        }
+        let spec = steps[position].spec
+        steps[position].failure = event.failure
+        if mayRetry(event, spec) {
+            steps[position].state = .queued
+            steps[position].waitsForRetry = true
+            let delay = spec.retry.delayMilliseconds(after: event.attempt, jitter: event.jitter)
+            return [.wakeUp(step: event.step, afterMilliseconds: delay)]
+        }
+        switch event.failure.kind {
+        case .cancelled: steps[position].state = .cancelled
+        case .timedOut: steps[position].state = spec.onError == .continue ? .failedIgnored : .timedOut
+        case .failed, .permanent: steps[position].state = spec.onError == .continue ? .failedIgnored : .failed
+        }
+        return []
+    }
+
+    /// Only what may go otherwise next time is tried again, and only while nobody wants the run to end.
+    private func mayRetry(_ event: AttemptFailed, _ spec: StepSpec) -> Bool {
+        guard control == .go || control == .pause, event.attempt < spec.retry.attempts else { return false }
+        return event.failure.kind == .failed || event.failure.kind == .timedOut
+    }
+
+    mutating func attemptDoubted(_ event: AttemptDoubted) throws(InvalidTransition) -> [Action] {
+        let position = try runningAttempt(event.step, event.attempt, event.isUndo, "doubt")
+        steps[position].doubt = event
+        if event.isUndo { steps[position].undo.state = .inDoubt } else { steps[position].state = .inDoubt }
+        return []
+    }
+
+    mutating func retryDue(_ step: StepID) throws(InvalidTransition) -> [Action] {
+        let position = try position(of: step)
+        guard steps[position].waitsForRetry else { throw unexpected("the end of a wait", steps[position]) }
+        steps[position].waitsForRetry = false
+        return []
+    }
+
+    private func runningAttempt(
+        _ step: StepID, _ attempt: AttemptNumber, _ isUndo: Bool, _ what: String
+    ) throws(InvalidTransition) -> Int {
+        let position = try position(of: step), record = steps[position]
+        let fits = isUndo
+            ? record.undo.state == .running && record.undo.attempt == attempt
+            : record.state == .running && record.attempt == attempt
+        guard fits else { throw unexpected("\(what) of attempt \(attempt)", record) }
+        return position
+    }
+
+    func unexpected(_ what: String, _ record: StepRecord) -> InvalidTransition {
+        InvalidTransition("step \(record.spec.id) is \(record.state.rawValue) at attempt \(record.attempt): \(what) cannot follow")
+    }
+}

@@ -19,10 +19,12 @@ package struct RetryPolicy: Codable, Hashable, Sendable {
     ///
     /// - Parameter jitter: 0 to 1, rolled by the caller and journaled, so that a replay computes the same delay.
     package func delayMilliseconds(after attempt: AttemptNumber, jitter: Double) -> Int64 {
-        var delay = Double(initialMilliseconds)
+        var grown = Double(initialMilliseconds)
         // The cap is reached long before the exponent could overflow.
-        for _ in 1..<max(2, min(attempt, 64)) where attempt > 1 { delay = min(delay * factor, Double(maximumMilliseconds)) }
-        let full = min(delay, Double(maximumMilliseconds))
-        return Int64(full * (0.5 + 0.5 * min(max(jitter, 0), 1)))
+        for _ in 1..<max(2, min(attempt, 64)) where attempt > 1 { grown = min(grown * factor, Double(maximumMilliseconds)) }
+        let full = min(grown, Double(maximumMilliseconds))
+        let delay = full * (0.5 + 0.5 * min(max(jitter, 0), 1))
+        // Not every Double fits (2^63, not a number), and a trap here would end every replay of the journal.
+        return Int64(exactly: delay.rounded(.towardZero)) ?? maximumMilliseconds
     }
 }

@@ -1,5 +1,7 @@
 /// A JSON value: what evidence, outputs and observations are made of.
-package indirect enum JSONValue: Hashable, Sendable {
+///
+/// JSON has one kind of number: 2 and 2.0 are equal here too, since what was written as the one may be read back as the other.
+package indirect enum JSONValue: Sendable {
     case null
     case bool(Bool)
     case integer(Int64)
@@ -33,6 +35,37 @@ package indirect enum JSONValue: Hashable, Sendable {
         case .array(let values): .array(values.map { $0.mapStrings(body) })
         case .object(let members):
             .object(Dictionary(members.map { (body($0), $1.mapStrings(body)) }, uniquingKeysWith: { first, _ in first }))
+        }
+    }
+}
+
+extension JSONValue: Hashable {
+    package static func == (left: JSONValue, right: JSONValue) -> Bool {
+        switch (left, right) {
+        case (.null, .null): true
+        case (.bool(let left), .bool(let right)): left == right
+        case (.string(let left), .string(let right)): left == right
+        case (.array(let left), .array(let right)): left == right
+        case (.object(let left), .object(let right)): left == right
+        case (.integer, .integer), (.integer, .number), (.number, .integer), (.number, .number):
+            left.integerValue == right.integerValue && left.fraction == right.fraction
+        case (.null, _), (.bool, _), (.integer, _), (.number, _), (.string, _), (.array, _), (.object, _): false
+        }
+    }
+
+    /// A number that is no integer.
+    private var fraction: Double? { if case .number(let value) = self, integerValue == nil { value } else { nil } }
+
+    package func hash(into hasher: inout Hasher) {
+        switch self {
+        case .null: hasher.combine(0)
+        case .bool(let value): hasher.combine(value)
+        case .integer, .number:
+            hasher.combine(integerValue)
+            hasher.combine(fraction)
+        case .string(let value): hasher.combine(value)
+        case .array(let value): hasher.combine(value)
+        case .object(let value): hasher.combine(value)
         }
     }
 }

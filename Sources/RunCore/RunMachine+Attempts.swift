@@ -3,12 +3,12 @@ extension RunMachine {
         isHeld = true
         fence = event.fence
         if control == .pause { control = .go }
-        return steps.indices.flatMap { restarted($0) }
+        return table.indices.flatMap { restarted($0) }
     }
 
     /// What a process that took the run in hand has to do about a step that another one left behind.
     private func restarted(_ position: Int) -> [Action] {
-        let record = steps[position], id = record.spec.id
+        let record = table[position], id = record.spec.id
         var actions: [Action] = []
         if record.undo.state == .issued {
             actions.append(.startAttempt(step: id, attempt: record.undo.attempt + 1, isUndo: true))
@@ -19,7 +19,7 @@ extension RunMachine {
             actions.append(needsDecision(record) ? .askApproval(step: id) : .startAttempt(step: id, attempt: record.attempt + 1, isUndo: false))
         } else if record.state == .running {
             actions.append(.resumeAttempt(step: id, attempt: record.attempt, isUndo: false))
-            if control == .cancel { actions.append(.cancelAttempt(step: id)) }
+            if control == .cancel, record.spec.phase == .main { actions.append(.cancelAttempt(step: id)) }
         } else if record.waitsForRetry {
             actions.append(.wakeUp(step: id, afterMilliseconds: 0))
         }
@@ -33,22 +33,22 @@ extension RunMachine {
     mutating func attemptStarted(_ event: AttemptStarted) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step)
         if event.isUndo {
-            guard steps[position].undo.state == .issued, event.attempt == steps[position].undo.attempt + 1 else {
-                throw unexpected("the start of an undo", steps[position])
+            guard table[position].undo.state == .issued, event.attempt == table[position].undo.attempt + 1 else {
+                throw unexpected("the start of an undo", table[position])
             }
-            steps[position].undo.state = .running
-            steps[position].undo.attempt = event.attempt
-            steps[position].undo.observations = [:]
+            table[position].undo.state = .running
+            table[position].undo.attempt = event.attempt
+            table[position].undo.observations = [:]
         } else {
-            guard steps[position].isIssued, event.attempt == steps[position].attempt + 1 else {
-                throw unexpected("the start of attempt \(event.attempt)", steps[position])
+            guard table[position].isIssued, !needsDecision(table[position]), event.attempt == table[position].attempt + 1 else {
+                throw unexpected("the start of attempt \(event.attempt)", table[position])
             }
-            steps[position].isIssued = false
-            steps[position].state = .running
-            steps[position].attempt = event.attempt
-            steps[position].observations = [:]
-            steps[position].failure = nil
-            steps[position].order = nextOrder
+            table[position].isIssued = false
+            table[position].state = .running
+            table[position].attempt = event.attempt
+            table[position].observations = [:]
+            table[position].failure = nil
+            table[position].order = nextOrder
             nextOrder += 1
         }
         return []
@@ -57,9 +57,9 @@ extension RunMachine {
     mutating func observed(_ event: Observation) throws(InvalidTransition) -> [Action] {
         let position = try runningAttempt(event.step, event.attempt, event.isUndo, "an observation")
         if event.isUndo {
-            steps[position].undo.observations[event.key] = event.value
+            table[position].undo.observations[event.key] = event.value
         } else {
-            steps[position].observations[event.key] = event.value
+            table[position].observations[event.key] = event.value
         }
         return []
     }
@@ -67,14 +67,14 @@ extension RunMachine {
     mutating func attemptSucceeded(_ event: AttemptSucceeded) throws(InvalidTransition) -> [Action] {
         let position = try runningAttempt(event.step, event.attempt, event.isUndo, "success")
         if event.isUndo {
-            steps[position].undo.state = .done
-            steps[position].state = .undone
+            table[position].undo.state = .done
+            table[position].state = .undone
         } else {
-            steps[position].state = .succeeded
-            steps[position].evidence = event.evidence
-            steps[position].outputs = event.outputs
-            steps[position].warnings = event.warnings
-            steps[position].changed = event.changed
+            table[position].state = .succeeded
+            table[position].evidence = event.evidence
+            table[position].outputs = event.outputs
+            table[position].warnings = event.warnings
+            table[position].changed = event.changed
         }
         return []
     }
@@ -82,50 +82,51 @@ extension RunMachine {
     mutating func attemptFailed(_ event: AttemptFailed) throws(InvalidTransition) -> [Action] {
         let position = try runningAttempt(event.step, event.attempt, event.isUndo, "failure")
         if event.isUndo {
-            steps[position].undo.state = .failed
-            steps[position].undo.failure = event.failure
+            table[position].undo.state = .failed
+            table[position].undo.failure = event.failure
             return []
         }
-        let spec = steps[position].spec
-        steps[position].failure = event.failure
+        let spec = table[position].spec
+        table[position].failure = event.failure
         if mayRetry(event, spec) {
-            steps[position].state = .queued
-            steps[position].waitsForRetry = true
+            table[position].state = .queued
+            table[position].waitsForRetry = true
             let delay = spec.retry.delayMilliseconds(after: event.attempt, jitter: event.jitter)
             return [.wakeUp(step: event.step, afterMilliseconds: delay)]
         }
         switch event.failure.kind {
-        case .cancelled: steps[position].state = .cancelled
-        case .timedOut: steps[position].state = spec.onError == .continue ? .failedIgnored : .timedOut
-        case .failed, .permanent: steps[position].state = spec.onError == .continue ? .failedIgnored : .failed
+        case .cancelled: table[position].state = .cancelled
+        case .timedOut: table[position].state = spec.onError == .continue ? .failedIgnored : .timedOut
+        case .failed, .permanent: table[position].state = spec.onError == .continue ? .failedIgnored : .failed
         }
         return []
     }
 
-    /// Only what may go otherwise next time is tried again, and only while nobody wants the run to end.
+    /// Only what may go otherwise next time is tried again, and only while nobody wants the run to end;
+    /// the last steps are what ends it.
     private func mayRetry(_ event: AttemptFailed, _ spec: StepSpec) -> Bool {
-        guard control == .go || control == .pause, event.attempt < spec.retry.attempts else { return false }
+        guard control == .go || control == .pause || spec.phase == .finally, event.attempt < spec.retry.attempts else { return false }
         return event.failure.kind == .failed || event.failure.kind == .timedOut
     }
 
     mutating func attemptDoubted(_ event: AttemptDoubted) throws(InvalidTransition) -> [Action] {
         let position = try runningAttempt(event.step, event.attempt, event.isUndo, "doubt")
-        steps[position].doubt = event
-        if event.isUndo { steps[position].undo.state = .inDoubt } else { steps[position].state = .inDoubt }
+        table[position].doubt = event
+        if event.isUndo { table[position].undo.state = .inDoubt } else { table[position].state = .inDoubt }
         return []
     }
 
     mutating func retryDue(_ step: StepID) throws(InvalidTransition) -> [Action] {
         let position = try position(of: step)
-        guard steps[position].waitsForRetry else { throw unexpected("the end of a wait", steps[position]) }
-        steps[position].waitsForRetry = false
+        guard table[position].waitsForRetry else { throw unexpected("the end of a wait", table[position]) }
+        table[position].waitsForRetry = false
         return []
     }
 
     private func runningAttempt(
         _ step: StepID, _ attempt: AttemptNumber, _ isUndo: Bool, _ what: String
     ) throws(InvalidTransition) -> Int {
-        let position = try position(of: step), record = steps[position]
+        let position = try position(of: step), record = table[position]
         let fits = isUndo
             ? record.undo.state == .running && record.undo.attempt == attempt
             : record.state == .running && record.attempt == attempt

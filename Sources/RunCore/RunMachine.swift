@@ -6,19 +6,20 @@ package struct RunMachine: Codable, Hashable, Sendable {
     /// What operators last asked for.
     enum Control: String, Codable, Hashable, Sendable { case go, pause, cancel, undo }
 
-    package internal(set) var steps: [StepRecord]
+    var table: StepTable
     package internal(set) var state: RunState = .accepted
     package internal(set) var isHeld = false
     package internal(set) var fence: Fence = 0
     package let limits: RunSpec.Limits
     package let startedBy: String
     let positions: [StepID: Int]
+    let finallyPositions: [Int]
     var control = Control.go
     /// True once the main phase can go no further.
     var inFinally = false
     var nextOrder = 1
 
-    /// - Throws: `InvalidTransition` where ids repeat, a need is unknown, or needs form a cycle.
+    /// - Throws: `InvalidTransition` where ids repeat, a need is unknown or of a later phase, or needs form a cycle.
     package init(_ accepted: RunAccepted) throws(InvalidTransition) {
         var positions: [StepID: Int] = [:]
         for (position, step) in accepted.spec.steps.enumerated() {
@@ -33,19 +34,26 @@ package struct RunMachine: Codable, Hashable, Sendable {
                 guard let position = positions[need] else {
                     throw InvalidTransition("step \(step.id) needs \(need), which the run does not have")
                 }
+                guard step.phase == .finally || accepted.spec.steps[position].phase == .main else {
+                    throw InvalidTransition("step \(step.id) needs \(need), which runs only after it, in the finally phase")
+                }
                 needs.append(position)
             }
             records.append(StepRecord(spec: step, needs: needs))
         }
-        self.steps = records
+        table = StepTable(records)
         self.positions = positions
         limits = accepted.spec.limits
         startedBy = accepted.startedBy
+        finallyPositions = records.indices.filter { records[$0].spec.phase == .finally }
         guard Self.isAcyclic(records) else { throw InvalidTransition("the steps of the run need each other in a circle") }
     }
 
+    /// In the order of the plan.
+    package var steps: [StepRecord] { table.records }
+
     package subscript(step: StepID) -> StepRecord? {
-        positions[step].map { steps[$0] }
+        positions[step].map { table[$0] }
     }
 
     /// Takes in what happened and says what to do next.

@@ -48,6 +48,8 @@ package struct StepRecord: Codable, Hashable, Sendable {
 
     var takesSlot: Bool { isIssued || state == .running || undo.isActive }
 
+    var isInDoubt: Bool { state == .inDoubt || undo.state == .inDoubt }
+
     /// A failure that holds up the run.
     var blocksRun: Bool { state == .failed || state == .timedOut || state == .cancelled }
 

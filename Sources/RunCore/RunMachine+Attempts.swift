@@ -26,8 +26,9 @@ extension RunMachine {
         return actions
     }
 
+    /// A denial is no decision to start: where the step comes up again, it asks again.
     func needsDecision(_ record: StepRecord) -> Bool {
-        record.spec.needsApproval && record.approval?.decision == nil
+        record.spec.needsApproval && record.approval?.decision?.approved != true
     }
 
     mutating func attemptStarted(_ event: AttemptStarted) throws(InvalidTransition) -> [Action] {

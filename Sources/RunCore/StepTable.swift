@@ -178,7 +178,7 @@ struct Facts: OptionSet, Hashable, Sendable {
     static let waiting = Facts(rawValue: 1 << 3)
     /// A failure in the main phase that no plan or person made light of.
     static let blocksRun = Facts(rawValue: 1 << 4)
-    /// As `blocksRun`, under `on-error: undo`.
+    /// As `blocksRun`, under `on-error: undo`. A cancelled step did not fail: taking up a cancelled run again must not undo it.
     static let asksForUndo = Facts(rawValue: 1 << 5)
     /// A step of the main phase that neither succeeded nor was made light of.
     static let unsatisfied = Facts(rawValue: 1 << 6)
@@ -204,7 +204,8 @@ struct Facts: OptionSet, Hashable, Sendable {
         if record.takesSlot { facts.insert(.takesSlot) }
         if record.isInDoubt { facts.insert(.inDoubt) }
         if record.state == .waiting { facts.insert(.waiting) }
-        if isMain, record.blocksRun { facts.insert(record.spec.onError == .undo ? [.blocksRun, .asksForUndo] : .blocksRun) }
+        if isMain, record.blocksRun { facts.insert(.blocksRun) }
+        if isMain, record.blocksRun, record.state != .cancelled, record.spec.onError == .undo { facts.insert(.asksForUndo) }
         if isMain, !record.state.satisfiesDependents { facts.insert(.unsatisfied) }
         if record.state != .succeeded || !record.warnings.isEmpty { facts.insert(.notPlain) }
         if record.undo.isActive || record.undo.state == .inDoubt { facts.insert(.undoOpen) }

@@ -138,4 +138,13 @@ import Testing
         try run.on(.broke("a"), state: .running)
         try run.held(state: .undone)
     }
+
+    @Test func aLastStepThatWasDeniedAsksAgainAtTheNewEnd() throws {
+        var run = try Scenario(step("a"), step("clean", phase: .finally, approval: true))
+        try run.held(gives: .start("a"))
+        try run.fails("a", gives: .ask("clean"))
+        try run.on(.asked("clean"))
+        try run.on(.denied("clean"), state: .failed)
+        try run.on(.skip("a"), gives: .ask("clean"))
+    }
 }

@@ -114,4 +114,13 @@ import Testing
         try run.on(.retry("b"), gives: .start("b"), state: .running)
         try run.succeeds("b", state: .succeeded)
     }
+
+    @Test func takingUpACancelledRunDoesNotUndoItForTheSakeOfStepsThatNeverFailed() throws {
+        var run = try Scenario(step("a", hasUndo: true), step("b", needs: "a", onError: .undo), step("c", needs: "b", onError: .undo))
+        try run.held(gives: .start("a"))
+        try run.succeeds("a", gives: .start("b"))
+        try run.on(.cancel, state: .cancelled, steps: ["b": .cancelled, "c": .cancelled])
+        try run.on(.retry("c"), state: .failed, steps: ["a": .succeeded])
+        try run.on(.retry("b"), gives: .start("b"), state: .running)
+    }
 }

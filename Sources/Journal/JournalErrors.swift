@@ -6,6 +6,11 @@ package struct HeldByAnother: RepriseError {
     package let run: RunID
     package let holder: Holder
 
+    package init(run: RunID, holder: Holder) {
+        self.run = run
+        self.holder = holder
+    }
+
     package var message: String { "run \(run) is held by \(holder.identity.summary), fence \(holder.fence)" }
     package var hints: [String] {
         [
@@ -24,6 +29,13 @@ package struct StaleHold: RepriseError {
     package let newest: Fence
     package let holder: Holder?
 
+    package init(run: RunID, fence: Fence, newest: Fence, holder: Holder?) {
+        self.run = run
+        self.fence = fence
+        self.newest = newest
+        self.holder = holder
+    }
+
     package var message: String {
         let now = holder.map { "it is now held by \($0.identity.summary) under fence \(newest)" } ?? "the newest fence is \(newest)"
         return "this process no longer holds run \(run) (fence \(fence)): \(now)"
@@ -38,6 +50,12 @@ package struct WriterBlocked: RepriseError {
     package let path: String
     package let writer: OperatorIdentity?
     package let waitedSeconds: Double
+
+    package init(path: String, writer: OperatorIdentity?, waitedSeconds: Double) {
+        self.path = path
+        self.writer = writer
+        self.waitedSeconds = waitedSeconds
+    }
 
     package var message: String {
         let name = writer?.summary ?? "another program"
@@ -55,6 +73,10 @@ package struct RunNotFound: RepriseError {
     package let code = "journal.run-not-found"
     package let wanted: String?
 
+    package init(wanted: String?) {
+        self.wanted = wanted
+    }
+
     package var message: String {
         wanted.map { "no run in this journal is called or begins with \"\($0.printable)\"" } ?? "this journal holds no run yet"
     }
@@ -68,6 +90,11 @@ package struct RunAmbiguous: RepriseError {
     /// The newest candidates, at most five.
     package let candidates: [RunID]
 
+    package init(prefix: String, candidates: [RunID]) {
+        self.prefix = prefix
+        self.candidates = candidates
+    }
+
     package var message: String { "more than one run begins with \"\(prefix.printable)\"" }
     package var hints: [String] { ["give more of the id: \(candidates.map(\.rawValue).joined(separator: ", "))"] }
     package var exitStatus: ExitStatus { .usage }
@@ -76,6 +103,10 @@ package struct RunAmbiguous: RepriseError {
 package struct RunExists: RepriseError {
     package let code = "journal.run-exists"
     package let run: RunID
+
+    package init(run: RunID) {
+        self.run = run
+    }
     package var message: String { "run \(run) is already in this journal" }
     package var exitStatus: ExitStatus { .usage }
 }
@@ -84,12 +115,20 @@ package struct RunExists: RepriseError {
 package struct EntryRefused: RepriseError {
     package let code = "journal.entry-refused"
     package let message: String
+
+    package init(message: String) {
+        self.message = message
+    }
 }
 
 /// What the journal holds is not what was written to it.
 package struct RecordDamaged: RepriseError {
     package let code = "journal.record-damaged"
     package let damage: JournalDamage
+
+    package init(damage: JournalDamage) {
+        self.damage = damage
+    }
 
     package var message: String { "\(damage.summary); it was changed or damaged after it was written" }
     package var hints: [String] {
@@ -106,6 +145,10 @@ package struct JournalDiskFull: RepriseError {
     package let code = "journal.disk-full"
     package let path: String
 
+    package init(path: String) {
+        self.path = path
+    }
+
     package var message: String { "no room left for journal \(path); nothing new is started" }
     package var hints: [String] { ["free space on that file system, then resume"] }
     package var isTransient: Bool { true }
@@ -116,6 +159,11 @@ package struct JournalPoisoned: RepriseError {
     package let code = "journal.poisoned"
     package let path: String
     package let cause: String
+
+    package init(path: String, cause: String) {
+        self.path = path
+        self.cause = cause
+    }
 
     package var message: String { "writing to journal \(path) failed: \(cause); this process writes nothing more to it" }
     package var hints: [String] {
@@ -128,6 +176,10 @@ package struct JournalPoisoned: RepriseError {
 package struct JournalNotWritable: RepriseError {
     package let code = "journal.not-writable"
     package let message: String
+
+    package init(message: String) {
+        self.message = message
+    }
 }
 
 /// The journal cannot be used as it is. Nothing was changed.

@@ -6,6 +6,11 @@ package struct RunHead: Codable, Hashable, Sendable {
     package let sequence: Int64
     /// Hash of the last record, 32 bytes.
     package let hash: [UInt8]
+
+    package init(sequence: Int64, hash: [UInt8]) {
+        self.sequence = sequence
+        self.hash = hash
+    }
 }
 
 /// What it takes to go on with a run.
@@ -14,6 +19,11 @@ package struct LoadedRun: Hashable, Sendable {
         /// The caller's state after the record `atSequence`.
         package let state: [UInt8]
         package let atSequence: Int64
+
+        package init(state: [UInt8], atSequence: Int64) {
+            self.state = state
+            self.atSequence = atSequence
+        }
     }
 
     package let run: RunID
@@ -24,6 +34,15 @@ package struct LoadedRun: Hashable, Sendable {
     /// The newest fence that this journal gave out for the run.
     package let fence: Fence
     package let label: String
+
+    package init(run: RunID, snapshot: Snapshot?, tail: [JournalRecord], head: RunHead, fence: Fence, label: String) {
+        self.run = run
+        self.snapshot = snapshot
+        self.tail = tail
+        self.head = head
+        self.fence = fence
+        self.label = label
+    }
 }
 
 /// One line of a listing.
@@ -39,6 +58,18 @@ package struct RunSummary: Codable, Hashable, Sendable {
     package let label: String
     /// Nil once released.
     package let holder: Holder?
+
+    package init(
+        run: RunID, createdMilliseconds: Int64, lastEventMilliseconds: Int64, head: RunHead, fence: Fence, label: String, holder: Holder?
+    ) {
+        self.run = run
+        self.createdMilliseconds = createdMilliseconds
+        self.lastEventMilliseconds = lastEventMilliseconds
+        self.head = head
+        self.fence = fence
+        self.label = label
+        self.holder = holder
+    }
 }
 
 /// Something in a journal that is not as it was written.
@@ -48,6 +79,12 @@ package struct JournalDamage: Codable, Hashable, Sendable {
     /// The first bad record, where it is a record.
     package let sequence: Int64?
     package let finding: String
+
+    package init(run: RunID?, sequence: Int64?, finding: String) {
+        self.run = run
+        self.sequence = sequence
+        self.finding = finding
+    }
 
     /// `record 17 of run 20261123-021407-k3f9: its hash does not fit its content`.
     package var summary: String {
@@ -68,6 +105,13 @@ package struct VerificationReport: Codable, Hashable, Sendable {
     /// The journal's last record, to be kept elsewhere by who wants to notice an old copy later. Nil when empty.
     package let head: JournalHead?
 
+    package init(runsChecked: Int, recordsChecked: Int64, damage: [JournalDamage], head: JournalHead?) {
+        self.runsChecked = runsChecked
+        self.recordsChecked = recordsChecked
+        self.damage = damage
+        self.head = head
+    }
+
     package var isIntact: Bool { damage.isEmpty }
     package var firstBad: JournalDamage? { damage.first }
 }
@@ -77,6 +121,11 @@ package struct JournalHead: Codable, Hashable, Sendable {
     /// Journal-wide number of the record, from 1, without gaps.
     package let position: Int64
     package let hash: [UInt8]
+
+    package init(position: Int64, hash: [UInt8]) {
+        self.position = position
+        self.hash = hash
+    }
 }
 
 /// Something that a person should know although the journal could be opened.

@@ -75,6 +75,12 @@ package struct Holder: Codable, Hashable, Sendable {
     package let fence: Fence
     /// Proven by a lock that the kernel drops when the process ends; true for a stopped process too.
     package let isAlive: Bool
+
+    package init(identity: OperatorIdentity, fence: Fence, isAlive: Bool) {
+        self.identity = identity
+        self.fence = fence
+        self.isAlive = isAlive
+    }
 }
 
 extension String {

@@ -24,3 +24,12 @@ static inline CURLcode reprise_curl_get_long(CURL *handle, CURLINFO info, long *
 static inline CURLcode reprise_curl_get_offset(CURL *handle, CURLINFO info, curl_off_t *value) {
     return curl_easy_getinfo(handle, info, value);
 }
+static inline CURLcode reprise_curl_get_string(CURL *handle, CURLINFO info, const char **value) {
+    return curl_easy_getinfo(handle, info, value);
+}
+static inline CURLcode reprise_curl_message_result(const CURLMsg *message) {
+    return message->data.result;
+}
+
+// Linux's own, which glibc declares only under _GNU_SOURCE. Unlike posix_fallocate it never falls back to writing every block.
+extern int fallocate(int descriptor, int mode, off_t offset, off_t length);

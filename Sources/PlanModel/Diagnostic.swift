@@ -82,7 +82,7 @@ package func printable(_ text: String, limit: Int = 200) -> String {
 /// C0, C1 and DEL, the line and paragraph separators, and the marks that reorder text on a screen.
 package func isControl(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
-    case 0x00...0x1F, 0x7F...0x9F, 0x2028, 0x2029, 0x202A...0x202E, 0x2066...0x2069, 0xFEFF: true
+    case 0x00...0x1F, 0x7F...0x9F, 0x2028, 0x2029, 0x202A...0x202E, 0x2066...0x2069, 0xFEFF, 0xFFFE, 0xFFFF: true
     default: false
     }
 }

@@ -183,7 +183,7 @@ let supervisorFilesSource = #"""
 
     sub fence_fields {
         my ($seen) = @_;
-        return map { ("seen.$_" => defined $seen->{$_} ? $seen->{$_} : '') } qw(fence holder operator sequence head at);
+        return map { ("seen.$_" => defined $seen->{$_} ? $seen->{$_} : '') } qw(run fence holder operator sequence head at);
     }
 
     # Refuses a ticket that is not the newest one. Returns what was seen before.

@@ -95,9 +95,10 @@ CREATE DATABASE $DB_SEED TEMPLATE template0 ENCODING 'UTF8' LOCALE 'en_US.UTF-8'
 SQL
     # As the owner, so that everything belongs to it; extensions of the trusted
     # kind may be made by a database's owner.
-    { echo "SET ROLE $DB_OWNER;"; cat "$LAB_SOURCE/db/schema.sql"; } | db_sql db1 "$DB_SEED" >/dev/null
-    { echo "SET ROLE $DB_OWNER;"; cat "$LAB_SOURCE/db/seed.sql"; } \
-        | db_sql db1 "$DB_SEED" -v "members=$members" -v "attendance=$attendance" >/dev/null
+    {
+        echo "SET ROLE $DB_OWNER;"
+        cat "$LAB_SOURCE"/db/{schema,seed,constraints}.sql
+    } | db_sql db1 "$DB_SEED" -v "members=$members" -v "attendance=$attendance" >/dev/null
     echo 'VACUUM (ANALYZE)' | db_sql db1 "$DB_SEED"
     db_sql db1 postgres <<SQL
 ALTER DATABASE $DB_SEED IS_TEMPLATE true ALLOW_CONNECTIONS false;

@@ -53,7 +53,7 @@ ENV
         done
         printf x >storage/app/public/uploads/skipped.tmp
         # Plain deletes: artisan takes 0.1 s for each of these.
-        rm -f storage/framework/down storage/framework/maintenance.php bootstrap/cache/config.php
+        rm -f storage/framework/down storage/framework/maintenance.php bootstrap/cache/*.php
         find storage/framework/{sessions,views,cache/data} -mindepth 1 ! -name .gitignore -delete
         : >storage/logs/laravel.log
         chmod 666 storage/logs/laravel.log
@@ -62,7 +62,7 @@ ENV
         for service in php8.2-fpm nginx; do
             service "$service" status >/dev/null 2>&1 || service "$service" start >/dev/null
         done
-        nginx -q -s reload
+        service nginx reload >/dev/null
     ' app "$APP_DIR"
     wait_until 30 "the application to answer 200 (see app1:$APP_DIR/storage/logs/laravel.log)" app_answers 200
 }

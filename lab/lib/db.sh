@@ -21,9 +21,11 @@ db_cluster_up() {
     local host=$1
     in_host "$host" bash -euc '
         address=$1
-        if [ ! -s /etc/postgresql/15/main/postgresql.conf ] || [ ! -s /var/lib/postgresql/15/main/PG_VERSION ]; then
+        # The mark is set last: a cluster without it was left half-made.
+        if [ ! -e /etc/postgresql/15/lab-made ]; then
             rm -rf /etc/postgresql/15/main /var/lib/postgresql/15/main
-            pg_createcluster 15 main --locale en_US.UTF-8 -- --data-checksums >/dev/null
+            pg_createcluster 15 main --locale en_US.UTF-8 -- --data-checksums --no-sync >/dev/null
+            touch /etc/postgresql/15/lab-made
         fi
         mkdir -p /etc/postgresql/15/main/conf.d
         grep -q "^include_dir" /etc/postgresql/15/main/postgresql.conf \
@@ -82,6 +84,9 @@ scale_members() {
 # benchmarks want tables of equal size.
 scale_attendance() { if (($1 >= 1000000)); then echo "$1"; else echo "$(($1 * 3))"; fi; }
 
+# A database is built under this name and renamed when it is whole.
+DB_UNFINISHED=chms_unfinished
+
 # db_seed SCALE: makes the seed database anew, then the application's from it.
 db_seed() {
     local members attendance
@@ -91,20 +96,21 @@ db_seed() {
     db_drop_all
     db_roles db1
     db_sql db1 postgres <<SQL
-CREATE DATABASE $DB_SEED TEMPLATE template0 ENCODING 'UTF8' LOCALE 'en_US.UTF-8' OWNER $DB_OWNER;
+CREATE DATABASE $DB_UNFINISHED TEMPLATE template0 ENCODING 'UTF8' LOCALE 'en_US.UTF-8' OWNER $DB_OWNER;
 SQL
     # As the owner, so that everything belongs to it; extensions of the trusted
     # kind may be made by a database's owner.
     {
         echo "SET ROLE $DB_OWNER;"
         cat "$LAB_SOURCE"/db/{schema,seed,constraints}.sql
-    } | db_sql db1 "$DB_SEED" -v "members=$members" -v "attendance=$attendance" >/dev/null
-    echo 'VACUUM (ANALYZE)' | db_sql db1 "$DB_SEED"
-    db_sql db1 postgres <<SQL
-ALTER DATABASE $DB_SEED IS_TEMPLATE true ALLOW_CONNECTIONS false;
-CHECKPOINT;
-SQL
+    } | db_sql db1 "$DB_UNFINISHED" -v "members=$members" -v "attendance=$attendance" >/dev/null
+    echo 'VACUUM (ANALYZE)' | db_sql db1 "$DB_UNFINISHED"
     echo "$1" >"$LAB_DIR/scale"
+    db_sql db1 postgres <<SQL
+CHECKPOINT;
+ALTER DATABASE $DB_UNFINISHED IS_TEMPLATE true ALLOW_CONNECTIONS false;
+ALTER DATABASE $DB_UNFINISHED RENAME TO $DB_SEED;
+SQL
     db_from_seed
 }
 
@@ -128,14 +134,17 @@ db_from_seed() {
     local strategy=wal_log
     (($(scale_members "$(cat "$LAB_DIR/scale")") <= 20000)) || strategy=file_copy
     db_sql db1 postgres <<SQL
-CREATE DATABASE $DB_NAME TEMPLATE $DB_SEED OWNER $DB_OWNER STRATEGY $strategy;
-ALTER DATABASE $DB_NAME SET timezone = 'Europe/London';
-ALTER DATABASE $DB_NAME SET statement_timeout = '5min';
-ALTER ROLE $DB_OWNER IN DATABASE $DB_NAME SET lock_timeout = '30s';
-ALTER DATABASE $DB_NAME CONNECTION LIMIT 80;
-COMMENT ON DATABASE $DB_NAME IS 'Church management, production';
-REVOKE CONNECT ON DATABASE $DB_NAME FROM PUBLIC;
-GRANT CONNECT ON DATABASE $DB_NAME TO chms_readonly;
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS $DB_UNFINISHED WITH (FORCE);
+CREATE DATABASE $DB_UNFINISHED TEMPLATE $DB_SEED OWNER $DB_OWNER STRATEGY $strategy;
+ALTER DATABASE $DB_UNFINISHED SET timezone = 'Europe/London';
+ALTER DATABASE $DB_UNFINISHED SET statement_timeout = '5min';
+ALTER ROLE $DB_OWNER IN DATABASE $DB_UNFINISHED SET lock_timeout = '30s';
+ALTER DATABASE $DB_UNFINISHED CONNECTION LIMIT 80;
+COMMENT ON DATABASE $DB_UNFINISHED IS 'Church management, production';
+REVOKE CONNECT ON DATABASE $DB_UNFINISHED FROM PUBLIC;
+GRANT CONNECT ON DATABASE $DB_UNFINISHED TO chms_readonly;
+ALTER DATABASE $DB_UNFINISHED RENAME TO $DB_NAME;
 SQL
 }
 

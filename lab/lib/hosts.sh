@@ -77,7 +77,15 @@ CONF
 boot_host() {
     local host=$1 dir
     dir=$(host_dir "$host")
-    host_pid "$host" >/dev/null && return 0
+    mkdir -p "$dir"
+    # A host that was started by a killed command holds this lock until it has
+    # recorded itself; without waiting for it the same disk would be booted twice.
+    exec 8>"$dir/boot.lock"
+    flock -w 30 8 || die "host $host has been starting for 30 seconds" "see $dir/console.log"
+    if host_pid "$host" >/dev/null; then
+        exec 8>&-
+        return 0
+    fi
     prepare_host "$host"
     host_link_up "$host"
     cat /proc/sys/kernel/random/uuid >"$dir/boot_id"
@@ -87,6 +95,7 @@ boot_host() {
         bash "$LAB_SOURCE/host/enter" "$dir" "$LAB_CACHE/role-$(host_role "$host"):$LAB_CACHE/base" \
         </dev/null >>"$dir/console.log" 2>&1 9>&- &
     disown
+    exec 8>&-
     wait_until 15 "host $host to boot (see $dir/console.log)" host_pid "$host"
     wait_until 30 "ssh on $host (see $dir/console.log)" port_open "$(host_ip "$host")" 22
 }

@@ -1,3 +1,4 @@
+internal import BlockingIO
 internal import Foundation
 internal import GRDB
 internal import RunCore

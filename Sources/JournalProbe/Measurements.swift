@@ -81,9 +81,21 @@ func load(path: String) async throws {
     let run = try await journal.resolve(prefix: nil)
     let loaded = try await journal.load(run: run)
     let end = ContinuousClock.now
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     say(
         "opened \(milliseconds(opened - start)) ms, listed \(listed.count) and loaded \(loaded.tail.count) of \(loaded.head.sequence)"
-            + " events in \(milliseconds(end - opened)) ms, peak \(usage.ru_maxrss / 1024) MB")
+            + " events in \(milliseconds(end - opened)) ms, peak \(peakMegabytes()) MB")
+}
+
+/// The high-water mark of this program's own memory; `getrusage` would count what its parent had before `exec`.
+private func peakMegabytes() -> Int {
+    guard let file = fopen("/proc/self/status", "r") else { return -1 }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 256)
+    while fgets(&line, Int32(line.count), file) != nil {
+        let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        if text.hasPrefix("VmHWM:"), let kilobytes = Int(text.split(separator: " ", omittingEmptySubsequences: true).dropLast().last?.split(separator: "\t").last ?? "") {
+            return kilobytes / 1024
+        }
+    }
+    return -1
 }

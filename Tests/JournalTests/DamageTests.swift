@@ -81,7 +81,8 @@ import Testing
             let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open(JournalOptions(readOnly: readOnly)) }
             #expect(error?.code == "journal.lost-records" && error?.message.contains("20 records") == true)
         }
-        for (name, content) in before { #expect(try scratch.files()[name] == content) }
+        // Only who took the writer lock last is noted.
+        for (name, content) in before where name != "journal.db-lock" { #expect(try scratch.files()[name] == content) }
         var options = JournalOptions()
         options.acceptLoss = true
         let journal = try await scratch.open(options)
@@ -102,12 +103,11 @@ import Testing
         let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open() }
         #expect(error?.code == "journal.lost-records")
         // Written to elsewhere until it is as long as the real one, it is still another one.
-        let oldHead = head.prefix(0)
         try scratch.restore(["journal.db": old])
         var options = JournalOptions()
         options.remakeHeadFile = true
         journal = try await scratch.open(options)
-        #expect(try await journal.notices == [.headFileRemade] && oldHead.isEmpty)
+        #expect(try await journal.notices == [.headFileRemade])
         let other = try await journal.acquire(run: Scratch.run, operator: Conformance.bob)
         _ = try await journal.append([Conformance.entry(99)], hold: other)
         try await journal.close()

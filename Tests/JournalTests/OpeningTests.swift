@@ -11,14 +11,14 @@ import Testing
 
     /// Expects both kinds of opening to be refused with `code`, and no byte to change.
     private func expectRefusal(_ code: String, readOnlyToo: Bool = true) async throws {
-        let before = try scratch.files(), mode = try mode(scratch.folder + "/state")
+        let before = try scratch.files(), permissions = try mode(scratch.folder + "/state")
         for readOnly in readOnlyToo ? [false, true] : [false] {
             let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open(JournalOptions(readOnly: readOnly)) }
             #expect(error?.code == "journal.\(code)" && error?.exitStatus == .usage)
             if let error { #expect(error.message.first?.isUppercase == false && !error.hints.isEmpty) }
         }
         #expect(try scratch.files() == before)
-        #expect(try mode(scratch.folder + "/state") == mode)
+        #expect(try mode(scratch.folder + "/state") == permissions)
     }
 
     private func mode(_ path: String) throws -> Int {

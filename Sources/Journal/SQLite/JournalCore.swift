@@ -131,7 +131,11 @@ final class JournalCore: @unchecked Sendable {
     /// A file that was deleted or replaced while it was open takes the writes and loses them.
     private func checkFilesAreOurs() throws {
         let wal = JournalFiles.identity(of: files.wal)
-        if walIdentity == nil { walIdentity = wal }
+        if walIdentity == nil, wal != nil {
+            walIdentity = wal
+            // SQLite flushes the folder of a new log too, but goes on where that fails.
+            try JournalFiles.synchronizeDirectory(files.directory)
+        }
         guard JournalFiles.identity(of: files.database) == identity, wal != nil, wal == walIdentity else {
             throw poisoned("its files were deleted or replaced while it was open")
         }

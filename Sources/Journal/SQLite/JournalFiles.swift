@@ -164,7 +164,7 @@ struct JournalFiles: Sendable {
         try synchronizeDirectory(JournalFiles(database: new).directory)
     }
 
-    private static func synchronizeDirectory(_ path: String) throws {
+    static func synchronizeDirectory(_ path: String) throws {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw SystemCallFailed("open \(path)", errno: errno) }
         defer { close(descriptor) }

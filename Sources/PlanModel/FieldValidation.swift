@@ -12,12 +12,15 @@ struct FieldValidator {
         self.findings = findings
     }
 
-    mutating func checkRecord(_ located: Located, _ what: String, fields: [FieldSchema], misplaced: [String: String] = [:]) {
+    /// - Parameter elsewhere: fields that stand in a wrong place, which is reported there, and so are not missing.
+    mutating func checkRecord(
+        _ located: Located, _ what: String, fields: [FieldSchema], misplaced: [String: String] = [:], elsewhere: Set<String> = []
+    ) {
         guard let entries = findings.map(located, what, keys: fields.map(\.name), misplaced: misplaced) else { return }
         for field in fields {
             if let entry = entries[field.name] {
                 check(entry.value, "\(what), `\(field.name)`", field.type, field)
-            } else if field.isRequired {
+            } else if field.isRequired, !elsewhere.contains(field.name) {
                 findings.error(
                     "plan.missing-field", at: located.mark, "\(what): `\(field.name)` is missing",
                     hints: ["expected \(field.type.expectation)" + (field.help.isEmpty ? "" : ": \(field.help)")])
@@ -62,6 +65,7 @@ struct FieldValidator {
         if script.unicodeScalars.contains("\0") {
             findings.error("plan.control-character", at: located.mark, "\(what): holds a NUL character")
         }
+        checkVariables(of: script, located, what)
         guard let offset = Template.firstBraces(inScript: script) else { return }
         let name = script.unicodeScalars.dropFirst(offset + 2).prefix { $0 != "}" && $0 != "\n" }
         var hints = [#"scripts are run as they are written; for two literal braces write \{{"#]
@@ -74,6 +78,26 @@ struct FieldValidator {
         let line = script.unicodeScalars.prefix(offset).count { $0 == "\n" } + 1
         let place = script.unicodeScalars.contains("\n") ? "line \(line) of a script" : "a script"
         findings.error("plan.template-in-script", at: located.mark, "\(what): `{{` in \(place)", hints: hints)
+    }
+
+    /// A misspelt `$PARAM_…` would be empty at run time, which is the worst moment to find out.
+    private mutating func checkVariables(of script: String, _ located: Located, _ what: String) {
+        let bytes = Array(script.utf8), prefix = Array("PARAM_".utf8)
+        var index = 0
+        while index + prefix.count < bytes.count {
+            let isStart = bytes[index] == prefix[0] && bytes[index..<index + prefix.count].elementsEqual(prefix)
+                && (index == 0 || !Name.isAlphanumeric(bytes[index - 1]) && bytes[index - 1] != UInt8(ascii: "_"))
+            guard isStart else {
+                index += 1
+                continue
+            }
+            let word = bytes[index...].prefix { Name.isAlphanumeric($0) || $0 == UInt8(ascii: "_") }
+            index = word.endIndex
+            let name = String(decoding: word, as: UTF8.self)
+            guard !context.variableNames.contains(name) else { continue }
+            let hints = findings.speller.hints(for: name, among: context.variableNames.sorted(), what: "parameters of this plan")
+            findings.warning("plan.unknown-variable", at: located.mark, "\(what): no parameter gives `\(printable(name, limit: 60))`", hints: hints)
+        }
     }
 
     private mutating func checkValue(_ located: Located, _ what: String, _ type: FieldType, _ field: FieldSchema) {

@@ -215,7 +215,11 @@ private struct InventoryReader {
         var path = [start]
         var position = [start: 0]
         while let next = parent[path[path.count - 1]] {
-            if let first = position[next] { return path[first...].reversed() }
+            if let first = position[next] {
+                let cycle = Array(path[first...].reversed())
+                let start = groupOrder.lazy.compactMap { cycle.firstIndex(of: $0) }.first ?? 0
+                return Array(cycle[start...] + cycle[..<start])
+            }
             position[next] = path.count
             path.append(next)
         }

@@ -48,7 +48,7 @@ struct StepReader {
             checkFields(label, index: index) { $0.checkScript(script, unless.value, "\(label), `unless`") }
         }
         step.undo = readUndo(map["undo"], label, index: index)
-        readKind(&step, map, schema, label, index: index, mark: located.mark)
+        readKind(&step, map, schema, label, index: index, mark: located.mark, elsewhere: Set(entries.map(\.key)).intersection(misplaced.keys))
         let needs = map["needs"].map { entry in
             (findings.strings(entry, "\(label), `needs`") ?? []).map { (id: $0.text, mark: $0.mark) }
         }
@@ -71,7 +71,8 @@ struct StepReader {
     }
 
     private mutating func readKind(
-        _ step: inout PlanStep, _ map: [String: MapEntry], _ schema: StepKindSchema?, _ label: String, index: Int, mark: SourceMark
+        _ step: inout PlanStep, _ map: [String: MapEntry], _ schema: StepKindSchema?, _ label: String, index: Int, mark: SourceMark,
+        elsewhere: Set<String>
     ) {
         guard let entry = map["kind"] else {
             findings.error(
@@ -90,11 +91,13 @@ struct StepReader {
                 "plan.missing-field", at: mark, "\(label): `on` is missing",
                 hints: ["say where it runs: a host, a group, or orchestrator"])
         }
-        step.with = readWith(map["with"], schema, label, index: index, mark: mark)
+        step.with = readWith(map["with"], schema, label, index: index, mark: mark, elsewhere: elsewhere)
         step.inDoubt = readInDoubt(step.with, label)
     }
 
-    private mutating func readWith(_ entry: MapEntry?, _ schema: StepKindSchema, _ label: String, index: Int, mark: SourceMark) -> PlanValue {
+    private mutating func readWith(
+        _ entry: MapEntry?, _ schema: StepKindSchema, _ label: String, index: Int, mark: SourceMark, elsewhere: Set<String>
+    ) -> PlanValue {
         var located = entry?.value ?? Located(.map([]), at: mark)
         if located.value == .null { located.value = .map([]) }
         var misplaced: [String: String] = [:]
@@ -102,7 +105,7 @@ struct StepReader {
             misplaced[key] = "it belongs to the step itself: put it two columns to the left"
         }
         checkFields(label, index: index) {
-            $0.checkRecord(located, "\(label), `with`", fields: schema.fields, misplaced: misplaced)
+            $0.checkRecord(located, "\(label), `with`", fields: schema.fields, misplaced: misplaced, elsewhere: elsewhere)
         }
         return located.value.map == nil ? .map([]) : located.value
     }
@@ -209,7 +212,9 @@ struct StepReader {
         for field in schema?.fields ?? [] { misplaced[field.name] = "put it under `with:`" }
         guard let map = findings.map(entry.value, what, keys: ["kind", "with"], misplaced: misplaced) else { return nil }
         var step = PlanStep(id: StepID("undo")!, kind: kindName ?? "", on: ["orchestrator"])
-        readKind(&step, map.merging(["on": entry]) { first, _ in first }, schema, what, index: index, mark: entry.value.mark)
+        let elsewhere = Set((entry.value.value.map ?? []).map(\.key)).intersection(misplaced.keys)
+        let withPlace = map.merging(["on": entry]) { first, _ in first }
+        readKind(&step, withPlace, schema, what, index: index, mark: entry.value.mark, elsewhere: elsewhere)
         return .action(UndoSpec(kind: step.kind, with: step.with, mark: entry.value.mark))
     }
 

@@ -92,6 +92,9 @@ struct YAMLProblem: Error {
     let contextLine: Int?
 
     func diagnostic(in source: SourceText) -> Diagnostic {
+        if problem.hasPrefix("Maximum nesting level") {
+            return Diagnostic(at: mark, code: "yaml.too-deep", "lists and maps are nested far too deep")
+        }
         let line = source.line(mark.line) ?? ""
         let before = source.line(mark.line - 1) ?? ""
         var hints: [String] = []

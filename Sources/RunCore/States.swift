@@ -14,7 +14,8 @@ package enum RunState: String, Codable, Hashable, Sendable {
     /// Can transition to: `running` (resume), `cancelling`, `cancelled`, `undoing`, `undone`; and on resume, where nothing was
     /// left to do: `waiting`, `succeeded`, `succeededWithWarnings`, `failed`.
     case paused = "PAUSED"
-    /// Running attempts are being ended, or the last steps run. Can transition to: `cancelled`, `waiting` (an attempt in doubt).
+    /// Running attempts are being ended, or the last steps run. Can transition to: `cancelled`, `waiting` (an attempt in doubt),
+    /// and where nobody holds it and nothing runs: `undoing`, `undone`.
     case cancelling = "CANCELLING"
     /// Can transition to: `running` (retry or skip), `cancelling` (retry of a last step), `undoing`, `undone`; and where the
     /// retry or skip leaves nothing that can start: `failed`, `succeededWithWarnings`.

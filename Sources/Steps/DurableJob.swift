@@ -18,7 +18,7 @@ package struct DurableJob: Sendable {
     package var timeout: Duration?
     /// Bytes of each stream that the host keeps.
     package var outputLimit = 1 << 20
-    /// Called with the whole lines of standard output as they come, each once in each process.
+    /// Called with the whole lines of standard output and standard error as they come, each once in each process.
     package var onLine: (@Sendable (String) -> Void)?
 
     package init(host: String, part: String? = nil, script: JobSpec.Script) {
@@ -175,7 +175,7 @@ private struct JobRunner: Sendable {
 
     /// Output of a job that had already ended when it was asked for.
     private func fetchRest(_ result: JobResult, _ ledger: any JobLedger) async throws {
-        for stream in [SSH.OutputStream.stdout, .stderr] {
+        for stream in [JobStream.stdout, .stderr] {
             let total = stream == .stdout ? result.stdoutKeptBytes : result.stderrKeptBytes
             while collector.offset(stream) < total {
                 let offset = collector.offset(stream)
@@ -224,27 +224,30 @@ private final class OutputCollector: Sendable {
     private struct Streams {
         var stdout: [UInt8] = []
         var stderr: [UInt8] = []
-        var lineStart = 0
+        var lineStarts: [JobStream: Int] = [:]
     }
     private let streams = Mutex(Streams())
 
     var offsets: (stdout: Int, stderr: Int) { streams.withLock { ($0.stdout.count, $0.stderr.count) } }
 
-    func offset(_ stream: SSH.OutputStream) -> Int { stream == .stdout ? offsets.stdout : offsets.stderr }
+    func offset(_ stream: JobStream) -> Int { stream == .stdout ? offsets.stdout : offsets.stderr }
 
-    /// - Returns: the lines of standard output that are whole now and were not before.
+    /// - Returns: the lines of that stream that are whole now and were not before.
     func add(_ output: JobOutput) -> [String] {
         streams.withLock { streams in
-            guard output.stream == .stdout else {
-                Self.append(output, to: &streams.stderr)
-                return []
-            }
-            Self.append(output, to: &streams.stdout)
-            guard let end = streams.stdout.lastIndex(of: UInt8(ascii: "\n")), end >= streams.lineStart else { return [] }
-            let lines = streams.stdout[streams.lineStart..<end].split(separator: UInt8(ascii: "\n"))
-            streams.lineStart = end + 1
-            return lines.map { String(decoding: $0, as: UTF8.self) }
+            let start = streams.lineStarts[output.stream] ?? 0
+            let (lines, next) = output.stream == .stdout
+                ? Self.lines(&streams.stdout, output, from: start) : Self.lines(&streams.stderr, output, from: start)
+            streams.lineStarts[output.stream] = next
+            return lines
         }
+    }
+
+    private static func lines(_ buffer: inout [UInt8], _ output: JobOutput, from start: Int) -> ([String], Int) {
+        append(output, to: &buffer)
+        guard let end = buffer[start...].lastIndex(of: UInt8(ascii: "\n")) else { return ([], start) }
+        let lines = buffer[start..<end].split(separator: UInt8(ascii: "\n"))
+        return (lines.map { String(decoding: $0, as: UTF8.self) }, end + 1)
     }
 
     private static func append(_ output: JobOutput, to buffer: inout [UInt8]) {
@@ -255,5 +258,20 @@ private final class OutputCollector: Sendable {
 
     func outcome(_ result: JobResult) -> DurableJobOutcome {
         streams.withLock { DurableJobOutcome(result: result, stdout: $0.stdout, stderr: $0.stderr) }
+    }
+}
+
+extension JobSpec.Script {
+    var shellText: String? { if case .shell(let text) = self { text } else { nil } }
+}
+
+/// Counts from 1, from whatever thread.
+final class Counter: Sendable {
+    private let count = Mutex<Int64>(0)
+    func next() -> Int64 {
+        count.withLock { count in
+            count += 1
+            return count
+        }
     }
 }

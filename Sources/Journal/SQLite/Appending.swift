@@ -1,4 +1,3 @@
-internal import BlockingIO
 package import BlockingIO
 internal import Foundation
 internal import GRDB

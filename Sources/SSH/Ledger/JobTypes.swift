@@ -162,7 +162,7 @@ package struct JobOutput: Sendable, Hashable {
     package var offset: Int
     package var bytes: [UInt8]
 
-    package init(stream: OutputStream, offset: Int, bytes: [UInt8]) {
+    package init(stream: JobStream, offset: Int, bytes: [UInt8]) {
         self.stream = stream
         self.offset = offset
         self.bytes = bytes

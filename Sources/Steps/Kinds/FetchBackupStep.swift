@@ -50,12 +50,19 @@ package struct FetchBackupStep: StepKind {
     private static let mostTries = 5
 
     private func isDamage(_ error: any RepriseError) -> Bool {
-        if let error = error as? ContentUnreadable { return error.kind == .damaged }
-        return ["host-fetch.damaged", "host-fetch.content-mismatch", "host-fetch.quota", "fetch-backup.too-small"].contains(error.code)
+        [
+            "postgresql.content-truncated", "postgresql.content-archive-damaged", "postgresql.content-not-an-archive", "host-fetch.damaged", "host-fetch.content-mismatch", "host-fetch.quota",
+            "fetch-backup.too-small",
+        ].contains(error.code)
     }
 
-    /// A folder of the run's own, on the host's disk; readable by the database's superuser.
-    private static func folder(_ context: StepContext) -> String { "/var/lib/reprise/backups/\(context.run)" }
+    /// A folder of the run's own, on the host's disk: others can pass through it and read nothing in it.
+    private static func folder(_ context: StepContext) -> String { "/var/backups/reprise/\(context.run)" }
+
+    /// The operating-system user who restores on this host, and to whom the file is given.
+    private static func owner(_ context: StepContext) -> String {
+        context.inventory.databases.first { $0.host == context.hosts[0] }?.superuser ?? "postgres"
+    }
 
     private static func target(_ choice: Choice, _ context: StepContext) -> String {
         context.optionalString("to") ?? folder(context) + "/" + fileName(choice.key)
@@ -126,7 +133,7 @@ package struct FetchBackupStep: StepKind {
         for round in 0..<50 {
             let part = "fetch-\(index)-\(round)"
             let job = isFromStore ? try await HostFetchScript.make(choice.version, from: store, to: target) : script!
-            var durable = DurableJob(host: host, part: part, script: .shell(Self.prepare(target, context) + job.script))
+            var durable = DurableJob(host: host, part: part, script: .shell(Self.wrapped(job.script, target, context)))
             durable.stdin = Array(job.standardInput.reveal().utf8)
             durable.onLine = { line in
                 guard let progress = HostFetchScript.progress(line) else { return }
@@ -153,33 +160,31 @@ package struct FetchBackupStep: StepKind {
             hints: ["use a store that hands out presigned addresses (S3), and `via: host`"], exitStatus: .usage)
     }
 
-    private static func prepare(_ target: String, _ context: StepContext) -> String {
-        let folder = target.split(separator: "/").dropLast().joined(separator: "/")
-        return "install -d -m 0755 \(shellWord("/" + folder))\n"
+    /// The fetch's script, between making the folder and giving the file to the one who restores.
+    private static func wrapped(_ script: String, _ target: String, _ context: StepContext) -> String {
+        let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
+        return """
+            install -d -m 0711 -- \(shellWord(folder)) || exit 73
+            (
+            \(script)
+            ) || exit $?
+            chown -- \(shellWord(owner(context))) \(shellWord(target)) && chmod 0400 -- \(shellWord(target)) || exit 73
+            """
     }
 
     // MARK: Reading it whole
 
     private func decode(
         _ file: HostFetchResult, _ choice: Choice, _ host: String, _ index: Int, _ context: StepContext
-    ) async throws -> ContentManifest? {
+    ) async throws -> ContentSummary? {
         guard context.boolean("verify-archive", default: true), context.optionalString("kind") != "files" else { return nil }
-        let target = Self.target(choice, context)
-        // What a hostile dump does to pg_restore, it does as nobody in particular.
-        var job = DurableJob(
-            host: host, part: "decode-\(index)", script: .shell("chmod a+r \(shellWord(target))\n" + ContentHasher.archiveScript(archive: target)))
-        job.outputLimit = 64 << 20
-        job.onLine = { line in
-            guard let rows = ContentHasher.progress(line) else { return }
-            context.services.report(StepProgress("decoding and counting \(choice.key)", done: rows, unit: .rows))
-        }
-        let outcome = try await context.run(job)
-        return try ContentHasher.manifest(
-            exitStatus: outcome.result.exitStatus, stdout: outcome.stdoutText, stderr: outcome.stderrText, of: choice.key)
+        let hashing = ContentHashJob.archive(at: Self.target(choice, context), processes: 2)
+        // What a hostile dump does to pg_restore, it does as the database's own user, who could do it anyway.
+        return try await context.hashContent(hashing, host: host, part: "decode-\(index)", runAs: Self.owner(context), "decoding and counting \(choice.key)")
     }
 
     private func outcome(
-        _ choice: Choice, _ file: HostFetchResult, _ content: ContentManifest?, _ rejected: [String], _ context: StepContext
+        _ choice: Choice, _ file: HostFetchResult, _ content: ContentSummary?, _ rejected: [String], _ context: StepContext
     ) -> StepOutcome {
         let path = Self.target(choice, context)
         var outputs: [String: JSONValue] = [
@@ -193,7 +198,7 @@ package struct FetchBackupStep: StepKind {
         if let content, let value = try? decodeJSON(JSONValue.self, encodeJSON(content)) {
             outputs["content"] = value
             outputs["tables"] = .integer(Int64(content.tables.count))
-            outputs["rows"] = .integer(content.rows)
+            outputs["rows"] = .integer(Int64(content.rows))
             summary += " It holds \(content.rows) rows in \(content.tables.count) tables."
         }
         outputs["summary"] = .string(summary)

@@ -20,7 +20,9 @@ package struct Speller {
             guard remainingComparisons > 0 else { break }
             remainingComparisons -= 1
             let count = candidate.unicodeScalars.count
-            if abbreviated == nil, letters.count >= 3, count > letters.count, candidate.lowercased().hasPrefix(word.lowercased()) {
+            if abbreviated == nil, letters.count >= 3, count > letters.count,
+                candidate.lowercased().hasPrefix(word.lowercased())
+            {
                 abbreviated = candidate
             }
             guard abs(count - letters.count) <= limit else { continue }

@@ -10,7 +10,10 @@ import Testing
     private func plan(_ steps: [(String, [String])], only: [String: RunMode] = [:], finally: [String] = []) -> Plan {
         Plan(
             name: "p",
-            steps: steps.map { PlanStep(id: StepID($0.0)!, kind: "command", on: ["db1"], needs: $0.1.map { StepID($0)! }, only: only[$0.0]) },
+            steps: steps.map {
+                PlanStep(
+                    id: StepID($0.0)!, kind: "command", on: ["db1"], needs: $0.1.map { StepID($0)! }, only: only[$0.0])
+            },
             finally: finally.map { PlanStep(id: StepID($0)!, kind: "approval") })
     }
 
@@ -23,7 +26,9 @@ import Testing
             let written = Array(0..<count).shuffled(using: &random)
             var needs = [[Int]](repeating: [], count: count)
             for index in 1..<max(2, count) where index < count {
-                needs[written[index]] = (0..<Int.random(in: 0...4, using: &random)).map { _ in written[Int.random(in: 0..<index, using: &random)] }
+                needs[written[index]] = (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                    written[Int.random(in: 0..<index, using: &random)]
+                }
             }
             let graph = graph(needs)
             let order = try #require(graph.topologicalOrder(), "seed \(seed), round \(round)")
@@ -31,7 +36,9 @@ import Testing
             var position: [StepID: Int] = [:]
             for (index, step) in order.enumerated() { position[step] = index }
             for (step, stepNeeds) in needs.enumerated() {
-                for need in stepNeeds { #expect(position[id(need)]! < position[id(step)]!, "seed \(seed), round \(round)") }
+                for need in stepNeeds {
+                    #expect(position[id(need)]! < position[id(step)]!, "seed \(seed), round \(round)")
+                }
             }
             #expect(graph.cycles().isEmpty)
         }
@@ -42,7 +49,9 @@ import Testing
         var random = SeededGenerator(seed)
         for round in 0..<500 {
             let count = Int.random(in: 1...20, using: &random)
-            let needs = (0..<count).map { _ in (0..<Int.random(in: 0...2, using: &random)).map { _ in Int.random(in: 0..<count, using: &random) } }
+            let needs = (0..<count).map { _ in
+                (0..<Int.random(in: 0...2, using: &random)).map { _ in Int.random(in: 0..<count, using: &random) }
+            }
             let graph = graph(needs)
             let cycles = graph.cycles()
             #expect(cycles.isEmpty == (graph.topologicalOrder() != nil), "seed \(seed), round \(round)")
@@ -68,14 +77,22 @@ import Testing
     }
 
     @Test func aStepOfAnotherModeHandsItsNeedsOn() {
-        let plan = plan([("a", []), ("cut", ["a"]), ("cut2", ["cut"]), ("b", ["cut2"]), ("drill", ["b"])], only: ["cut": .recovery, "cut2": .recovery, "drill": .drill])
-        #expect(plan.steps(in: .drill).map { "\($0.id):\($0.needs.map(\.rawValue))" } == [#"a:[]"#, #"b:["a"]"#, #"drill:["b"]"#])
+        let plan = plan(
+            [("a", []), ("cut", ["a"]), ("cut2", ["cut"]), ("b", ["cut2"]), ("drill", ["b"])],
+            only: ["cut": .recovery, "cut2": .recovery, "drill": .drill])
+        #expect(
+            plan.steps(in: .drill).map { "\($0.id):\($0.needs.map(\.rawValue))" } == [
+                #"a:[]"#, #"b:["a"]"#, #"drill:["b"]"#,
+            ])
         #expect(plan.steps(in: .recovery).map(\.id.rawValue) == ["a", "cut", "cut2", "b"])
     }
 
     @Test func drawingsShowWhatRunsSideBySide() {
         let plan = plan(
-            [("a", []), ("b", []), ("c", ["b"]), ("d", ["a", "c"]), ("e", ["d"]), ("f", ["d"]), ("g", ["d"]), ("h", ["e", "f", "g"])], finally: ["z"])
+            [
+                ("a", []), ("b", []), ("c", ["b"]), ("d", ["a", "c"]), ("e", ["d"]), ("f", ["d"]), ("g", ["d"]),
+                ("h", ["e", "f", "g"]),
+            ], finally: ["z"])
         #expect(
             GraphDrawing(plan).text() == """
                 ●      a  command   on db1

@@ -4,7 +4,8 @@ import Testing
 
 /// What a shell, a path, a terminal or SQL could take for more than a name.
 let hostileNames = [
-    "../etc/passwd", "a/../b", "a\0b", "a\nb", "-rf", "--help", "a'b", "a\"b", "$(id)", "`id`", "a b", "a;b", "a|b", "a&b", "a>b", "*", "?", "~root", "a\u{1B}[31m",
+    "../etc/passwd", "a/../b", "a\0b", "a\nb", "-rf", "--help", "a'b", "a\"b", "$(id)", "`id`", "a b", "a;b", "a|b",
+    "a&b", "a>b", "*", "?", "~root", "a\u{1B}[31m",
     "\u{202E}cba", "a\\b", "%h", "", " ", "a\tb", "a\u{2028}b",
 ]
 
@@ -28,15 +29,22 @@ let hostileNames = [
         #expect(["/", "/var/lib/x y", "~/.ssh/id", "/a'b", "/..a/b.."].allSatisfy(Name.isPath))
         #expect(!["", "a", "./a", "/a/../b", "~root/x", "/a\nb", "/a\0", "~"].contains(where: Name.isPath))
         #expect(["http://10.77.0.10:7480", "https://x.example/a?b=c#d"].allSatisfy(Name.isHTTPURL))
-        #expect(!["http://", "http://user:pw@x/", "ftp://x", "http://-x", "http://a b", "http://a\nb"].contains(where: Name.isHTTPURL))
+        #expect(
+            !["http://", "http://user:pw@x/", "ftp://x", "http://-x", "http://a b", "http://a\nb"].contains(
+                where: Name.isHTTPURL))
     }
 
     @Test func identifiersAreAnythingThatTheServerStores() {
-        let legal = ["chms_production", "Mixed Case", "select", "a\"b", "a'b", "$(id)", "../x", "-rf", "naïve", String(repeating: "x", count: 63), "; DROP DATABASE x", "%s", "\\"]
+        let legal = [
+            "chms_production", "Mixed Case", "select", "a\"b", "a'b", "$(id)", "../x", "-rf", "naïve",
+            String(repeating: "x", count: 63), "; DROP DATABASE x", "%s", "\\",
+        ]
         #expect(legal.allSatisfy(Name.isSQLIdentifier))
         // 63 bytes, not characters.
         #expect(!Name.isSQLIdentifier(String(repeating: "é", count: 32)))
-        #expect(!["", String(repeating: "x", count: 64), "a\0b", "a\nb", "a\u{1B}b", "a\u{202E}b"].contains(where: Name.isSQLIdentifier))
+        #expect(
+            !["", String(repeating: "x", count: 64), "a\0b", "a\nb", "a\u{1B}b", "a\u{202E}b"].contains(
+                where: Name.isSQLIdentifier))
     }
 
     @Test func jumpHostsAreReadAsOpenSSHDoes() {
@@ -44,7 +52,9 @@ let hostileNames = [
         #expect(JumpHost("ops@bastion:2200") == JumpHost(user: "ops", host: "bastion", port: 2200))
         #expect(JumpHost("[fe80::1]:22") == JumpHost(host: "fe80::1", port: 22))
         #expect(JumpHost("ssh://ops@bastion") == JumpHost(user: "ops", host: "bastion"))
-        #expect(JumpHost("bastion:0") == nil && JumpHost("bastion:x") == nil && JumpHost("-x@bastion") == nil && JumpHost("@bastion") == nil)
+        #expect(
+            JumpHost("bastion:0") == nil && JumpHost("bastion:x") == nil && JumpHost("-x@bastion") == nil
+                && JumpHost("@bastion") == nil)
         for text in ["bastion", "ops@bastion:2200", "[fe80::1]:22"] { #expect(JumpHost(text)?.description == text) }
     }
 
@@ -57,6 +67,8 @@ let hostileNames = [
         #expect(SecretReference("env:CHMS_PW")?.description == "env:CHMS_PW")
         #expect(SecretReference("file:/etc/x y")?.description == "file:/etc/x y")
         #expect(SecretReference("command:pass show x:y")?.description == "command:pass show x:y")
-        for text in ["hunter2", "env:", "env:A B", "env:1A", "file:x", "file:/../x", "FILE:/x", "command:", "command:a\nb", ""] { #expect(SecretReference(text) == nil, "\(text)") }
+        for text in [
+            "hunter2", "env:", "env:A B", "env:1A", "file:x", "file:/../x", "FILE:/x", "command:", "command:a\nb", "",
+        ] { #expect(SecretReference(text) == nil, "\(text)") }
     }
 }

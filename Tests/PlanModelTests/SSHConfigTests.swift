@@ -35,11 +35,16 @@ import Testing
         #expect(db3.user == nil && db3.hostName == nil && db3.port == 22 && db3.jump == [JumpHost(host: "everywhere")])
         #expect(config.settings(for: "bastion").jump == [])
         #expect(config.settings(for: "DB9").user == "other")
-        #expect(warnings.map(\.description) == ["config:14:1: warning: `Match` is not evaluated; what follows it is left out [ssh-config.match]\nHINT: use `Host` for the hosts of the inventory"])
+        #expect(
+            warnings.map(\.description) == [
+                "config:14:1: warning: `Match` is not evaluated; what follows it is left out [ssh-config.match]\nHINT: use `Host` for the hosts of the inventory"
+            ])
     }
 
     @Test func whatIsNotUnderstoodIsNamedAndLeftOut() {
-        let (config, warnings) = SSHConfig.parse("Host a\n Port x\n User -root\n ProxyCommand nc\n Include other\n HostName $(id)\n IdentityFile \"x\nHost", file: "c")
+        let (config, warnings) = SSHConfig.parse(
+            "Host a\n Port x\n User -root\n ProxyCommand nc\n Include other\n HostName $(id)\n IdentityFile \"x\nHost",
+            file: "c")
         #expect(config.settings(for: "a") == SSHConfig.Entry())
         #expect(warnings.map(\.mark.line) == [2, 3, 4, 5, 6, 7, 8])
     }
@@ -48,16 +53,29 @@ import Testing
         func entry(_ pattern: String, _ host: String) -> Bool {
             SSHConfig.parse("Host \(pattern)\n User x\n", file: "c").config.settings(for: host).user != nil
         }
-        #expect(entry("*", "a") && entry("a*c", "abbc") && entry("a?c", "abc") && entry("*.x", "a.b.x") && entry("a*b*c", "aXbXbXc"))
-        #expect(!entry("a?c", "ac") && !entry("a", "ab") && !entry("!a", "b") && !entry("* !a", "a") && !entry("a*b", "abc"))
+        #expect(
+            entry("*", "a") && entry("a*c", "abbc") && entry("a?c", "abc") && entry("*.x", "a.b.x")
+                && entry("a*b*c", "aXbXbXc"))
+        #expect(
+            !entry("a?c", "ac") && !entry("a", "ab") && !entry("!a", "b") && !entry("* !a", "a") && !entry("a*b", "abc")
+        )
         #expect(!entry(String(repeating: "a*", count: 40) + "b", String(repeating: "a", count: 400)))
     }
 
     @Test func theInventoryWinsOverTheConfiguration() {
-        let config = SSHConfig.parse("Host db1 10.0.0.1\n User conf\n Port 2222\n IdentityFile ~/.ssh/conf\n ProxyJump b\n", file: "c").config
-        let inventory = Inventory(hosts: [Host(name: "db1"), Host(name: "x", address: "10.0.0.1", port: 22, user: "inv", identityFile: "/k")], knownHosts: ["/kh"])
+        let config = SSHConfig.parse(
+            "Host db1 10.0.0.1\n User conf\n Port 2222\n IdentityFile ~/.ssh/conf\n ProxyJump b\n", file: "c"
+        ).config
+        let inventory = Inventory(
+            hosts: [
+                Host(name: "db1"), Host(name: "x", address: "10.0.0.1", port: 22, user: "inv", identityFile: "/k"),
+            ], knownHosts: ["/kh"])
         let plain = inventory.endpoint(of: inventory.hosts[0], config: config)
-        #expect(plain == HostEndpoint(address: "db1", port: 2222, user: "conf", identityFiles: ["~/.ssh/conf"], jump: [JumpHost(host: "b")], knownHosts: ["/kh"]))
+        #expect(
+            plain
+                == HostEndpoint(
+                    address: "db1", port: 2222, user: "conf", identityFiles: ["~/.ssh/conf"],
+                    jump: [JumpHost(host: "b")], knownHosts: ["/kh"]))
         let given = inventory.endpoint(of: inventory.hosts[1], config: config)
         #expect(given.port == 22 && given.user == "inv" && given.identityFiles == ["/k"])
         #expect(inventory.endpoint(ofJump: JumpHost(user: "u", host: "db1", port: 1), config: config).port == 1)

@@ -5,7 +5,8 @@ import Testing
     @Test func theNearestNameIsSuggested() {
         let names = ["command", "fetch-backup", "postgres-restore", "postgres-verify", "approval", "integer", "db1"]
         let expected: [(String, String?)] = [
-            ("comand", "command"), ("fecth-backup", "fetch-backup"), ("postgres-verfy", "postgres-verify"), ("Approval", "approval"), ("bd1", "db1"),
+            ("comand", "command"), ("fecth-backup", "fetch-backup"), ("postgres-verfy", "postgres-verify"),
+            ("Approval", "approval"), ("bd1", "db1"),
             ("int", "integer"), ("xyz", nil), ("", nil), ("command", nil), ("postgres", "postgres-restore"),
         ]
         for (word, name) in expected {

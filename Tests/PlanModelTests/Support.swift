@@ -17,7 +17,9 @@ struct SeededGenerator: RandomNumberGenerator {
 
 /// The seed of a random test: `REPRISE_SEED` repeats a failure. It is printed always.
 func seed(_ test: String) -> UInt64 {
-    let value = ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 0...UInt64(UInt32.max))
+    let value =
+        ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) }
+        ?? UInt64.random(in: 0...UInt64(UInt32.max))
     print("\(test): REPRISE_SEED=\(value)")
     return value
 }

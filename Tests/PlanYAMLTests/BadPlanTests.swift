@@ -9,7 +9,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x, in-doubt: verify}}
         """,
         [
-            #"5:62: error: step `a`, `with`: `in-doubt: verify` needs a script under `verify` [plan.missing-field]"#,
+            #"5:62: error: step `a`, `with`: `in-doubt: verify` needs a script under `verify` [plan.missing-field]"#
         ]
     ),
     (
@@ -19,7 +19,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, undo: {kind: command, run: x}}
         """,
         [
-            #"5:51: error: step `a`, `undo`: `run` does not belong here [plan.misplaced-key]"#,
+            #"5:51: error: step `a`, `undo`: `run` does not belong here [plan.misplaced-key]"#
         ]
     ),
     (
@@ -29,7 +29,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, undo: nothing}
         """,
         [
-            #"5:35: error: step `a`, `undo`: expected none, or a map with `kind` and `with`, found text `nothing` [plan.wrong-type]"#,
+            #"5:35: error: step `a`, `undo`: expected none, or a map with `kind` and `with`, found text `nothing` [plan.wrong-type]"#
         ]
     ),
     (
@@ -41,7 +41,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: f, kind: approval, needs: [a]}
         """,
         [
-            #"7:29: error: step `f`: steps under `finally` run in order and take no `needs` [plan.needs-finally]"#,
+            #"7:29: error: step `f`: steps under `finally` run in order and take no `needs` [plan.needs-finally]"#
         ]
     ),
     (
@@ -53,7 +53,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: f, kind: approval}
         """,
         [
-            #"5:37: error: step `a`, `needs`: `f` stands under `finally` and runs last [plan.needs-finally]"#,
+            #"5:37: error: step `a`, `needs`: `f` stands under `finally` and runs last [plan.needs-finally]"#
         ]
     ),
     (
@@ -63,7 +63,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           a: {kind: approval}
         """,
         [
-            #"5:3: error: `steps`: expected a list of steps, found a map [plan.wrong-type]"#,
+            #"5:3: error: `steps`: expected a list of steps, found a map [plan.wrong-type]"#
         ]
     ),
     (
@@ -72,7 +72,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
         steps: []
         """,
         [
-            #"4:1: error: the plan has no steps [plan.no-steps]"#,
+            #"4:1: error: the plan has no steps [plan.no-steps]"#
         ]
     ),
     (
@@ -82,7 +82,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: !vault x}}
         """,
         [
-            #"5:45: error: step `a`, `with`, `message`: the tag !vault is not understood in plans [plan.unknown-tag]"#,
+            #"5:45: error: step `a`, `with`, `message`: the tag !vault is not understood in plans [plan.unknown-tag]"#
         ]
     ),
     (
@@ -92,7 +92,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: postgres-swap, with: {database: production, keep-as: éééééééééééééééééééééééééééééééé}}
         """,
         [
-            #"5:72: error: step `a`, `with`, `keep-as`: the identifier `éééééééééééééééééééééééééééééééé` is longer than 63 bytes [plan.bad-name]"#,
+            #"5:72: error: step `a`, `with`, `keep-as`: the identifier `éééééééééééééééééééééééééééééééé` is longer than 63 bytes [plan.bad-name]"#
         ]
     ),
     (
@@ -102,7 +102,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: postgres-swap, with: {database: production, keep-as: "a\\0b"}}
         """,
         [
-            #"5:72: error: step `a`, `with`, `keep-as`: holds a NUL character [plan.control-character]"#,
+            #"5:72: error: step `a`, `with`, `keep-as`: holds a NUL character [plan.control-character]"#
         ]
     ),
     (
@@ -112,7 +112,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x, directory: /var/../etc}}
         """,
         [
-            #"5:63: error: step `a`, `with`, `directory`: `/var/../etc` is no absolute path [plan.bad-path]"#,
+            #"5:63: error: step `a`, `with`, `directory`: `/var/../etc` is no absolute path [plan.bad-path]"#
         ]
     ),
     (
@@ -122,7 +122,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x, as: -root}}
         """,
         [
-            #"5:56: error: step `a`, `with`, `as`: `-root` is no login name [plan.bad-name]"#,
+            #"5:56: error: step `a`, `with`, `as`: `-root` is no login name [plan.bad-name]"#
         ]
     ),
     (
@@ -132,7 +132,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: 15}}
         """,
         [
-            #"5:45: error: step `a`, `with`, `message`: expected text, found the whole number 15 [plan.wrong-type]"#,
+            #"5:45: error: step `a`, `with`, `message`: expected text, found the whole number 15 [plan.wrong-type]"#
         ]
     ),
     (
@@ -142,7 +142,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: }}
         """,
         [
-            #"5:45: error: step `a`, `with`, `message`: expected text, found nothing [plan.wrong-type]"#,
+            #"5:45: error: step `a`, `with`, `message`: expected text, found nothing [plan.wrong-type]"#
         ]
     ),
     (
@@ -153,7 +153,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
         allow: [same-clusters]
         """,
         [
-            #"6:9: error: `allow`: there is no guard `same-clusters` [plan.unknown-choice]"#,
+            #"6:9: error: `allow`: there is no guard `same-clusters` [plan.unknown-choice]"#
         ]
     ),
     (
@@ -164,7 +164,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
         limits: {per-host: 0}
         """,
         [
-            #"6:20: error: `limits`, `per-host`: 0 is not between 1 and 1000 [plan.out-of-range]"#,
+            #"6:20: error: `limits`, `per-host`: 0 is not between 1 and 1000 [plan.out-of-range]"#
         ]
     ),
     (
@@ -174,7 +174,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: '{{ host.name }}', with: {run: x}}
         """,
         [
-            #"5:32: error: step `a`, `on`: only parameters can be used here [plan.bad-template]"#,
+            #"5:32: error: step `a`, `on`: only parameters can be used here [plan.bad-template]"#
         ]
     ),
     (
@@ -184,7 +184,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x, environment: {PW: {secret: db-pasword}}}}
         """,
         [
-            #"5:79: error: step `a`, `with`, `environment`, `PW`, `secret`: the inventory has no secret `db-pasword` [plan.unknown-secret]"#,
+            #"5:79: error: step `a`, `with`, `environment`, `PW`, `secret`: the inventory has no secret `db-pasword` [plan.unknown-secret]"#
         ]
     ),
     (
@@ -194,7 +194,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
         	- id: a
         """,
         [
-            #"5:1: error: this is not YAML: found character that cannot start any token, while scanning for the next token that begins in line 5 [yaml.syntax]"#,
+            #"5:1: error: this is not YAML: found character that cannot start any token, while scanning for the next token that begins in line 5 [yaml.syntax]"#
         ]
     ),
     (
@@ -205,7 +205,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:9: error: this is not YAML: mapping values are not allowed in this context [yaml.syntax]"#,
+            #"4:9: error: this is not YAML: mapping values are not allowed in this context [yaml.syntax]"#
         ]
     ),
     (
@@ -216,7 +216,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"7:1: error: this is not YAML: found unexpected end of stream, while scanning a quoted scalar that begins in line 4 [yaml.syntax]"#,
+            #"7:1: error: this is not YAML: found unexpected end of stream, while scanning a quoted scalar that begins in line 4 [yaml.syntax]"#
         ]
     ),
     (
@@ -228,7 +228,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"5:1: error: the key `title` stands here twice [yaml.duplicate-key]"#,
+            #"5:1: error: the key `title` stands here twice [yaml.duplicate-key]"#
         ]
     ),
     (
@@ -239,7 +239,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:1: error: the key `1` is a whole number, not text [yaml.bad-key]"#,
+            #"4:1: error: the key `1` is a whole number, not text [yaml.bad-key]"#
         ]
     ),
     (
@@ -251,7 +251,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:3: error: a list cannot be a key [yaml.bad-key]"#,
+            #"4:3: error: a list cannot be a key [yaml.bad-key]"#
         ]
     ),
     (
@@ -263,7 +263,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
         a: b
         """,
         [
-            #"6:1: error: a second document begins here [yaml.many-documents]"#,
+            #"6:1: error: a second document begins here [yaml.many-documents]"#
         ]
     ),
     (
@@ -274,7 +274,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:8: error: the alias `*x` refers to nothing before it [yaml.unknown-alias]"#,
+            #"4:8: error: the alias `*x` refers to nothing before it [yaml.unknown-alias]"#
         ]
     ),
     (
@@ -285,7 +285,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:8: error: this is not YAML: found character that cannot start any token, while scanning for the next token that begins in line 4 [yaml.syntax]"#,
+            #"4:8: error: this is not YAML: found character that cannot start any token, while scanning for the next token that begins in line 4 [yaml.syntax]"#
         ]
     ),
     (
@@ -296,7 +296,7 @@ private let plans: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: 'echo $PARAM_NMAE $PARAM_NAME $MY_PARAM_X'}}
         """,
         [
-            #"6:49: warning: step `a`, `with`, `run`: no parameter gives `PARAM_NMAE` [plan.unknown-variable]"#,
+            #"6:49: warning: step `a`, `with`, `run`: no parameter gives `PARAM_NMAE` [plan.unknown-variable]"#
         ]
     ),
     (

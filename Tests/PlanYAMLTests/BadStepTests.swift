@@ -10,7 +10,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
         stesp: []
         """,
         [
-            #"6:1: error: the plan: unknown key `stesp` [plan.unknown-key]"#,
+            #"6:1: error: the plan: unknown key `stesp` [plan.unknown-key]"#
         ]
     ),
     (
@@ -21,7 +21,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             kind: comand
         """,
         [
-            #"6:11: error: step `a`: there is no kind `comand` [plan.unknown-kind]"#,
+            #"6:11: error: step `a`: there is no kind `comand` [plan.unknown-kind]"#
         ]
     ),
     (
@@ -35,7 +35,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             with: {run: x}
         """,
         [
-            #"8:5: error: step `a`: unknown key `timout` [plan.unknown-key]"#,
+            #"8:5: error: step `a`: unknown key `timout` [plan.unknown-key]"#
         ]
     ),
     (
@@ -48,7 +48,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             with: {run: x, enviroment: {}}
         """,
         [
-            #"8:20: error: step `a`, `with`: unknown key `enviroment` [plan.unknown-key]"#,
+            #"8:20: error: step `a`, `with`: unknown key `enviroment` [plan.unknown-key]"#
         ]
     ),
     (
@@ -61,7 +61,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             run: x
         """,
         [
-            #"8:5: error: step `a`: `run` does not belong here [plan.misplaced-key]"#,
+            #"8:5: error: step `a`: `run` does not belong here [plan.misplaced-key]"#
         ]
     ),
     (
@@ -76,7 +76,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
               timeout: 5m
         """,
         [
-            #"10:7: error: step `a`, `with`: `timeout` does not belong here [plan.misplaced-key]"#,
+            #"10:7: error: step `a`, `with`: `timeout` does not belong here [plan.misplaced-key]"#
         ]
     ),
     (
@@ -86,7 +86,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: bd1, with: {run: x}}
         """,
         [
-            #"5:32: error: step `a`, `on`: the inventory has no host or group `bd1` [plan.unknown-host]"#,
+            #"5:32: error: step `a`, `on`: the inventory has no host or group `bd1` [plan.unknown-host]"#
         ]
     ),
     (
@@ -96,7 +96,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: fetch-backup, on: db1, with: {store: backup}}
         """,
         [
-            #"5:56: error: step `a`, `with`, `store`: the inventory has no store `backup` [plan.unknown-store]"#,
+            #"5:56: error: step `a`, `with`, `store`: the inventory has no store `backup` [plan.unknown-store]"#
         ]
     ),
     (
@@ -106,7 +106,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: sql-check, with: {database: prodution, checks: []}}
         """,
         [
-            #"5:47: error: step `a`, `with`, `database`: the inventory has no database `prodution` [plan.unknown-database]"#,
+            #"5:47: error: step `a`, `with`, `database`: the inventory has no database `prodution` [plan.unknown-database]"#
         ]
     ),
     (
@@ -116,7 +116,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, with: {run: x}}
         """,
         [
-            #"5:5: error: step `a`: `on` is missing [plan.missing-field]"#,
+            #"5:5: error: step `a`: `on` is missing [plan.missing-field]"#
         ]
     ),
     (
@@ -126,7 +126,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"5:6: error: step 1: `id` is missing [plan.missing-field]"#,
+            #"5:6: error: step 1: `id` is missing [plan.missing-field]"#
         ]
     ),
     (
@@ -136,7 +136,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a}
         """,
         [
-            #"5:5: error: step `a`: `kind` is missing [plan.missing-field]"#,
+            #"5:5: error: step `a`: `kind` is missing [plan.missing-field]"#
         ]
     ),
     (
@@ -146,7 +146,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1}
         """,
         [
-            #"5:5: error: step `a`, `with`: `run` is missing [plan.missing-field]"#,
+            #"5:5: error: step `a`, `with`: `run` is missing [plan.missing-field]"#
         ]
     ),
     (
@@ -157,7 +157,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"6:10: error: the step id `a` is used twice [plan.duplicate-step]"#,
+            #"6:10: error: the step id `a` is used twice [plan.duplicate-step]"#
         ]
     ),
     (
@@ -167,7 +167,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: ../a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"5:10: error: `../a` is no step id [plan.bad-name]"#,
+            #"5:10: error: `../a` is no step id [plan.bad-name]"#
         ]
     ),
     (
@@ -179,7 +179,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: c, kind: approval}
         """,
         [
-            #"5:10: error: steps need each other: a → c → b → a [plan.cycle]"#,
+            #"5:10: error: steps need each other: a → c → b → a [plan.cycle]"#
         ]
     ),
     (
@@ -189,7 +189,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, needs: a}
         """,
         [
-            #"5:10: error: step `a` needs itself [plan.cycle]"#,
+            #"5:10: error: step `a` needs itself [plan.cycle]"#
         ]
     ),
     (
@@ -200,7 +200,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: b, kind: approval, needs: [fecth]}
         """,
         [
-            #"6:37: error: step `b`, `needs`: there is no step `fecth` [plan.unknown-step]"#,
+            #"6:37: error: step `b`, `needs`: there is no step `fecth` [plan.unknown-step]"#
         ]
     ),
     (
@@ -211,7 +211,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: r, kind: postgres-restore, needs: [], with: {database: production, backup: fetch}}
         """,
         [
-            #"6:85: error: step `r`, `with`, `backup`: step `fetch` is not certain to have run before [plan.not-upstream]"#,
+            #"6:85: error: step `r`, `with`, `backup`: step `fetch` is not certain to have run before [plan.not-upstream]"#
         ]
     ),
     (
@@ -221,7 +221,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: r, kind: postgres-restore, needs: [], with: {database: production, backup: fetch}}
         """,
         [
-            #"5:85: error: step `r`, `with`, `backup`: there is no step `fetch` [plan.unknown-step]"#,
+            #"5:85: error: step `r`, `with`, `backup`: there is no step `fetch` [plan.unknown-step]"#
         ]
     ),
     (
@@ -232,7 +232,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: r, kind: postgres-restore, with: {database: production, backup: fetch}}
         """,
         [
-            #"6:74: error: step `r`, `with`, `backup`: step `fetch` runs in mode recovery only, and this one in others too [plan.other-mode]"#,
+            #"6:74: error: step `r`, `with`, `backup`: step `fetch` runs in mode recovery only, and this one in others too [plan.other-mode]"#
         ]
     ),
     (
@@ -246,7 +246,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
               content: yes
         """,
         [
-            #"9:16: error: step `v`, `with`, `content`: expected true or false, found text `yes` [plan.wrong-type]"#,
+            #"9:16: error: step `v`, `with`, `content`: expected true or false, found text `yes` [plan.wrong-type]"#
         ]
     ),
     (
@@ -258,7 +258,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             with: {url: 'http://a', status: 0200}
         """,
         [
-            #"7:37: error: step `v`, `with`, `status`: expected a whole number, found text `0200` [plan.wrong-type]"#,
+            #"7:37: error: step `v`, `with`, `status`: expected a whole number, found text `0200` [plan.wrong-type]"#
         ]
     ),
     (
@@ -270,7 +270,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             with: {database: production, sequence-margin: 1_000}
         """,
         [
-            #"7:51: error: step `v`, `with`, `sequence-margin`: expected a whole number, found text `1_000` [plan.wrong-type]"#,
+            #"7:51: error: step `v`, `with`, `sequence-margin`: expected a whole number, found text `1_000` [plan.wrong-type]"#
         ]
     ),
     (
@@ -282,7 +282,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             with: {database: production, sequence-margin: 99999999999999999999}
         """,
         [
-            #"7:51: error: step `v`, `with`, `sequence-margin`: expected a whole number, found text `99999999999999999999` [plan.wrong-type]"#,
+            #"7:51: error: step `v`, `with`, `sequence-margin`: expected a whole number, found text `99999999999999999999` [plan.wrong-type]"#
         ]
     ),
     (
@@ -294,7 +294,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
             with: {url: 'http://a', status: 20}
         """,
         [
-            #"7:37: error: step `v`, `with`, `status`: 20 is not between 100 and 599 [plan.out-of-range]"#,
+            #"7:37: error: step `v`, `with`, `status`: 20 is not between 100 and 599 [plan.out-of-range]"#
         ]
     ),
     (
@@ -304,7 +304,7 @@ private let steps: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, timeout: 300}
         """,
         [
-            #"5:38: error: step `a`, `timeout`: expected a duration such as 30s, 5m or 1h30m, found the whole number 300 [plan.wrong-type]"#,
+            #"5:38: error: step `a`, `timeout`: expected a duration such as 30s, 5m or 1h30m, found the whole number 300 [plan.wrong-type]"#
         ]
     ),
 ]

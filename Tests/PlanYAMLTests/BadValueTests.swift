@@ -9,7 +9,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, timeout: 5 minutes}
         """,
         [
-            #"5:38: error: step `a`, `timeout`: expected a duration such as 30s, 5m or 1h30m, found text `5 minutes` [plan.wrong-type]"#,
+            #"5:38: error: step `a`, `timeout`: expected a duration such as 30s, 5m or 1h30m, found text `5 minutes` [plan.wrong-type]"#
         ]
     ),
     (
@@ -19,7 +19,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: fetch-backup, on: db1, with: {store: backups, via: hosts}}
         """,
         [
-            #"5:70: error: step `a`, `with`, `via`: `hosts` is none of its choices [plan.unknown-choice]"#,
+            #"5:70: error: step `a`, `with`, `via`: `hosts` is none of its choices [plan.unknown-choice]"#
         ]
     ),
     (
@@ -29,7 +29,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, retry: 0}
         """,
         [
-            #"5:36: error: step `a`, `retry`: 0 is not between 1 and 100 [plan.out-of-range]"#,
+            #"5:36: error: step `a`, `retry`: 0 is not between 1 and 100 [plan.out-of-range]"#
         ]
     ),
     (
@@ -39,7 +39,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, retry: {initial: 5s}}
         """,
         [
-            #"5:36: error: step `a`, `retry`: `attempts` is missing [plan.missing-field]"#,
+            #"5:36: error: step `a`, `retry`: `attempts` is missing [plan.missing-field]"#
         ]
     ),
     (
@@ -49,7 +49,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, on-error: ignore}
         """,
         [
-            #"5:39: error: step `a`, `on-error`: `ignore` is none of its choices [plan.unknown-choice]"#,
+            #"5:39: error: step `a`, `on-error`: `ignore` is none of its choices [plan.unknown-choice]"#
         ]
     ),
     (
@@ -59,7 +59,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, only: drills}
         """,
         [
-            #"5:35: error: step `a`, `only`: `drills` is none of its choices [plan.unknown-choice]"#,
+            #"5:35: error: step `a`, `only`: `drills` is none of its choices [plan.unknown-choice]"#
         ]
     ),
     (
@@ -75,7 +75,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
                 echo {{ params.name }}
         """,
         [
-            #"9:12: error: step `a`, `with`, `run`: `{{` in line 2 of a script [plan.template-in-script]"#,
+            #"9:12: error: step `a`, `with`, `run`: `{{` in line 2 of a script [plan.template-in-script]"#
         ]
     ),
     (
@@ -88,7 +88,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
               message: {{ params.name }}
         """,
         [
-            #"8:16: error: a map cannot be a key [yaml.bad-key]"#,
+            #"8:16: error: a map cannot be a key [yaml.bad-key]"#
         ]
     ),
     (
@@ -98,7 +98,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: 'x {{ params.name'}}
         """,
         [
-            #"5:45: error: step `a`, `with`, `message`: `{{` is not closed by `}}` [plan.bad-template]"#,
+            #"5:45: error: step `a`, `with`, `message`: `{{` is not closed by `}}` [plan.bad-template]"#
         ]
     ),
     (
@@ -108,7 +108,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: '{{ params.name | upper }}'}}
         """,
         [
-            #"5:45: error: step `a`, `with`, `message`: `{{ params.name | upper }}` is no reference [plan.bad-template]"#,
+            #"5:45: error: step `a`, `with`, `message`: `{{ params.name | upper }}` is no reference [plan.bad-template]"#
         ]
     ),
     (
@@ -119,7 +119,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: '{{ params.nmae }}'}}
         """,
         [
-            #"6:45: error: step `a`, `with`, `message`: there is no parameter `nmae` [plan.unknown-parameter]"#,
+            #"6:45: error: step `a`, `with`, `message`: there is no parameter `nmae` [plan.unknown-parameter]"#
         ]
     ),
     (
@@ -130,7 +130,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {required: '{{ params.name }}'}}
         """,
         [
-            #"6:46: error: step `a`, `with`, `required`: expected true or false, found the parameter `name` of type string [plan.wrong-type]"#,
+            #"6:46: error: step `a`, `with`, `required`: expected true or false, found the parameter `name` of type string [plan.wrong-type]"#
         ]
     ),
     (
@@ -141,7 +141,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: 'x {{ params.name }}'}}
         """,
         [
-            #"6:45: error: step `a`, `with`, `message`: the parameter `name` may be absent [plan.maybe-absent]"#,
+            #"6:45: error: step `a`, `with`, `message`: the parameter `name` may be absent [plan.maybe-absent]"#
         ]
     ),
     (
@@ -152,7 +152,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: approval, with: {message: 'x {{ params.pw }}'}}
         """,
         [
-            #"6:45: error: step `a`, `with`, `message`: the secret parameter `pw` cannot be used here [plan.secret-in-text]"#,
+            #"6:45: error: step `a`, `with`, `message`: the secret parameter `pw` cannot be used here [plan.secret-in-text]"#
         ]
     ),
     (
@@ -163,7 +163,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:42: error: parameter `pw`, `default`: is secret: it takes env:NAME, file:/path or command:…, never the secret itself [plan.bad-secret]"#,
+            #"4:42: error: parameter `pw`, `default`: is secret: it takes env:NAME, file:/path or command:…, never the secret itself [plan.bad-secret]"#
         ]
     ),
     (
@@ -174,7 +174,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:21: error: parameters `a-b` and `a_b` would be the same environment variable PARAM_A_B [plan.parameter-clash]"#,
+            #"4:21: error: parameters `a-b` and `a_b` would be the same environment variable PARAM_A_B [plan.parameter-clash]"#
         ]
     ),
     (
@@ -185,7 +185,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:14: error: `A` is no parameter name [plan.bad-name]"#,
+            #"4:14: error: `A` is no parameter name [plan.bad-name]"#
         ]
     ),
     (
@@ -196,7 +196,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:14: error: parameter `a`: `choices` is missing [plan.missing-field]"#,
+            #"4:14: error: parameter `a`: `choices` is missing [plan.missing-field]"#
         ]
     ),
     (
@@ -207,7 +207,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:24: error: parameter `a`, `type`: `int` is none of its choices [plan.unknown-choice]"#,
+            #"4:24: error: parameter `a`, `type`: `int` is none of its choices [plan.unknown-choice]"#
         ]
     ),
     (
@@ -218,7 +218,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:42: error: parameter `a`, `default`: expected a whole number, found text `5` [plan.wrong-type]"#,
+            #"4:42: error: parameter `a`, `default`: expected a whole number, found text `5` [plan.wrong-type]"#
         ]
     ),
     (
@@ -229,7 +229,7 @@ private let values: [(name: String, text: String, findings: [String])] = [
           - {id: a, kind: command, on: db1, with: {run: x}}
         """,
         [
-            #"4:58: error: parameter `a`, `default`: expects one of x, y [plan.bad-default]"#,
+            #"4:58: error: parameter `a`, `default`: expects one of x, y [plan.bad-default]"#
         ]
     ),
 ]

@@ -15,7 +15,10 @@ import Testing
         #expect(names("r[1:2]n[a:b]") == ["r1na", "r1nb", "r2na", "r2nb"])
     }
 
-    @Test(arguments: ["w[", "w[]", "w[1]", "w[1:2:0]", "w[1:2:-1]", "w[a:1]", "w[01:100]", "w[1:99999]", "w[1:9999]x[1:9999]", "w[1:2:3:4]", "w[é:z]"])
+    @Test(arguments: [
+        "w[", "w[]", "w[1]", "w[1:2:0]", "w[1:2:-1]", "w[a:1]", "w[01:100]", "w[1:99999]", "w[1:9999]x[1:9999]",
+        "w[1:2:3:4]", "w[é:z]",
+    ])
     func aRangeThatIsNoneIsRefused(pattern: String) {
         #expect(names(pattern) == nil)
     }

@@ -7,9 +7,12 @@ import Testing
 @Suite struct RandomPlanTests {
     /// Texts that a careless writer or reader of YAML would mangle.
     private static let texts = [
-        "", " ", "x", "yes", "no", "on", "null", "~", "0123", "1_000", "15", "1.5", "true", "- a", "a: b", "# c", "a # b", "'", "\"", "\\", "{{", "{ a", "[b]",
-        "*a", "&a", "!t", "|", ">", "%", "@", "`", "ünï", "日本語", "👩‍👩‍👧", "a\nb", "a\nb\n", "a\n\n", "\na", " a\nb", "a \nb", "a\tb", "\ta\nb", "a\r\nb", "\u{85}x", "\u{2028}",
-        "$(rm -rf /)", "; DROP TABLE x", "-rf", "../..", "set -e\nif x; then\n  y\nfi\n", "<<", "=", "---", "...", "? a", "a:", "\u{1}", "\u{7F}", "\u{FEFF}x", "2026-11-23",
+        "", " ", "x", "yes", "no", "on", "null", "~", "0123", "1_000", "15", "1.5", "true", "- a", "a: b", "# c",
+        "a # b", "'", "\"", "\\", "{{", "{ a", "[b]",
+        "*a", "&a", "!t", "|", ">", "%", "@", "`", "ünï", "日本語", "👩‍👩‍👧", "a\nb", "a\nb\n", "a\n\n", "\na", " a\nb",
+        "a \nb", "a\tb", "\ta\nb", "a\r\nb", "\u{85}x", "\u{2028}",
+        "$(rm -rf /)", "; DROP TABLE x", "-rf", "../..", "set -e\nif x; then\n  y\nfi\n", "<<", "=", "---", "...",
+        "? a", "a:", "\u{1}", "\u{7F}", "\u{FEFF}x", "2026-11-23",
     ]
 
     private struct Maker {
@@ -34,15 +37,25 @@ import Testing
         mutating func plainText() -> String { text().replacing("{{", with: #"\{{"#) }
 
         mutating func step(_ index: Int) -> PlanStep {
-            let needs = index == 0 ? [] : (0..<Int.random(in: 0...3, using: &random)).map { _ in Int.random(in: 0..<index, using: &random) }
+            let needs =
+                index == 0
+                ? []
+                : (0..<Int.random(in: 0...3, using: &random)).map { _ in Int.random(in: 0..<index, using: &random) }
             var step = PlanStep(id: StepID("s\(index)")!, kind: "command", on: ["db1"])
             step.needs = Set(needs).sorted().map { StepID("s\($0)")! }
             step.title = text()
-            step.timeout = Bool.random(using: &random) ? .milliseconds(Int.random(in: 1...10_000_000, using: &random)) : nil
-            step.retry = Bool.random(using: &random) ? RetryPolicy(attempts: Int.random(in: 1...100, using: &random), factor: 1.5) : nil
+            step.timeout =
+                Bool.random(using: &random) ? .milliseconds(Int.random(in: 1...10_000_000, using: &random)) : nil
+            step.retry =
+                Bool.random(using: &random)
+                ? RetryPolicy(attempts: Int.random(in: 1...100, using: &random), factor: 1.5) : nil
             step.onError = PlanStep.OnError.allCases.randomElement(using: &random)!
-            step.undo = [nil, .nothing, .action(UndoSpec(kind: "command", with: .object(["run": .string(plainText())])))].randomElement(using: &random)!
-            step.approval = Bool.random(using: &random) ? ApprovalSpec(message: plainText(), approverNotStarter: Bool.random(using: &random)) : nil
+            step.undo = [
+                nil, .nothing, .action(UndoSpec(kind: "command", with: .object(["run": .string(plainText())]))),
+            ].randomElement(using: &random)!
+            step.approval =
+                Bool.random(using: &random)
+                ? ApprovalSpec(message: plainText(), approverNotStarter: Bool.random(using: &random)) : nil
             step.unless = Bool.random(using: &random) ? plainText() : nil
             step.inDoubt = [nil, .ask, .rerun, .verify(script: plainText())].randomElement(using: &random)!
             var fields: [(String, PlanValue)] = [("run", .string(plainText()))]
@@ -59,9 +72,13 @@ import Testing
         mutating func plan() -> Plan {
             var plan = Plan(name: "random", title: text(), summary: text(), steps: [])
             plan.parameters = [
-                Parameter(name: "s", defaultValue: .string(text())), Parameter(name: "i", kind: .integer, defaultValue: .integer(-5)),
-                Parameter(name: "t", kind: .time, defaultValue: .time(PlanTime("2026-11-23T02:14:07Z")!, text: "2026-11-23T02:14:07Z")),
-                Parameter(name: "c", kind: .choice, choices: ["no", "yes"], help: text()), Parameter(name: "pw", isRequired: true, isSecret: true),
+                Parameter(name: "s", defaultValue: .string(text())),
+                Parameter(name: "i", kind: .integer, defaultValue: .integer(-5)),
+                Parameter(
+                    name: "t", kind: .time,
+                    defaultValue: .time(PlanTime("2026-11-23T02:14:07Z")!, text: "2026-11-23T02:14:07Z")),
+                Parameter(name: "c", kind: .choice, choices: ["no", "yes"], help: text()),
+                Parameter(name: "pw", isRequired: true, isSecret: true),
             ]
             plan.limits = Plan.Limits(perHost: Int.random(in: 1...9, using: &random))
             plan.steps = (0..<Int.random(in: 1...12, using: &random)).map { step($0) }
@@ -106,7 +123,10 @@ import Testing
         let seed = seed("brokenBytesGiveAPlanOrLocatedErrors")
         var random = SeededGenerator(seed)
         let good = Array(try #require(FileManager.default.contents(atPath: checkout + "/" + file)))
-        let tokens = ["{{", "}}", "&a ", "*a", "- ", ": ", "? ", "<<: ", "[", "]", "{", "}", "\t", "\n", "\"", "'", "|", "!x ", "%", "---\n", "\u{0}", "é"].map { Array($0.utf8) }
+        let tokens = [
+            "{{", "}}", "&a ", "*a", "- ", ": ", "? ", "<<: ", "[", "]", "{", "}", "\t", "\n", "\"", "'", "|", "!x ",
+            "%", "---\n", "\u{0}", "é",
+        ].map { Array($0.utf8) }
         var readable = 0
         for round in 0..<1500 {
             var bytes = good
@@ -116,7 +136,9 @@ import Testing
                 case 0: bytes[position] = UInt8.random(in: 0...255, using: &random)
                 case 1: bytes.remove(at: position)
                 case 2: bytes.insert(contentsOf: tokens.randomElement(using: &random)!, at: position)
-                case 3: bytes.removeSubrange(position..<min(bytes.count, position + Int.random(in: 1...400, using: &random)))
+                case 3:
+                    bytes.removeSubrange(
+                        position..<min(bytes.count, position + Int.random(in: 1...400, using: &random)))
                 default:
                     let end = min(bytes.count, position + Int.random(in: 1...200, using: &random))
                     bytes.insert(contentsOf: bytes[position..<end], at: Int.random(in: 0..<bytes.count, using: &random))
@@ -124,12 +146,20 @@ import Testing
                 if bytes.isEmpty { bytes = [0x0A] }
             }
             let text = SourceText(bytes, file: "p.yaml")
-            let asPlan = readPlan(text, kinds: registry, inventory: labInventory), asInventory = readInventory(text)
+            let asPlan = readPlan(text, kinds: registry, inventory: labInventory)
+            let asInventory = readInventory(text)
             #expect((asPlan.plan == nil) == !asPlan.diagnostics.errors.isEmpty, "seed \(seed), round \(round)")
-            #expect((asInventory.inventory == nil) == !asInventory.diagnostics.errors.isEmpty, "seed \(seed), round \(round)")
+            #expect(
+                (asInventory.inventory == nil) == !asInventory.diagnostics.errors.isEmpty,
+                "seed \(seed), round \(round)")
             let diagnostics = asPlan.diagnostics + asInventory.diagnostics
-            #expect(diagnostics.allSatisfy { $0.mark.file == "p.yaml" && (1...bytes.count + 1).contains($0.mark.line) && $0.mark.column >= 1 }, "seed \(seed), round \(round)")
-            #expect(diagnostics.allSatisfy { !$0.description.unicodeScalars.contains { isControl($0) && $0 != "\n" } }, "seed \(seed), round \(round)")
+            #expect(
+                diagnostics.allSatisfy {
+                    $0.mark.file == "p.yaml" && (1...bytes.count + 1).contains($0.mark.line) && $0.mark.column >= 1
+                }, "seed \(seed), round \(round)")
+            #expect(
+                diagnostics.allSatisfy { !$0.description.unicodeScalars.contains { isControl($0) && $0 != "\n" } },
+                "seed \(seed), round \(round)")
             if let plan = asPlan.plan { #expect(PlanGraph(plan).topologicalOrder() != nil) }
             if asPlan.plan != nil || asInventory.inventory != nil { readable += 1 }
         }

@@ -9,12 +9,14 @@ import Testing
     func theCorruptionPlanFitsTheShippedInventories(file: String) throws {
         let inventory = try loadInventory(at: "\(checkout)/inventory/\(file)")
         #expect(inventory.warnings.isEmpty)
-        let loaded = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: inventory.inventory)
+        let loaded = try loadPlan(
+            at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: inventory.inventory)
         #expect(loaded.warnings.isEmpty)
     }
 
     @Test func theCorruptionPlanDoesThingsInTheRightOrder() throws {
-        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory).plan
+        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory)
+            .plan
         let order = try #require(PlanGraph(plan).topologicalOrder()).map(\.rawValue)
         func index(_ id: String) throws -> Int { try #require(order.firstIndex(of: id)) }
         #expect(try index("verify-scratch") < index("approve-swap"))
@@ -22,12 +24,17 @@ import Testing
         #expect(try index("maintenance-on") < index("swap"))
         #expect(try index("verify-production") < index("maintenance-off"))
         #expect(plan.steps.first { $0.id.rawValue == "fetch" }?.needs == [])
-        guard case .action(let undo) = plan.steps[0].undo else { Issue.record("maintenance mode cannot be undone"); return }
+        #expect(plan.steps(in: .drill).map(\.id.rawValue) == ["fetch", "restore", "verify-scratch"])
+        guard case .action(let undo) = plan.steps[0].undo else {
+            Issue.record("maintenance mode cannot be undone")
+            return
+        }
         #expect(undo.with["run"]?.value == "php artisan up")
     }
 
     @Test func theApprovalIsAskedForUnlessTheOperatorWaivedIt() throws {
-        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory).plan
+        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory)
+            .plan
         let step = try #require(plan.step(StepID("approve-swap")!))
         let schema = try #require(registry.first { $0.name == "approval" })
         for (words, isRequired) in [([], true), (["approve=no"], false), (["approve=yes"], true)] {
@@ -45,7 +52,10 @@ import Testing
         #expect(endpoint.identityFiles == ["/var/lib/reprise-lab/ssh/id_ed25519"])
         #expect(endpoint.knownHosts == ["/var/lib/reprise-lab/ssh/known_hosts"])
         #expect(labInventory.hosts(on: "app")?.map(\.name) == ["app1"])
-        guard case .s3(let place) = labInventory.store("backups")?.kind else { Issue.record("no S3 store"); return }
+        guard case .s3(let place) = labInventory.store("backups")?.kind else {
+            Issue.record("no S3 store")
+            return
+        }
         #expect(place.usesPathStyle && place.bucket == "chms-backups" && place.endpoint == "http://10.77.0.10:7480")
     }
 }

@@ -3,10 +3,12 @@ import PlanModel
 import PlanYAML
 
 /// The top of the checkout.
-let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().path
 
 let labInventory: Inventory = {
-    let source = SourceText(Array(FileManager.default.contents(atPath: checkout + "/inventory/lab.yaml") ?? Data()), file: "lab.yaml")
+    let source = SourceText(
+        Array(FileManager.default.contents(atPath: checkout + "/inventory/lab.yaml") ?? Data()), file: "lab.yaml")
     return readInventory(source).inventory ?? Inventory()
 }()
 
@@ -38,7 +40,9 @@ struct SeededGenerator: RandomNumberGenerator {
 
 /// The seed of a random test: `REPRISE_SEED` repeats a failure. It is printed always.
 func seed(_ test: String) -> UInt64 {
-    let value = ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 0...UInt64(UInt32.max))
+    let value =
+        ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) }
+        ?? UInt64.random(in: 0...UInt64(UInt32.max))
     print("\(test): REPRISE_SEED=\(value)")
     return value
 }

@@ -10,6 +10,8 @@ package struct RunMachine: Codable, Hashable, Sendable {
     package internal(set) var state: RunState = .accepted
     package internal(set) var isHeld = false
     package internal(set) var fence: Fence = 0
+    /// The hosts that the run has met, by their names in the inventory.
+    package internal(set) var pins: [String: HostPinned] = [:]
     package let limits: RunSpec.Limits
     package let startedBy: String
     let positions: [StepID: Int]
@@ -74,6 +76,7 @@ package struct RunMachine: Codable, Hashable, Sendable {
         case .released:
             isHeld = false
             return []
+        case .hostPinned(let event): return try pinned(event)
         case .attemptStarted(let event): return try attemptStarted(event)
         case .observed(let event): return try observed(event)
         case .attemptSucceeded(let event): return try attemptSucceeded(event)
@@ -89,6 +92,14 @@ package struct RunMachine: Codable, Hashable, Sendable {
         case .cancelRequested: return try cancelRequested()
         case .undoRequested: return try undoRequested()
         }
+    }
+
+    private mutating func pinned(_ event: HostPinned) throws(InvalidTransition) -> [Action] {
+        guard pins[event.host] == nil || pins[event.host] == event else {
+            throw InvalidTransition("host \(event.host) is not the machine that the run met under that name before")
+        }
+        pins[event.host] = event
+        return []
     }
 
     func position(of step: StepID) throws(InvalidTransition) -> Int {

@@ -1,0 +1,70 @@
+package import BlockingIO
+package import RunCore
+
+/// The durable jobs of one host. It is the host that says what ran; nothing is concluded from this side.
+///
+/// All methods throw `LedgerError`, or the transport's error (transient where the connection was lost): connect again and ask.
+package protocol JobLedger: Sendable {
+    /// Makes `ticket` the newest one that the host has seen for its run (compare and swap). Idempotent.
+    /// - Returns: the ticket that was newest before.
+    /// - Throws: `LedgerError` with code `ledger.fence-stale`, `.fence-held`, `.journal-old` or `.journal-forked`, naming the other.
+    @discardableResult
+    func announce(_ ticket: FenceTicket) async throws -> FenceTicket?
+    /// Starts the job unless it was started before, ever. Returns once the start is durable, or with the verdict on an
+    /// earlier submission. Idempotent by id.
+    /// - Throws: `LedgerError` as for `announce`; `ledger.spec-differs`, `.no-space`, `.no-user`: nothing was started.
+    func submit(_ spec: JobSpec, deadline: Deadline) async throws -> JobVerdict
+    func probe(_ id: JobID) async throws -> JobVerdict
+    /// Passes the output from the offsets on to `onOutput`, as it comes, until the job has ended. Waits for orphans too.
+    /// - Throws: `DeadlineExceeded` at `deadline`; the job goes on.
+    func follow(
+        _ id: JobID, stdoutOffset: Int, stderrOffset: Int, onOutput: @escaping @Sendable (JobOutput) -> Void, deadline: Deadline?
+    ) async throws -> JobVerdict
+    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it.
+    func cancel(_ id: JobID, grace: Duration) async throws -> JobVerdict
+    /// The kept output. Empty past its end.
+    func output(_ id: JobID, stream: JobStream, offset: Int, limit: Int) async throws -> [UInt8]
+    /// Reserves `resource` for a run. Idempotent. At most 120 bytes of any text.
+    /// - Throws: `LedgerError` with code `ledger.claimed`, naming the run that has it.
+    func claim(resource: String, ticket: FenceTicket) async throws
+    /// - Returns: whether there was a claim. `force` releases another run's.
+    @discardableResult
+    func releaseClaim(resource: String, run: RunID, force: Bool) async throws -> Bool
+    func claims() async throws -> [Claim]
+    func runs() async throws -> [HostRun]
+    func jobs(of run: RunID) async throws -> [HostJob]
+    func hostFacts() async throws -> HostFacts
+    /// Removes what has ended. The run's fence stays.
+    /// - Returns: how many jobs were removed.
+    /// - Throws: `LedgerError` with code `ledger.job-alive` where one has not ended; then none is removed.
+    @discardableResult
+    func removeJobs(of run: RunID) async throws -> Int
+    /// Ends the conversation with the host. Jobs go on.
+    func close() async
+}
+
+/// A refusal of a host's ledger.
+package struct LedgerError: RepriseError {
+    package let code: String
+    package let message: String
+    package let hints: [String]
+    package let exitStatus: ExitStatus
+    package let isTransient: Bool
+    /// For a refused fence or claim: the one that stands.
+    package let standing: FenceTicket?
+    /// For a refused claim: the run that has it.
+    package let holdingRun: RunID?
+
+    init(
+        _ code: String, _ message: String, hints: [String] = [], exitStatus: ExitStatus = .failed, transient: Bool = false,
+        standing: FenceTicket? = nil, holdingRun: RunID? = nil
+    ) {
+        self.code = "ledger.\(code)"
+        self.message = message
+        self.hints = hints
+        self.exitStatus = exitStatus
+        isTransient = transient
+        self.standing = standing
+        self.holdingRun = holdingRun
+    }
+}

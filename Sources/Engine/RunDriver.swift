@@ -147,9 +147,12 @@ package actor RunDriver {
                 actions += try machine.apply(clean)
                 accepted.append(clean)
                 if let continuation { continuations.append(continuation) }
-            } catch {
-                guard let continuation else { throw error }
-                continuation.resume(throwing: error)
+            } catch let error as InvalidTransition {
+                if let continuation {
+                    continuation.resume(throwing: error)
+                } else if !event.mayComeTooLate {
+                    throw error
+                }
             }
         }
         do {
@@ -180,6 +183,8 @@ package actor RunDriver {
         for action in actions {
             switch action {
             case .startAttempt(let step, let attempt, let isUndo):
+                // A later event of the same batch may have withdrawn the start, or asked for it a second time.
+                guard machine.awaitsStart(step, attempt, isUndo: isUndo), !intents.contains(where: { $0.step == step }) else { continue }
                 intents.append(
                     AttemptStarted(step: step, attempt: attempt, isUndo: isUndo, specHash: try frozen.specHash(of: step)))
             case .resumeAttempt(let step, let attempt, let isUndo):

@@ -29,7 +29,7 @@ package struct SSHConnector: HostConnector {
         do {
             let ledger = try await RemoteJobLedger.open(on: session, options: LedgerOptions(become: host.become), deadline: deadline)
             return HostConnection(
-                remote: session, ledger: ledger, facts: try await ledger.hostFacts(), hostKey: await session.hostKeyFingerprint,
+                remote: session, ledger: ledger, facts: try await ledger.hostFacts(), hostKey: session.hostKeyFingerprint,
                 close: {
                     await ledger.close()
                     await session.close()

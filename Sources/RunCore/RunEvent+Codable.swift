@@ -53,6 +53,16 @@ extension RunEvent {
         }
     }
 
+    /// True for events that the engine itself makes and that a person's word may have overtaken: refusing them is no defect.
+    package var mayComeTooLate: Bool {
+        switch self {
+        case .retryDue, .approvalRequested: true
+        case .accepted, .held, .released, .hostPinned, .attemptStarted, .observed, .attemptSucceeded, .attemptFailed, .attemptDoubted,
+            .approvalDecided, .doubtResolved, .stepSkipped, .stepRetryRequested, .pauseRequested, .cancelRequested, .undoRequested:
+            false
+        }
+    }
+
     /// The payload without the kind, for the encoder of a store.
     package var payload: any Encodable & Sendable {
         switch self {

@@ -54,6 +54,13 @@ package struct RunMachine: Codable, Hashable, Sendable {
     /// In the order of the plan.
     package var steps: [StepRecord] { table.records }
 
+    /// Whether this attempt was issued and its intent is still to be journaled.
+    package func awaitsStart(_ step: StepID, _ attempt: AttemptNumber, isUndo: Bool) -> Bool {
+        guard let record = self[step] else { return false }
+        return isUndo
+            ? record.undo.state == .issued && attempt == record.undo.attempt + 1 : record.isIssued && attempt == record.attempt + 1
+    }
+
     package subscript(step: StepID) -> StepRecord? {
         positions[step].map { table[$0] }
     }

@@ -3,6 +3,7 @@ internal import Foundation
 package import PlanModel
 internal import PostgreSQL
 internal import RunCore
+internal import SSH
 
 /// Proves that a database is what the backup holds: structure, exact row counts and content, references, sequences, indexes.
 ///
@@ -154,7 +155,7 @@ package struct PostgresVerifyStep: StepKind {
         let counts = (try? context.outputs(ofStepIn: "backup"))?["content"].flatMap { try? decodeJSON(ContentSummary.self, encodeJSON($0)) }
         return [
             "# on \(database.host), as \(database.superuser): compare structure, then every count",
-            "diff <(pg_restore -s -f - \(shellWord(path))) <(pg_dump -s \(shellWord(name)))",
-        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellWord(name)) -Atc 'SELECT count(*) FROM \($0.name.sql.replacingOccurrences(of: "'", with: #"'\''"#))'   # expected: \($0.rows)" }
+            "diff <(pg_restore -s -f - \(shellQuoted(path))) <(pg_dump -s \(shellQuoted(name)))",
+        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellQuoted(name)) -Atc 'SELECT count(*) FROM \($0.name.sql.replacingOccurrences(of: "'", with: #"'\''"#))'   # expected: \($0.rows)" }
     }
 }

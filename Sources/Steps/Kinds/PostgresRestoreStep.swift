@@ -140,7 +140,7 @@ package struct PostgresRestoreStep: StepKind {
             guard let range = line.range(of: "pg_restore: ") else { return }
             let what = line[range.upperBound...]
             guard ["creating ", "processing data ", "executing ", "finished item", "launching item"].contains(where: what.hasPrefix) else { return }
-            context.services.report(StepProgress("restoring: \(what.prefix(60))", done: min(counter.next(), total), total: total))
+            context.services.report(StepProgress("restoring", done: min(counter.next(), total), total: total))
         }
     }
 

@@ -92,7 +92,8 @@ package struct PostgresVerifyStep: StepKind {
                 hints: ["set `verify-archive: true` on the fetch-backup step"], exitStatus: .usage)
         }
         var environment = database.clientEnvironment
-        environment["PGDATABASE"] = connectionString(name)
+        // Taken as a name whatever it looks like: only arguments are read as connection strings.
+        environment["PGDATABASE"] = name
         let hashing = ContentHashJob.database(
             expecting: expected, environment: environment, applicationName: "reprise/\(context.run)", processes: 2)
         let actual = try await context.hashContent(

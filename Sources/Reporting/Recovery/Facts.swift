@@ -1,3 +1,5 @@
+internal import Engine
+internal import PostgreSQL
 internal import RunCore
 
 /// A backup that a step of kind `fetch-backup` brought.
@@ -33,51 +35,47 @@ package struct BackupFact: Codable, Hashable, Sendable {
 
 /// What was expected of a table and what is there.
 ///
-/// Read from a list `tables` in the evidence of a step, also of a failed one, whose objects are `ContentComparison.Table` of module
-/// PostgreSQL: `name`, `expectedRows`, `actualRows`, `verdict`.
+/// Read from a `ContentComparison` anywhere in the evidence of a step, also of a failed one.
 package struct TableProof: Codable, Hashable, Sendable {
     package var step: String
     package var table: String
-    /// Nil where the backup has no such table.
-    package var expectedRows: Int64?
-    /// Nil where the table is missing.
-    package var actualRows: Int64?
-    /// `equal`, `content-differs`, `count-differs`, `missing` or `extra`.
-    package var verdict: String
+    package var expectedRows: Int
+    /// Nil where the table could not be compared.
+    package var actualRows: Int?
+    package var isContentEqual: Bool
+    package var note: String?
 
-    package var isEqual: Bool { verdict == "equal" && expectedRows == actualRows }
+    package var isEqual: Bool { expectedRows == actualRows && isContentEqual }
 
     /// Row counts and content hash in words.
-    package var verdictText: String {
-        switch verdict {
-        case "equal": "equal"
-        case "content-differs": "DIFFERENT CONTENT"
-        case "count-differs": "DIFFERENT COUNT"
-        case "missing": "MISSING"
-        case "extra": "NOT IN THE BACKUP"
-        default: verdict
+    package var verdict: String {
+        if let note { return note }
+        if isEqual { return "equal" }
+        return expectedRows == actualRows ? "DIFFERENT CONTENT" : "DIFFERENT COUNT"
+    }
+}
+
+/// The comparison of a database's content with a backup that a step made.
+struct ContentProof {
+    let tables: [TableProof]
+    let findings: [String]
+
+    /// - Returns: nil where the step has compared nothing.
+    init?(_ step: RunReport.Step) {
+        // A failure's evidence is there only while the step stands failed; then it is the newer one.
+        let sources = [step.failure?.evidence, step.evidence].compactMap { $0 }
+        guard let comparison = sources.lazy.compactMap({ Self.comparison(in: $0, depth: 3) }).first else { return nil }
+        tables = comparison.tables.map {
+            TableProof(
+                step: step.id, table: "\($0.table)", expectedRows: $0.expectedRows, actualRows: $0.actualRows,
+                isContentEqual: $0.isContentEqual, note: $0.note)
         }
+        findings = comparison.findings.map { "\(step.id): \($0)" }
     }
 
-    static func proofs(_ step: RunReport.Step) -> [TableProof] {
-        // The last verdict counts: a failure's evidence is there only while the step stands failed.
-        let evidence = step.failure.map(\.evidence) ?? .null
-        let list = tables(in: evidence, depth: 3) ?? tables(in: step.evidence, depth: 3) ?? []
-        return list.compactMap { TableProof(step: step.id, $0) }
-    }
-
-    private static func tables(in value: JSONValue, depth: Int) -> [JSONValue]? {
+    private static func comparison(in value: JSONValue, depth: Int) -> ContentComparison? {
         guard depth > 0, let members = value.objectValue else { return nil }
-        if let list = members["tables"]?.arrayValue, list.contains(where: { $0["verdict"] != nil }) { return list }
-        return members.sorted { $0.key < $1.key }.lazy.compactMap { tables(in: $0.value, depth: depth - 1) }.first
-    }
-
-    private init?(step: String, _ value: JSONValue) {
-        guard let table = value["name"]?.stringValue, let verdict = value["verdict"]?.stringValue else { return nil }
-        self.step = step
-        self.table = table
-        self.verdict = verdict
-        expectedRows = value["expectedRows"]?.integerValue
-        actualRows = value["actualRows"]?.integerValue
+        if members["tables"] != nil, let found = try? EventCodec.decode(ContentComparison.self, from: value) { return found }
+        return members.sorted { $0.key < $1.key }.lazy.compactMap { comparison(in: $0.value, depth: depth - 1) }.first
     }
 }

@@ -48,19 +48,17 @@ extension RecoveryReport {
         guard !tables.isEmpty else {
             return [.heading("Proof"), .paragraph("No step of this run has compared tables with the backup so far.", .attention)]
         }
-        let different = tables.filter { !$0.isEqual }.count
         let verdict: Document.Block =
-            different == 0
-            ? .paragraph("Every one of \(counted(tables.count, "comparison")) shows what the backup holds.", .good)
-            : .paragraph("\(counted(different, "comparison")) of \(tables.count) \(different == 1 ? "shows" : "show") something else than the backup holds.", .bad)
+            findings.isEmpty
+            ? .paragraph("Exact row counts and content are equal to the backup's in every one of \(counted(tables.count, "comparison")).", .good)
+            : .paragraph("What is there is not what the backup holds: \(counted(findings.count, "finding")).", .bad)
         let rows = tables.map { proof in
             Document.Table.Row([
-                proof.step, proof.table, proof.expectedRows.map(countText) ?? "not there", proof.actualRows.map(countText) ?? "not there",
-                proof.verdictText,
+                proof.step, proof.table, countText(Int64(proof.expectedRows)), proof.actualRows.map { countText(Int64($0)) } ?? "none",
+                proof.verdict,
             ], proof.isEqual ? .normal : .bad)
         }
-        return [
-            .heading("Proof"), verdict,
+        return [.heading("Proof"), verdict] + (findings.isEmpty ? [] : [.list(findings)]) + [
             .table(.init(
                 [.init("step"), .init("table"), .init("rows expected", isNumber: true), .init("rows found", isNumber: true), .init("content")],
                 rows)),

@@ -8,6 +8,8 @@ package struct RecoveryReport: Codable, Sendable {
     package var run: RunReport
     package var backups: [BackupFact]
     package var tables: [TableProof]
+    /// What is not as in the backup: tables, sequences, large objects. Empty where everything agrees.
+    package var findings: [String]
     /// Wall-clock time by phase; what ran side by side in one phase is counted once.
     package var phases: [Phase]
     /// From the start of the run to its end, or to now: the recovery time.
@@ -46,7 +48,9 @@ extension RecoveryReport {
         let times = AttemptTimes(records)
         let end = (summary.holder?.isAlive ?? false) ? now : summary.lastEventMilliseconds
         backups = run.steps.compactMap { BackupFact($0, runStart: summary.createdMilliseconds) }
-        tables = run.steps.flatMap(TableProof.proofs)
+        let proofs = run.steps.compactMap(ContentProof.init)
+        tables = proofs.flatMap(\.tables)
+        findings = proofs.flatMap(\.findings)
         phases = Self.phases(run.steps, times, end: end)
         recoverySeconds = run.elapsedSeconds
         waitingSeconds = seconds(AttemptTimes.union(times.waits, without: [], now: end))

@@ -7,21 +7,69 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
-func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+
+/// A module of ours. The order of the list below is the order of dependence: each module may use only those above it.
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: swiftSettings)
 }
-func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: swiftSettings)
+
+/// The tests of one module, with the same folder names as `Sources/`.
+func tests(of name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, resources: resources,
+        swiftSettings: swiftSettings)
 }
+
+func system(_ name: String, pkgConfig: String, debian: String) -> Target {
+    .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([debian])])
+}
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
 let package = Package(
     name: "reprise",
-    dependencies: [.package(url: "https://github.com/jpsim/Yams", from: "6.0.0")],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-crypto", "3.0.0"..<"5.0.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.0.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+    ],
     targets: [
+        system("CLibSSH2", pkgConfig: "libssh2", debian: "libssh2-1-dev"),
+        system("CLibCurl", pkgConfig: "libcurl", debian: "libcurl4-openssl-dev"),
+        system("CLibPQ", pkgConfig: "libpq", debian: "libpq-dev"),
         module("RunCore"),
         module("PlanModel", ["RunCore"]),
         module("PlanYAML", ["RunCore", "PlanModel", yams]),
+        module("BlockingIO", ["RunCore"]),
+        module("Journal", ["RunCore", "BlockingIO", grdb, crypto]),
+        module("SSH", ["RunCore", "BlockingIO", "CLibSSH2", crypto]),
+        module("ObjectStorage", ["RunCore", "BlockingIO", "CLibCurl", crypto]),
+        module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ"]),
+        module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL"]),
+        module(
+            "Engine",
+            [
+                "RunCore", "PlanModel", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", crypto, subprocess, systemPackage,
+            ]),
+        // A child process for the journal's own tests: it is killed, stopped and starved in them.
+        .executableTarget(name: "JournalProbe", dependencies: ["Journal", "RunCore", "BlockingIO"], swiftSettings: swiftSettings),
+        tests(of: "RunCore"),
         tests(of: "PlanModel", ["RunCore"]),
         tests(of: "PlanYAML", ["RunCore", "PlanModel"]),
+        tests(of: "BlockingIO"),
+        tests(of: "Journal", ["RunCore", "BlockingIO", "JournalProbe", grdb, crypto]),
+        tests(of: "SSH", ["RunCore", "BlockingIO", crypto]),
+        tests(of: "ObjectStorage", ["RunCore", "BlockingIO", crypto]),
+        tests(of: "PostgreSQL", ["RunCore", "BlockingIO"]),
     ]
 )

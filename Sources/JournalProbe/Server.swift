@@ -26,6 +26,7 @@ struct Server {
 
     private func obey(_ words: [String], _ journal: SQLiteJournal, _ hold: inout Hold?) async throws {
         func run() -> RunID { RunID(words[1])! }
+        if ["release", "append"].contains(words.first), hold == nil { return say("error usage 2 nothing is held") }
         let entry = JournalEntry(kind: "probe", step: StepID("step-1"), attempt: 1, payload: Array(#"{"probe":true}"#.utf8))
         switch words.first {
         case "create":

@@ -15,14 +15,16 @@ extension FieldType {
             guard let number = value.integer else { return mismatch(located) }
             guard let range, !range.contains(number) else { return nil }
             return TypeProblem(
-                code: "plan.out-of-range", message: "\(number) is not between \(range.lowerBound) and \(range.upperBound)")
+                code: "plan.out-of-range",
+                message: "\(number) is not between \(range.lowerBound) and \(range.upperBound)")
         case .number:
             if case .double = value { return nil }
             return value.integer == nil ? mismatch(located) : nil
         case .boolean: return value.boolean == nil ? mismatch(located) : nil
         case .any: return nil
         case .list, .map, .record: return mismatch(located)
-        case .string, .text, .identifier, .account, .path, .duration, .bytes, .choice, .hostRef, .databaseRef, .storeRef,
+        case .string, .text, .identifier, .account, .path, .duration, .bytes, .choice, .hostRef, .databaseRef,
+            .storeRef,
             .stepRef, .secretRef:
             guard let text = value.string else { return mismatch(located) }
             return textProblem(text, located)
@@ -43,7 +45,9 @@ extension FieldType {
         }
         switch self {
         case .identifier where !Name.isSQLIdentifier(text):
-            let why = text.isEmpty ? "is empty" : text.utf8.count > 63 ? "is longer than 63 bytes" : "holds a control character"
+            let why =
+                text.isEmpty
+                ? "is empty" : text.utf8.count > 63 ? "is longer than 63 bytes" : "holds a control character"
             return TypeProblem(code: "plan.bad-name", message: "the identifier `\(printable(text, limit: 80))` \(why)")
         case .account where !Name.isAccount(text):
             return TypeProblem(
@@ -53,13 +57,15 @@ extension FieldType {
             return TypeProblem(
                 code: "plan.bad-path", message: "`\(printable(text, limit: 80))` is no absolute path",
                 hints: ["a path starts with `/`, has no `..` in it and no control characters"])
-        case .duration where Quantity.duration(text) == nil, .bytes where Quantity.bytes(text) == nil: return mismatch(located)
+        case .duration where Quantity.duration(text) == nil, .bytes where Quantity.bytes(text) == nil:
+            return mismatch(located)
         case .choice(let choices) where !choices.contains(text):
             var speller = Speller()
             return TypeProblem(
                 code: "plan.unknown-choice", message: "`\(printable(text, limit: 60))` is none of its choices",
                 hints: speller.hints(for: text, among: choices, what: "choices"))
-        case .hostRef where !Name.isHost(text), .databaseRef where !Name.isPlain(text), .storeRef where !Name.isPlain(text):
+        case .hostRef where !Name.isHost(text), .databaseRef where !Name.isPlain(text),
+            .storeRef where !Name.isPlain(text):
             return TypeProblem(
                 code: "plan.bad-name", message: "`\(printable(text, limit: 60))` is not \(expectation)",
                 hints: ["names hold letters, digits, `-` and `_`"])

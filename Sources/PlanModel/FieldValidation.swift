@@ -12,12 +12,16 @@ struct FieldValidator {
         self.findings = findings
     }
 
-    mutating func checkRecord(_ located: Located, _ what: String, fields: [FieldSchema], misplaced: [String: String] = [:]) {
+    /// - Parameter elsewhere: fields that stand in a wrong place, which is reported there, and so are not missing.
+    mutating func checkRecord(
+        _ located: Located, _ what: String, fields: [FieldSchema], misplaced: [String: String] = [:],
+        elsewhere: Set<String> = []
+    ) {
         guard let entries = findings.map(located, what, keys: fields.map(\.name), misplaced: misplaced) else { return }
         for field in fields {
             if let entry = entries[field.name] {
                 check(entry.value, "\(what), `\(field.name)`", field.type, field)
-            } else if field.isRequired {
+            } else if field.isRequired, !elsewhere.contains(field.name) {
                 findings.error(
                     "plan.missing-field", at: located.mark, "\(what): `\(field.name)` is missing",
                     hints: ["expected \(field.type.expectation)" + (field.help.isEmpty ? "" : ": \(field.help)")])
@@ -27,7 +31,9 @@ struct FieldValidator {
 
     mutating func check(_ located: Located, _ what: String, _ type: FieldType, _ field: FieldSchema) {
         if case .opaque(let tag) = located.value {
-            findings.error("plan.unknown-tag", at: located.mark, "\(what): the tag \(printable(tag, limit: 40)) is not understood in plans")
+            findings.error(
+                "plan.unknown-tag", at: located.mark,
+                "\(what): the tag \(printable(tag, limit: 40)) is not understood in plans")
             return
         }
         if field.allowsSecret, let entries = located.value.map, entries.count == 1, entries[0].key == "secret" {
@@ -55,25 +61,54 @@ struct FieldValidator {
 
     private mutating func refuseControl(_ entry: MapEntry, _ what: String) {
         guard entry.key.unicodeScalars.contains(where: isControl) else { return }
-        findings.error("plan.control-character", at: entry.keyMark, "\(what): the key `\(printable(entry.key, limit: 60))` holds a control character")
+        findings.error(
+            "plan.control-character", at: entry.keyMark,
+            "\(what): the key `\(printable(entry.key, limit: 60))` holds a control character")
     }
 
     mutating func checkScript(_ script: String, _ located: Located, _ what: String) {
         if script.unicodeScalars.contains("\0") {
             findings.error("plan.control-character", at: located.mark, "\(what): holds a NUL character")
         }
+        checkVariables(of: script, located, what)
         guard let offset = Template.firstBraces(inScript: script) else { return }
         let name = script.unicodeScalars.dropFirst(offset + 2).prefix { $0 != "}" && $0 != "\n" }
         var hints = [#"scripts are run as they are written; for two literal braces write \{{"#]
         let words = String(String.UnicodeScalarView(name)).trimmingSpaces.split(separator: ".")
         if words.count == 2, words[0] == "params" {
-            hints.insert("the parameter is in the environment: \"$\(Parameter.environmentName(for: String(words[1])))\"", at: 0)
+            hints.insert(
+                "the parameter is in the environment: \"$\(Parameter.environmentName(for: String(words[1])))\"", at: 0)
         } else {
             hints.insert("parameters reach scripts as environment variables: PARAM_<NAME>", at: 0)
         }
         let line = script.unicodeScalars.prefix(offset).count { $0 == "\n" } + 1
         let place = script.unicodeScalars.contains("\n") ? "line \(line) of a script" : "a script"
         findings.error("plan.template-in-script", at: located.mark, "\(what): `{{` in \(place)", hints: hints)
+    }
+
+    /// A misspelt `$PARAM_…` would be empty at run time, which is the worst moment to find out.
+    private mutating func checkVariables(of script: String, _ located: Located, _ what: String) {
+        let bytes = Array(script.utf8)
+        let prefix = Array("PARAM_".utf8)
+        var index = 0
+        while index + prefix.count < bytes.count {
+            let isStart =
+                bytes[index] == prefix[0] && bytes[index..<index + prefix.count].elementsEqual(prefix)
+                && (index == 0 || !Name.isAlphanumeric(bytes[index - 1]) && bytes[index - 1] != UInt8(ascii: "_"))
+            guard isStart else {
+                index += 1
+                continue
+            }
+            let word = bytes[index...].prefix { Name.isAlphanumeric($0) || $0 == UInt8(ascii: "_") }
+            index = word.endIndex
+            let name = String(decoding: word, as: UTF8.self)
+            guard !context.variableNames.contains(name) else { continue }
+            let hints = findings.speller.hints(
+                for: name, among: context.variableNames.sorted(), what: "parameters of this plan")
+            findings.warning(
+                "plan.unknown-variable", at: located.mark,
+                "\(what): no parameter gives `\(printable(name, limit: 60))`", hints: hints)
+        }
     }
 
     private mutating func checkValue(_ located: Located, _ what: String, _ type: FieldType, _ field: FieldSchema) {
@@ -88,9 +123,12 @@ struct FieldValidator {
     private mutating func checkReference(_ text: String, _ located: Located, _ what: String, _ type: FieldType) {
         let shown = printable(text, limit: 60)
         if case .stepRef = type {
-            if context.steps.contains(text) { mentioned.append((text, located.mark, what)) } else {
+            if context.steps.contains(text) {
+                mentioned.append((text, located.mark, what))
+            } else {
                 findings.unknown(
-                    "plan.unknown-step", at: located.mark, "\(what): there is no step `\(shown)`", word: text, among: context.stepNames,
+                    "plan.unknown-step", at: located.mark, "\(what): there is no step `\(shown)`", word: text,
+                    among: context.stepNames,
                     what: "steps")
             }
             return
@@ -115,7 +153,8 @@ struct FieldValidator {
         case .hostRef: _ = findings.usableHosts(text, at: located.mark, what, index)
         case .databaseRef where !index.databases.contains(text):
             findings.unknown(
-                "plan.unknown-database", at: located.mark, "\(what): the inventory has no database `\(shown)`", word: text,
+                "plan.unknown-database", at: located.mark, "\(what): the inventory has no database `\(shown)`",
+                word: text,
                 among: index.inventory.databases.map(\.name), what: "databases")
         case .storeRef where !index.stores.contains(text):
             findings.unknown(
@@ -126,23 +165,30 @@ struct FieldValidator {
     }
 
     /// A text with references. The types that they will have are checked as far as they are known.
-    mutating func checkTemplate(_ text: String, _ located: Located, _ what: String, _ type: FieldType, _ field: FieldSchema) {
+    mutating func checkTemplate(
+        _ text: String, _ located: Located, _ what: String, _ type: FieldType, _ field: FieldSchema
+    ) {
         let template: Template
         do { template = try Template(text) } catch {
             findings.error("plan.bad-template", at: located.mark, "\(what): \(error.message)", hints: error.hints)
             return
         }
-        if template.references.isEmpty { return checkValue(Located(.string(text), at: located.mark), what, type, field) }
+        if template.references.isEmpty {
+            return checkValue(Located(.string(text), at: located.mark), what, type, field)
+        }
         if template.whole == nil, !type.isTextual {
             findings.error(
-                "plan.wrong-type", at: located.mark, "\(what): expected \(type.expectation), found text with a reference inside",
+                "plan.wrong-type", at: located.mark,
+                "\(what): expected \(type.expectation), found text with a reference inside",
                 hints: ["a reference that is the whole value keeps its type"])
         }
         for reference in template.references {
             switch reference {
             case .parameter(let name): checkParameter(name, located, what, type, field, isWhole: template.whole != nil)
             case .output(let id, _):
-                if context.steps.contains(id.rawValue) { mentioned.append((id.rawValue, located.mark, what)) } else {
+                if context.steps.contains(id.rawValue) {
+                    mentioned.append((id.rawValue, located.mark, what))
+                } else {
                     findings.unknown(
                         "plan.unknown-step", at: located.mark, "\(what): there is no step `\(id)`", word: id.rawValue,
                         among: context.stepNames, what: "steps")
@@ -157,7 +203,8 @@ struct FieldValidator {
     ) {
         guard let parameter = context.parameters[name] else {
             findings.unknown(
-                "plan.unknown-parameter", at: located.mark, "\(what): there is no parameter `\(printable(name, limit: 60))`", word: name,
+                "plan.unknown-parameter", at: located.mark,
+                "\(what): there is no parameter `\(printable(name, limit: 60))`", word: name,
                 among: context.parameterNames, what: "parameters")
             return
         }
@@ -165,8 +212,11 @@ struct FieldValidator {
             let isAllowed = isWhole && (field.allowsSecret || type == .secretRef)
             if !isAllowed {
                 findings.error(
-                    "plan.secret-in-text", at: located.mark, "\(what): the secret parameter `\(name)` cannot be used here",
-                    hints: ["a secret must be the whole value of a field that takes secrets, such as an `environment` variable"])
+                    "plan.secret-in-text", at: located.mark,
+                    "\(what): the secret parameter `\(name)` cannot be used here",
+                    hints: [
+                        "a secret must be the whole value of a field that takes secrets, such as an `environment` variable"
+                    ])
             }
             return
         }
@@ -186,7 +236,8 @@ extension FieldType {
     /// True where text with references inside makes sense.
     var isTextual: Bool {
         switch self {
-        case .string, .identifier, .account, .path, .any, .hostRef, .databaseRef, .storeRef, .duration, .bytes, .choice: true
+        case .string, .identifier, .account, .path, .any, .hostRef, .databaseRef, .storeRef, .duration, .bytes, .choice:
+            true
         case .text, .integer, .number, .boolean, .list, .map, .record, .stepRef, .secretRef: false
         }
     }
@@ -195,7 +246,8 @@ extension FieldType {
     fileprivate func mismatch(with parameter: Parameter) -> String? {
         if case .choice(let choices) = self, parameter.kind == .choice {
             guard let wrong = parameter.choices.first(where: { !choices.contains($0) }) else { return nil }
-            return "the parameter `\(parameter.name)` may be `\(printable(wrong, limit: 40))`, which is none of the field's choices"
+            return
+                "the parameter `\(parameter.name)` may be `\(printable(wrong, limit: 40))`, which is none of the field's choices"
         }
         let fitting: [Parameter.Kind]
         switch self {
@@ -209,7 +261,8 @@ extension FieldType {
         case .text, .list, .map, .record, .stepRef, .secretRef: fitting = []
         }
         return fitting.contains(parameter.kind)
-            ? nil : "expected \(expectation), found the parameter `\(parameter.name)` of type \(parameter.kind.rawValue)"
+            ? nil
+            : "expected \(expectation), found the parameter `\(parameter.name)` of type \(parameter.kind.rawValue)"
     }
 }
 
@@ -218,7 +271,8 @@ extension Findings {
     mutating func usableHosts(_ name: String, at mark: SourceMark, _ what: String, _ index: InventoryIndex) -> [Host]? {
         guard let hosts = index.hosts(on: name) else {
             unknown(
-                "plan.unknown-host", at: mark, "\(what): the inventory has no host or group `\(printable(name, limit: 60))`", word: name,
+                "plan.unknown-host", at: mark,
+                "\(what): the inventory has no host or group `\(printable(name, limit: 60))`", word: name,
                 among: index.targetNames, what: "hosts and groups")
             return nil
         }

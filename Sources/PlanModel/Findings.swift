@@ -36,7 +36,9 @@ struct Findings {
     }
 
     /// The entries of a map by key, with unknown keys reported; nil where it is no map.
-    mutating func map(_ located: Located, _ what: String, keys: [String], misplaced: [String: String] = [:]) -> [String: MapEntry]? {
+    mutating func map(_ located: Located, _ what: String, keys: [String], misplaced: [String: String] = [:]) -> [String:
+        MapEntry]?
+    {
         guard let entries = located.value.map else {
             wrongType(located, what, expected: "a map")
             return nil
@@ -46,10 +48,13 @@ struct Findings {
             if keys.contains(entry.key) {
                 result[entry.key] = entry
             } else if let hint = misplaced[entry.key] {
-                error("plan.misplaced-key", at: entry.keyMark, "\(what): `\(printable(entry.key, limit: 60))` does not belong here", hints: [hint])
+                error(
+                    "plan.misplaced-key", at: entry.keyMark,
+                    "\(what): `\(printable(entry.key, limit: 60))` does not belong here", hints: [hint])
             } else {
                 unknown(
-                    "plan.unknown-key", at: entry.keyMark, "\(what): unknown key `\(printable(entry.key, limit: 60))`", word: entry.key,
+                    "plan.unknown-key", at: entry.keyMark, "\(what): unknown key `\(printable(entry.key, limit: 60))`",
+                    word: entry.key,
                     among: keys, what: "known keys")
             }
         }
@@ -102,12 +107,15 @@ struct Findings {
         return duration
     }
 
-    mutating func choice<Choice: CaseIterable & RawRepresentable<String>>(_ entry: MapEntry?, _ what: String, of: Choice.Type) -> Choice? {
+    mutating func choice<Choice: CaseIterable & RawRepresentable<String>>(
+        _ entry: MapEntry?, _ what: String, of: Choice.Type
+    ) -> Choice? {
         guard let entry, let text = string(entry, what) else { return nil }
         if let choice = Choice(rawValue: text) { return choice }
         let choices = Choice.allCases.map(\.rawValue)
         unknown(
-            "plan.unknown-choice", at: entry.value.mark, "\(what): `\(printable(text, limit: 60))` is none of its choices", word: text,
+            "plan.unknown-choice", at: entry.value.mark,
+            "\(what): `\(printable(text, limit: 60))` is none of its choices", word: text,
             among: choices, what: "choices")
         return nil
     }
@@ -122,7 +130,9 @@ struct Findings {
         }
         var result: [(text: String, mark: SourceMark)] = []
         for item in items {
-            if let text = item.value.string { result.append((text, item.mark)) } else {
+            if let text = item.value.string {
+                result.append((text, item.mark))
+            } else {
                 wrongType(item, what, expected: "text")
             }
         }
@@ -145,7 +155,8 @@ func found(_ located: Located) -> String {
 private func plainHints(_ located: Located, expected: String) -> [String] {
     switch located.value {
     case .integer, .double, .boolean:
-        return expected.hasPrefix("a duration") ? ["write the unit: s, m, h or d"]
+        return expected.hasPrefix("a duration")
+            ? ["write the unit: s, m, h or d"]
             : expected.hasPrefix("text") || expected.hasPrefix("an SQL") ? ["put it in quotes to make it text"] : []
     case .null: return expected.hasPrefix("text") ? ["write \"\" for empty text, or leave the key out"] : []
     case .string(let text) where located.isPlain:
@@ -157,11 +168,17 @@ private func plainHints(_ located: Located, expected: String) -> [String] {
             }
         }
         guard expected.hasPrefix("a whole number") || expected.hasPrefix("a number") else { return [] }
-        let isNumeric = text.utf8.allSatisfy { Name.isAlphanumeric($0) || "_+-.".utf8.contains($0) } && text.utf8.contains { (48...57).contains($0) }
+        let isNumeric =
+            text.utf8.allSatisfy { Name.isAlphanumeric($0) || "_+-.".utf8.contains($0) }
+            && text.utf8.contains { (48...57).contains($0) }
         guard isNumeric else { return [] }
-        if text.contains("_") { return ["`_` between digits is read differently by YAML's versions; write the digits alone"] }
+        if text.contains("_") {
+            return ["`_` between digits is read differently by YAML's versions; write the digits alone"]
+        }
         if text.hasPrefix("0x") || text.hasPrefix("0o") { return ["write it as a decimal number"] }
-        if text.hasPrefix("0") { return ["a leading 0 means octal to some readers of YAML; write the number without it"] }
+        if text.hasPrefix("0") {
+            return ["a leading 0 means octal to some readers of YAML; write the number without it"]
+        }
         return text.utf8.allSatisfy { (48...57).contains($0) } ? ["it does not fit into 64 bits"] : []
     case .string, .list, .map, .opaque: return []
     }

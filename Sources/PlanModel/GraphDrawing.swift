@@ -20,7 +20,11 @@ package struct GraphDrawing: Sendable {
     /// One line for each step, in an order in which they could run, with lanes for what runs side by side.
     /// - Parameter isASCII: for terminals without box-drawing characters.
     package func text(isASCII: Bool = false) -> String {
-        let rows = lanes() ?? steps.map { ($0, "*", $0.needs.isEmpty ? "" : "needs \($0.needs.map(\.rawValue).joined(separator: ", "))") }
+        let rows =
+            lanes()
+            ?? steps.map {
+                ($0, "*", $0.needs.isEmpty ? "" : "needs \($0.needs.map(\.rawValue).joined(separator: ", "))")
+            }
         let laneWidth = rows.map(\.lanes.unicodeScalars.count).max() ?? 0
         let idWidth = (steps + finally).map(\.id.rawValue.count).max() ?? 0
         let kindWidth = (steps + finally).map(\.kind.count).max() ?? 0
@@ -37,7 +41,9 @@ package struct GraphDrawing: Sendable {
 
     private func line(_ lanes: String, _ step: PlanStep, _ idWidth: Int, _ kindWidth: Int, note: String) -> String {
         let place = step.on.isEmpty ? "" : "on \(step.on.map { printable($0) }.joined(separator: ", "))"
-        let parts = [lanes, pad(step.id.rawValue, idWidth), pad(step.kind, kindWidth), place, note].filter { !$0.isEmpty }
+        let parts = [lanes, pad(step.id.rawValue, idWidth), pad(step.kind, kindWidth), place, note].filter {
+            !$0.isEmpty
+        }
         var text = parts.joined(separator: "  ")
         while text.last == " " { text.removeLast() }
         return text
@@ -77,14 +83,23 @@ package struct GraphDrawing: Sendable {
     }
 
     private func row(_ open: [Int?], own: Int, needed: [Int], closing: Set<Int>) -> String {
-        let low = min(own, needed.first ?? own), high = max(own, needed.last ?? own)
+        let low = min(own, needed.first ?? own)
+        let high = max(own, needed.last ?? own)
         var text = ""
         for lane in open.indices {
             let isBetween = lane > low && lane < high
             let cell: String
-            if lane == own { cell = "●" } else if closing.contains(lane) { cell = lane == low ? "╰" : lane == high ? "╯" : "┴" } else if needed.contains(lane) {
+            if lane == own {
+                cell = "●"
+            } else if closing.contains(lane) {
+                cell = lane == low ? "╰" : lane == high ? "╯" : "┴"
+            } else if needed.contains(lane) {
                 cell = lane == low ? "├" : lane == high ? "┤" : "┼"
-            } else if open[lane] != nil { cell = isBetween ? "┼" : "│" } else { cell = isBetween ? "─" : " " }
+            } else if open[lane] != nil {
+                cell = isBetween ? "┼" : "│"
+            } else {
+                cell = isBetween ? "─" : " "
+            }
             text += cell
             if lane + 1 < open.count { text += lane >= low && lane < high ? "─" : " " }
         }
@@ -95,10 +110,14 @@ package struct GraphDrawing: Sendable {
 
     /// For Graphviz.
     package func dot() -> String {
-        var lines = ["digraph \(jsonString(plan.name)) {", "  rankdir=TB;", "  node [shape=box, fontname=\"sans-serif\"];"]
+        var lines = [
+            "digraph \(jsonString(plan.name)) {", "  rankdir=TB;", "  node [shape=box, fontname=\"sans-serif\"];",
+        ]
         for step in steps + finally {
             let label = "\(step.id)\\n\(step.kind)"
-            lines.append("  \"\(step.id)\" [label=\"\(label)\"\(finally.contains { $0.id == step.id } ? ", style=dashed" : "")];")
+            lines.append(
+                "  \"\(step.id)\" [label=\"\(label)\"\(finally.contains { $0.id == step.id } ? ", style=dashed" : "")];"
+            )
         }
         for step in steps { lines += step.needs.map { "  \"\($0)\" -> \"\(step.id)\";" } }
         lines += finallyEdges().map { "  \"\($0)\" -> \"\($1)\" [style=dashed];" }
@@ -111,7 +130,9 @@ package struct GraphDrawing: Sendable {
         let name = Dictionary(all.enumerated().map { ($1.id, "s\($0)") }) { first, _ in first }
         var lines = ["flowchart TD"]
         lines += all.enumerated().map { "  s\($0)[\"\($1.id)<br/>\($1.kind)\"]" }
-        for step in steps { lines += step.needs.compactMap { need in name[need].map { "  \($0) --> \(name[step.id]!)" } } }
+        for step in steps {
+            lines += step.needs.compactMap { need in name[need].map { "  \($0) --> \(name[step.id]!)" } }
+        }
         lines += finallyEdges().map { "  \(name[$0]!) -.-> \(name[$1]!)" }
         return lines.joined(separator: "\n")
     }
@@ -120,6 +141,7 @@ package struct GraphDrawing: Sendable {
     private func finallyEdges() -> [(StepID, StepID)] {
         guard let first = finally.first else { return [] }
         let needed = Set(steps.flatMap(\.needs))
-        return steps.filter { !needed.contains($0.id) }.map { ($0.id, first.id) } + zip(finally, finally.dropFirst()).map { ($0.id, $1.id) }
+        return steps.filter { !needed.contains($0.id) }.map { ($0.id, first.id) }
+            + zip(finally, finally.dropFirst()).map { ($0.id, $1.id) }
     }
 }

@@ -22,17 +22,21 @@ extension Findings {
         return entries.filter { entry in
             if Name.isPlain(entry.key) { return true }
             error(
-                "inventory.bad-name", at: entry.keyMark, "`\(what)`: `\(printable(entry.key, limit: 60))` cannot be a name here",
+                "inventory.bad-name", at: entry.keyMark,
+                "`\(what)`: `\(printable(entry.key, limit: 60))` cannot be a name here",
                 hints: ["names hold a–z, 0–9, `-` and `_` and start with a letter"])
             return false
         }
     }
 
     private mutating func secret(_ entry: MapEntry) -> Secret? {
-        if let reference = entry.value.value.string.flatMap({ SecretReference($0) }) { return Secret(name: entry.key, reference: reference) }
+        if let reference = entry.value.value.string.flatMap({ SecretReference($0) }) {
+            return Secret(name: entry.key, reference: reference)
+        }
         error(
             "inventory.bad-secret", at: entry.value.mark, "secret `\(entry.key)`: this is no reference to a secret",
-            hints: ["write env:NAME, file:/path or command:…; the secret itself does not belong into an inventory"], hidesSource: true)
+            hints: ["write env:NAME, file:/path or command:…; the secret itself does not belong into an inventory"],
+            hidesSource: true)
         return nil
     }
 
@@ -43,7 +47,8 @@ extension Findings {
         for key in ["host", "database"] where map[key] == nil {
             error("plan.missing-field", at: entry.keyMark, "\(what): `\(key)` is missing")
         }
-        var result = DatabaseRef(name: entry.key, host: string(map["host"], "\(what), `host`") ?? "", database: "", mark: entry.keyMark)
+        var result = DatabaseRef(
+            name: entry.key, host: string(map["host"], "\(what), `host`") ?? "", database: "", mark: entry.keyMark)
         result.database = typed(map["database"], .identifier, what) ?? ""
         result.superuser = typed(map["superuser"], .identifier, what) ?? result.superuser
         result.socketDirectory = typed(map["socket"], .path, what) ?? result.socketDirectory
@@ -65,12 +70,16 @@ extension Findings {
                     "plan.unknown-choice", at: kind.value.mark, "\(what): \(found(kind.value)) is no kind of store",
                     word: kind.value.value.string ?? "", among: ["s3", "directory"], what: "kinds")
             } else {
-                error("plan.missing-field", at: entry.keyMark, "\(what): `kind` is missing", hints: ["kinds: s3, directory"])
+                error(
+                    "plan.missing-field", at: entry.keyMark, "\(what): `kind` is missing",
+                    hints: ["kinds: s3, directory"])
             }
             return nil
         }
         guard let map = map(entry.value, what, keys: common + (kind == "s3" ? s3 : folder)) else { return nil }
-        guard let place = kind == "s3" ? location(map, what, at: entry.keyMark) : directory(map, what, at: entry.keyMark) else { return nil }
+        guard
+            let place = kind == "s3" ? location(map, what, at: entry.keyMark) : directory(map, what, at: entry.keyMark)
+        else { return nil }
         var result = StoreRef(name: entry.key, kind: place, mark: entry.keyMark)
         result.databasePattern = pattern(map["database-pattern"], what) ?? result.databasePattern
         result.filesPattern = pattern(map["files-pattern"], what) ?? result.filesPattern
@@ -84,16 +93,21 @@ extension Findings {
         }
         guard let bucket = string(map["bucket"], "\(what), `bucket`") else { return nil }
         if !Name.isBucket(bucket) {
-            error("inventory.bad-name", at: map["bucket"]!.value.mark, "\(what): `\(printable(bucket, limit: 80))` cannot be the name of a bucket")
+            error(
+                "inventory.bad-name", at: map["bucket"]!.value.mark,
+                "\(what): `\(printable(bucket, limit: 80))` cannot be the name of a bucket")
         }
         var result = S3Location(bucket: bucket)
         result.prefix = pattern(map["prefix"], what) ?? ""
         if !result.prefix.isEmpty, !result.prefix.hasSuffix("/") { result.prefix += "/" }
         if let entry = map["endpoint"], let text = string(entry, "\(what), `endpoint`") {
-            if Name.isHTTPURL(text) { result.endpoint = text.hasSuffix("/") ? String(text.dropLast()) : text } else {
+            if Name.isHTTPURL(text) {
+                result.endpoint = text.hasSuffix("/") ? String(text.dropLast()) : text
+            } else {
                 error(
                     "inventory.bad-endpoint", at: entry.value.mark, "\(what): `endpoint` is no http or https address",
-                    hints: ["write it as https://s3.example.net, without a user or password"], hidesSource: text.contains("@"))
+                    hints: ["write it as https://s3.example.net, without a user or password"],
+                    hidesSource: text.contains("@"))
             }
         }
         result.region = string(map["region"], "\(what), `region`") ?? result.region
@@ -109,14 +123,20 @@ extension Findings {
             error("plan.missing-field", at: mark, "\(what): `path` is missing")
             return nil
         }
-        return typed(map["path"], .path, what).map { .directory(path: $0, host: string(map["host"], "\(what), `host`")) }
+        return typed(map["path"], .path, what).map {
+            .directory(path: $0, host: string(map["host"], "\(what), `host`"))
+        }
     }
 
     /// Part of an object's key: literal text without control characters and `..`.
     private mutating func pattern(_ entry: MapEntry?, _ what: String) -> String? {
         guard let entry, let text = string(entry, "\(what), `\(entry.key)`") else { return nil }
-        guard !text.unicodeScalars.contains(where: isControl), !text.hasPrefix("/"), !text.split(separator: "/").contains("..") else {
-            error("plan.bad-path", at: entry.value.mark, "\(what), `\(entry.key)`: a key neither begins with `/` nor holds `..` or control characters")
+        guard !text.unicodeScalars.contains(where: isControl), !text.hasPrefix("/"),
+            !text.split(separator: "/").contains("..")
+        else {
+            error(
+                "plan.bad-path", at: entry.value.mark,
+                "\(what), `\(entry.key)`: a key neither begins with `/` nor holds `..` or control characters")
             return nil
         }
         return text
@@ -125,7 +145,8 @@ extension Findings {
     private mutating func typed(_ entry: MapEntry?, _ type: FieldType, _ what: String) -> String? {
         guard let entry else { return nil }
         if let problem = type.problem(with: entry.value) {
-            error(problem.code, at: entry.value.mark, "\(what), `\(entry.key)`: \(problem.message)", hints: problem.hints)
+            error(
+                problem.code, at: entry.value.mark, "\(what), `\(entry.key)`: \(problem.message)", hints: problem.hints)
             return nil
         }
         return entry.value.value.string
@@ -133,7 +154,9 @@ extension Findings {
 
     private mutating func path(_ text: String, at mark: SourceMark, _ what: String) -> String? {
         if Name.isPath(text) { return text }
-        error("plan.bad-path", at: mark, "\(what): `\(printable(text, limit: 80))` is no absolute path", hints: ["a path starts with `/` or `~/`"])
+        error(
+            "plan.bad-path", at: mark, "\(what): `\(printable(text, limit: 80))` is no absolute path",
+            hints: ["a path starts with `/` or `~/`"])
         return nil
     }
 
@@ -142,7 +165,8 @@ extension Findings {
         if let reference = entry.value.value.string.flatMap({ SecretReference($0) }) { return reference }
         error(
             "inventory.bad-secret", at: entry.value.mark, "\(what), `\(entry.key)`: this is no reference to a secret",
-            hints: ["write env:NAME, file:/path or command:…; the secret itself does not belong into an inventory"], hidesSource: true)
+            hints: ["write env:NAME, file:/path or command:…; the secret itself does not belong into an inventory"],
+            hidesSource: true)
         return nil
     }
 
@@ -153,7 +177,8 @@ extension Findings {
             let text = item.value.integer.map(String.init) ?? item.value.string ?? ""
             if (10...20).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }) { return text }
             error(
-                "inventory.bad-identifier", at: item.mark, "`production-system-identifiers`: expected a system identifier, found \(found(item))",
+                "inventory.bad-identifier", at: item.mark,
+                "`production-system-identifiers`: expected a system identifier, found \(found(item))",
                 hints: ["ask the server: SELECT system_identifier FROM pg_control_system()"])
             return nil
         }
@@ -164,13 +189,15 @@ extension Findings {
         let index = InventoryIndex(inventory)
         for database in inventory.databases where index.host(database.host) == nil && !database.host.isEmpty {
             unknown(
-                "inventory.unknown-host", at: database.mark, "database `\(database.name)`: there is no host `\(printable(database.host, limit: 60))`",
+                "inventory.unknown-host", at: database.mark,
+                "database `\(database.name)`: there is no host `\(printable(database.host, limit: 60))`",
                 word: database.host, among: index.hostNames, what: "hosts")
         }
         for store in inventory.stores {
             guard case .directory(_, let name?) = store.kind, index.host(name) == nil else { continue }
             unknown(
-                "inventory.unknown-host", at: store.mark, "store `\(store.name)`: there is no host `\(printable(name, limit: 60))`", word: name,
+                "inventory.unknown-host", at: store.mark,
+                "store `\(store.name)`: there is no host `\(printable(name, limit: 60))`", word: name,
                 among: index.hostNames, what: "hosts")
         }
     }

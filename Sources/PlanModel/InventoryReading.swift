@@ -60,15 +60,20 @@ private struct InventoryReader {
         guard groups.count <= Self.mostGroups, hosts.count <= HostRange.mostHosts, mentions <= Self.mostMentions else {
             findings.error(
                 "inventory.too-large", at: document.mark,
-                "the inventory has more than \(HostRange.mostHosts) hosts, \(Self.mostMentions) mentions of hosts, or \(Self.mostGroups) groups")
+                "the inventory has more than \(HostRange.mostHosts) hosts, \(Self.mostMentions) mentions of hosts, or \(Self.mostGroups) groups"
+            )
             return nil
         }
         guard let depth = depths() else { return nil }
-        for name in groupOrder { for child in groups[name]?.children ?? [] { parents[child, default: []].append(name) } }
+        for name in groupOrder {
+            for child in groups[name]?.children ?? [] { parents[child, default: []].append(name) }
+        }
         inventory.hosts = hostOrder.map { build($0, depth) }
         var members: [String: [String]] = [:]
         for host in inventory.hosts { for group in host.groups { members[group, default: []].append(host.name) } }
-        inventory.groups = groupOrder.map { HostGroup(name: $0, hosts: members[$0] ?? [], children: groups[$0]?.children ?? []) }
+        inventory.groups = groupOrder.map {
+            HostGroup(name: $0, hosts: members[$0] ?? [], children: groups[$0]?.children ?? [])
+        }
         findings.checkReferences(of: inventory)
         return inventory
     }
@@ -87,7 +92,9 @@ private struct InventoryReader {
 
     private mutating func readGroup(_ name: String, _ located: Located, at mark: SourceMark) {
         guard Name.isHost(name), name != Inventory.orchestrator else {
-            findings.error("inventory.bad-name", at: mark, "`\(printable(name, limit: 60))` cannot be the name of a group", hints: nameHints(name))
+            findings.error(
+                "inventory.bad-name", at: mark, "`\(printable(name, limit: 60))` cannot be the name of a group",
+                hints: nameHints(name))
             return
         }
         register(name, at: mark)
@@ -103,7 +110,9 @@ private struct InventoryReader {
         }
         if let children = map["children"], children.value.value != .null {
             guard let entries = children.value.value.map else {
-                findings.wrongType(children.value, "group `\(name)`, `children`", expected: "a map from names to groups", hints: ["write `name:` instead of `- name`"])
+                findings.wrongType(
+                    children.value, "group `\(name)`, `children`", expected: "a map from names to groups",
+                    hints: ["write `name:` instead of `- name`"])
                 return
             }
             for entry in entries {
@@ -116,14 +125,19 @@ private struct InventoryReader {
     private mutating func readHosts(_ located: Located, of group: String) {
         if located.value == .null { return }
         guard let entries = located.value.map else {
-            findings.wrongType(located, "group `\(group)`, `hosts`", expected: "a map from names to variables", hints: ["write `name:` instead of `- name`"])
+            findings.wrongType(
+                located, "group `\(group)`, `hosts`", expected: "a map from names to variables",
+                hints: ["write `name:` instead of `- name`"])
             return
         }
         for entry in entries {
-            let variables = entry.value.value == .null ? [] : readVariables(entry.value, "host `\(printable(entry.key, limit: 60))`")
+            let variables =
+                entry.value.value == .null
+                ? [] : readVariables(entry.value, "host `\(printable(entry.key, limit: 60))`")
             let names: [String]
             do { names = try HostRange.expand(entry.key) } catch {
-                findings.error("inventory.bad-range", at: entry.keyMark, "`\(printable(entry.key, limit: 60))`: \(error.message)")
+                findings.error(
+                    "inventory.bad-range", at: entry.keyMark, "`\(printable(entry.key, limit: 60))`: \(error.message)")
                 continue
             }
             for name in names { add(host: name, variables, to: group, at: entry.keyMark) }
@@ -132,7 +146,9 @@ private struct InventoryReader {
 
     private mutating func add(host name: String, _ variables: [MapEntry], to group: String, at mark: SourceMark) {
         guard Name.isHost(name), name != Inventory.orchestrator else {
-            findings.error("inventory.bad-name", at: mark, "`\(printable(name, limit: 60))` cannot be the name of a host", hints: nameHints(name))
+            findings.error(
+                "inventory.bad-name", at: mark, "`\(printable(name, limit: 60))` cannot be the name of a host",
+                hints: nameHints(name))
             return
         }
         mentions += 1
@@ -148,7 +164,9 @@ private struct InventoryReader {
 
     private func nameHints(_ name: String) -> [String] {
         if name == Inventory.orchestrator { return ["`orchestrator` means the machine that Reprise itself runs on"] }
-        return ["names hold letters, digits, `.`, `_` and `-` and start with a letter or digit; an address goes into `ansible_host`"]
+        return [
+            "names hold letters, digits, `.`, `_` and `-` and start with a letter or digit; an address goes into `ansible_host`"
+        ]
     }
 
     private mutating func readVariables(_ located: Located, _ what: String) -> [MapEntry] {
@@ -160,7 +178,8 @@ private struct InventoryReader {
         for entry in entries where !AnsibleConnection.isConnectionKey(entry.key) {
             guard let reason = AnsibleConnection.unreadable(entry.value) else { continue }
             findings.warning(
-                "inventory.unread-value", at: entry.value.mark, "\(what): `\(printable(entry.key, limit: 60))` holds \(reason), which Reprise does not read")
+                "inventory.unread-value", at: entry.value.mark,
+                "\(what): `\(printable(entry.key, limit: 60))` holds \(reason), which Reprise does not read")
         }
         return entries
     }
@@ -171,7 +190,9 @@ private struct InventoryReader {
         var result = entries
         var index = Dictionary(entries.enumerated().map { ($1.key, $0) }) { first, _ in first }
         for other in others {
-            if let position = index[other.key] { result[position] = other } else {
+            if let position = index[other.key] {
+                result[position] = other
+            } else {
                 index[other.key] = result.count
                 result.append(other)
             }
@@ -202,7 +223,9 @@ private struct InventoryReader {
         let cycle = oneCycle(among: Set(knotted), from: knotted[0])
         findings.error(
             "inventory.group-cycle", at: groups[cycle[0]]!.mark,
-            cycle.count == 1 ? "group `\(cycle[0])` is its own child" : "groups contain each other: \((cycle + [cycle[0]]).joined(separator: " → "))")
+            cycle.count == 1
+                ? "group `\(cycle[0])` is its own child"
+                : "groups contain each other: \((cycle + [cycle[0]]).joined(separator: " → "))")
         return nil
     }
 
@@ -210,12 +233,18 @@ private struct InventoryReader {
     private func oneCycle(among members: Set<String>, from start: String) -> [String] {
         var parent: [String: String] = [:]
         for name in groupOrder where members.contains(name) {
-            for child in groups[name]?.children ?? [] where members.contains(child) && parent[child] == nil { parent[child] = name }
+            for child in groups[name]?.children ?? [] where members.contains(child) && parent[child] == nil {
+                parent[child] = name
+            }
         }
         var path = [start]
         var position = [start: 0]
         while let next = parent[path[path.count - 1]] {
-            if let first = position[next] { return path[first...].reversed() }
+            if let first = position[next] {
+                let cycle = Array(path[first...].reversed())
+                let start = groupOrder.lazy.compactMap { cycle.firstIndex(of: $0) }.first ?? 0
+                return Array(cycle[start...] + cycle[..<start])
+            }
             position[next] = path.count
             path.append(next)
         }

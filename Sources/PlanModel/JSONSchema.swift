@@ -13,10 +13,14 @@ package func planJSONSchema(kinds: [StepKindSchema]) -> PlanValue {
                 "additionalProperties": parameterSchema(),
             ]),
             "limits": closed([
-                ("per-host", integer(1...1000, "steps at one time on one host")), ("total", integer(1...1000, "steps at one time in all")),
+                ("per-host", integer(1...1000, "steps at one time on one host")),
+                ("total", integer(1...1000, "steps at one time in all")),
             ]),
             "allow": strings(Plan.Allowance.allCases.map(\.rawValue), "guards that this plan switches off"),
-            "steps": .object(["type": "array", "minItems": .integer(1), "maxItems": .integer(Plan.mostSteps), "items": .object(["$ref": "#/$defs/step"])]),
+            "steps": .object([
+                "type": "array", "minItems": .integer(1), "maxItems": .integer(Plan.mostSteps),
+                "items": .object(["$ref": "#/$defs/step"]),
+            ]),
             "finally": .object(["type": "array", "items": .object(["$ref": "#/$defs/step"])]),
         ]),
         "$defs": .object([
@@ -37,7 +41,10 @@ private func string(_ description: String) -> PlanValue { described(.object(["ty
 
 private func integer(_ range: ClosedRange<Int>?, _ description: String) -> PlanValue {
     described(
-        .object(["type": "integer", "minimum": range.map { .integer($0.lowerBound) }, "maximum": range.map { .integer($0.upperBound) }]),
+        .object([
+            "type": "integer", "minimum": range.map { .integer($0.lowerBound) },
+            "maximum": range.map { .integer($0.upperBound) },
+        ]),
         description)
 }
 
@@ -62,9 +69,13 @@ private func parameterSchema() -> PlanValue {
         "oneOf": .array([
             .object(["type": "null"]),
             closed([
-                ("type", choice(Parameter.Kind.allCases.map(\.rawValue), "")), ("default", .object([:])), ("choices", strings(nil, "")),
+                ("type", choice(Parameter.Kind.allCases.map(\.rawValue), "")), ("default", .object([:])),
+                ("choices", strings(nil, "")),
                 ("required", .object(["type": "boolean"])), ("help", string("")),
-                ("secret", described(.object(["type": "boolean"]), "the value is a reference: env:, file: or command:")),
+                (
+                    "secret",
+                    described(.object(["type": "boolean"]), "the value is a reference: env:, file: or command:")
+                ),
             ]),
         ])
     ])
@@ -75,10 +86,12 @@ private func stepSchema(_ kinds: [StepKindSchema]) -> PlanValue {
     let retry = closed(
         [
             ("attempts", integer(1...100, "in all, the first included")), ("initial", duration),
-            ("factor", .object(["type": "number", "minimum": .integer(1), "maximum": .integer(100)])), ("maximum", duration),
+            ("factor", .object(["type": "number", "minimum": .integer(1), "maximum": .integer(100)])),
+            ("maximum", duration),
         ], required: ["attempts"])
     let approval = closed(
-        [("message", string("")), ("show", strings(nil, "")), ("approver-not-starter", .object(["type": "boolean"]))], required: ["message"])
+        [("message", string("")), ("show", strings(nil, "")), ("approver-not-starter", .object(["type": "boolean"]))],
+        required: ["message"])
     let undo = closed([("kind", kindChoice(kinds)), ("with", .object(["type": "object"]))], required: ["kind"])
     let properties: [(String, PlanValue)] = [
         ("id", .object(["type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,59}$"])), ("kind", kindChoice(kinds)),
@@ -89,7 +102,8 @@ private func stepSchema(_ kinds: [StepKindSchema]) -> PlanValue {
         ("undo", .object(["oneOf": .array([.object(["const": "none"]), undo])])),
         ("approval", .object(["oneOf": .array([.object(["type": "boolean"]), string(""), approval])])),
         ("only", choice(RunMode.allCases.map(\.rawValue), "the mode in which it runs")),
-        ("unless", string("a script that ends with status 0 where the step is already done")), ("with", .object(["type": .array(["object", "null"])])),
+        ("unless", string("a script that ends with status 0 where the step is already done")),
+        ("with", .object(["type": .array(["object", "null"])])),
     ]
     let rules = kinds.map { kind -> PlanValue in
         let with = recordSchema(kind.fields)
@@ -97,7 +111,9 @@ private func stepSchema(_ kinds: [StepKindSchema]) -> PlanValue {
         let required = (kind.needsHost ? ["on"] : []) + (kind.fields.contains { $0.isRequired } ? ["with"] : [])
         if !required.isEmpty { then.append(("required", .array(required.map { .string($0) }))) }
         return .object([
-            "if": .object(["properties": .object(["kind": .object(["const": .string(kind.name)])]), "required": .array(["kind"])]),
+            "if": .object([
+                "properties": .object(["kind": .object(["const": .string(kind.name)])]), "required": .array(["kind"]),
+            ]),
             "then": .map(then.map { MapEntry(key: $0, value: Located($1)) }),
         ])
     }
@@ -113,19 +129,24 @@ private func kindChoice(_ kinds: [StepKindSchema]) -> PlanValue {
 
 private func recordSchema(_ fields: [FieldSchema]) -> PlanValue {
     closed(
-        fields.map { ($0.name, described(fieldSchema($0.type, $0), $0.help)) }, required: fields.filter(\.isRequired).map(\.name))
+        fields.map { ($0.name, described(fieldSchema($0.type, $0), $0.help)) },
+        required: fields.filter(\.isRequired).map(\.name))
 }
 
 private func fieldSchema(_ type: FieldType, _ field: FieldSchema) -> PlanValue {
     var schema: PlanValue
     var takesTemplate = false
     switch type {
-    case .string, .text, .account, .path, .hostRef, .databaseRef, .storeRef, .stepRef, .secretRef, .identifier: schema = string("")
+    case .string, .text, .account, .path, .hostRef, .databaseRef, .storeRef, .stepRef, .secretRef, .identifier:
+        schema = string("")
     case .integer: (schema, takesTemplate) = (integer(field.range, ""), true)
     case .number: (schema, takesTemplate) = (.object(["type": "number"]), true)
     case .boolean: (schema, takesTemplate) = (.object(["type": "boolean"]), true)
     case .duration: (schema, takesTemplate) = (.object(["$ref": "#/$defs/duration"]), true)
-    case .bytes: (schema, takesTemplate) = (.object(["type": "string", "pattern": "^[0-9]+([kKmMgGtT]?[bB]|[kKmMgGtT]i[bB])$"]), true)
+    case .bytes:
+        (schema, takesTemplate) = (
+            .object(["type": "string", "pattern": "^[0-9]+([kKmMgGtT]?[bB]|[kKmMgGtT]i[bB])$"]), true
+        )
     case .choice(let choices): (schema, takesTemplate) = (choice(choices, ""), true)
     case .list(let element): schema = .object(["type": "array", "items": fieldSchema(element, field)])
     case .map(let element): schema = .object(["type": "object", "additionalProperties": fieldSchema(element, field)])
@@ -134,7 +155,9 @@ private func fieldSchema(_ type: FieldType, _ field: FieldSchema) -> PlanValue {
     }
     var alternatives = [schema]
     if takesTemplate { alternatives.append(.object(["$ref": "#/$defs/template"])) }
-    if field.allowsSecret, schema["type"]?.value.string == "string" { alternatives.append(closed([("secret", string(""))], required: ["secret"])) }
+    if field.allowsSecret, schema["type"]?.value.string == "string" {
+        alternatives.append(closed([("secret", string(""))], required: ["secret"]))
+    }
     if alternatives.count > 1 { schema = .object(["anyOf": .array(alternatives)]) }
     if let standard = field.defaultValue, case .map(let entries) = schema {
         schema = .map(entries + [MapEntry(key: "default", value: Located(standard))])

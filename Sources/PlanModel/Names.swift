@@ -9,19 +9,23 @@ package enum Name {
 
     /// Host and group names of an inventory: letters, digits, `.`, `_`, `-`, starting with a letter or digit, without `..`.
     package static func isHost(_ text: String) -> Bool {
-        guard let first = text.utf8.first, isAlphanumeric(first), text.utf8.count <= 253, !text.contains("..") else { return false }
+        guard let first = text.utf8.first, isAlphanumeric(first), text.utf8.count <= 253, !text.contains("..") else {
+            return false
+        }
         return text.utf8.allSatisfy { isAlphanumeric($0) || "._-".utf8.contains($0) }
     }
 
     /// A host name or a numeric address, IPv6 with or without a zone.
     package static func isAddress(_ text: String) -> Bool {
-        guard let first = text.utf8.first, isAlphanumeric(first) || first == UInt8(ascii: ":"), text.utf8.count <= 253 else { return false }
+        guard let first = text.utf8.first, isAlphanumeric(first) || first == UInt8(ascii: ":"), text.utf8.count <= 253
+        else { return false }
         return !text.contains("..") && text.utf8.allSatisfy { isAlphanumeric($0) || "._-:%".utf8.contains($0) }
     }
 
     /// A login name: `[A-Za-z_][A-Za-z0-9._-]*`, 32 bytes at most.
     package static func isAccount(_ text: String) -> Bool {
-        guard let first = text.utf8.first, isAlphanumeric(first) || first == UInt8(ascii: "_"), text.utf8.count <= 32 else { return false }
+        guard let first = text.utf8.first, isAlphanumeric(first) || first == UInt8(ascii: "_"), text.utf8.count <= 32
+        else { return false }
         return text.utf8.allSatisfy { isAlphanumeric($0) || "._-".utf8.contains($0) }
     }
 
@@ -39,14 +43,18 @@ package enum Name {
 
     /// An S3 bucket: 3 to 63 of `a–z`, `0–9`, `.`, `-`, beginning and ending with a letter or digit.
     package static func isBucket(_ text: String) -> Bool {
-        guard (3...63).contains(text.utf8.count), let first = text.utf8.first, let last = text.utf8.last else { return false }
+        guard (3...63).contains(text.utf8.count), let first = text.utf8.first, let last = text.utf8.last else {
+            return false
+        }
         return isLowerOrDigit(first) && isLowerOrDigit(last) && !text.contains("..")
             && text.utf8.allSatisfy { isLowerOrDigit($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "-") }
     }
 
     /// `http://` or `https://`, a host, and no user, password, space or control character.
     package static func isHTTPURL(_ text: String) -> Bool {
-        guard let scheme = ["http://", "https://"].first(where: text.hasPrefix), text.utf8.count <= 2048 else { return false }
+        guard let scheme = ["http://", "https://"].first(where: text.hasPrefix), text.utf8.count <= 2048 else {
+            return false
+        }
         let authority = text.dropFirst(scheme.count).prefix { !"/?#".contains($0) }
         return !authority.isEmpty && !authority.contains("@") && !authority.hasPrefix("-")
             && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }

@@ -34,7 +34,9 @@ package struct ParameterBinding: Codable, Hashable, Sendable {
     /// Binds the words of `--param NAME=VALUE`.
     ///
     /// - Returns: the binding, nil where there is any problem; the problems are at the place `--param`.
-    package static func bind(_ words: [String], to plan: Plan) -> (binding: ParameterBinding?, diagnostics: [Diagnostic]) {
+    package static func bind(_ words: [String], to plan: Plan) -> (
+        binding: ParameterBinding?, diagnostics: [Diagnostic]
+    ) {
         var findings = Findings()
         var values: [String: ParameterValue] = [:]
         var seen = Set<String>()
@@ -42,13 +44,15 @@ package struct ParameterBinding: Codable, Hashable, Sendable {
         for (index, word) in words.enumerated() {
             let mark = SourceMark(file: "--param", line: index + 1, column: 1)
             guard let equals = word.firstIndex(of: "=") else {
-                findings.error("param.malformed", at: mark, "a parameter without a value", hints: ["write --param NAME=VALUE"])
+                findings.error(
+                    "param.malformed", at: mark, "a parameter without a value", hints: ["write --param NAME=VALUE"])
                 continue
             }
             let name = String(word[..<equals])
             guard let parameter = plan.parameter(named: name) else {
                 findings.unknown(
-                    "param.unknown", at: mark, "the plan has no parameter `\(printable(name, limit: 60))`", word: name, among: names,
+                    "param.unknown", at: mark, "the plan has no parameter `\(printable(name, limit: 60))`", word: name,
+                    among: names,
                     what: "parameters")
                 continue
             }
@@ -58,11 +62,14 @@ package struct ParameterBinding: Codable, Hashable, Sendable {
             }
             switch parameter.read(String(word[word.index(after: equals)...])) {
             case .success(let value): values[name] = value
-            case .failure(let refusal): findings.error("param.bad-value", at: mark, "parameter `\(name)` \(refusal.reason)")
+            case .failure(let refusal):
+                findings.error("param.bad-value", at: mark, "parameter `\(name)` \(refusal.reason)")
             }
         }
         for parameter in plan.parameters where !seen.contains(parameter.name) {
-            if let value = parameter.defaultValue { values[parameter.name] = value } else if parameter.isRequired {
+            if let value = parameter.defaultValue {
+                values[parameter.name] = value
+            } else if parameter.isRequired {
                 findings.error(
                     "param.missing", at: SourceMark(file: "--param", line: words.count + 1, column: 1),
                     "parameter `\(parameter.name)` is required" + (parameter.help.isEmpty ? "" : ": \(parameter.help)"),
@@ -70,6 +77,9 @@ package struct ParameterBinding: Codable, Hashable, Sendable {
             }
         }
         let given = names.filter(seen.contains)
-        return (findings.hasErrors ? nil : ParameterBinding(values: values, given: given), findings.diagnostics.inReadingOrder())
+        return (
+            findings.hasErrors ? nil : ParameterBinding(values: values, given: given),
+            findings.diagnostics.inReadingOrder()
+        )
     }
 }

@@ -2,7 +2,9 @@ extension Findings {
     /// Reads the `parameters:` of a plan, in their order.
     mutating func parameters(_ located: Located) -> [Parameter] {
         guard let entries = located.value.map else {
-            if located.value != .null { wrongType(located, "parameters", expected: "a map from names to what they are") }
+            if located.value != .null {
+                wrongType(located, "parameters", expected: "a map from names to what they are")
+            }
             return []
         }
         var result: [Parameter] = []
@@ -31,7 +33,9 @@ extension Findings {
         if entry.value.value == .null { return parameter }
         let keys = ["type", "default", "choices", "required", "help", "secret"]
         guard let map = map(entry.value, what, keys: keys) else { return nil }
-        parameter.kind = choice(map["type"], "\(what), `type`", of: Parameter.Kind.self) ?? (map["choices"] == nil ? .string : .choice)
+        parameter.kind =
+            choice(map["type"], "\(what), `type`", of: Parameter.Kind.self)
+            ?? (map["choices"] == nil ? .string : .choice)
         parameter.isRequired = boolean(map["required"], "\(what), `required`") ?? false
         parameter.isSecret = boolean(map["secret"], "\(what), `secret`") ?? false
         parameter.help = string(map["help"], "\(what), `help`") ?? ""
@@ -41,13 +45,16 @@ extension Findings {
         return parameter
     }
 
-    private mutating func checkCombination(_ parameter: Parameter, _ map: [String: MapEntry], _ what: String, at mark: SourceMark) {
+    private mutating func checkCombination(
+        _ parameter: Parameter, _ map: [String: MapEntry], _ what: String, at mark: SourceMark
+    ) {
         if parameter.kind == .choice, parameter.choices.isEmpty {
             error("plan.missing-field", at: mark, "\(what): `choices` is missing")
         }
         if parameter.kind != .choice, let choices = map["choices"] {
             error(
-                "plan.bad-combination", at: choices.keyMark, "\(what): `choices` belong to the type choice, not \(parameter.kind.rawValue)")
+                "plan.bad-combination", at: choices.keyMark,
+                "\(what): `choices` belong to the type choice, not \(parameter.kind.rawValue)")
         }
         if parameter.isRequired, let written = map["default"] {
             error("plan.bad-combination", at: written.keyMark, "\(what): a required parameter has no default")
@@ -58,27 +65,42 @@ extension Findings {
     }
 
     private mutating func defaultValue(_ located: Located, of parameter: Parameter, _ what: String) -> ParameterValue? {
+        if parameter.isSecret, located.value.string == nil {
+            error(
+                "plan.bad-secret", at: located.mark, "\(what), `default`: expected a reference to a secret",
+                hints: ["write env:NAME, file:/path or command:…"], hidesSource: true)
+            return nil
+        }
         let written: String
         switch (parameter.kind, located.value) {
         case (_, .string(let text)): written = text
         case (.integer, .integer(let number)): written = String(number)
         case (.boolean, .boolean(let flag)): written = flag ? "true" : "false"
         default:
-            let type: FieldType = parameter.kind == .duration ? .duration : parameter.kind == .integer ? .integer
-                : parameter.kind == .boolean ? .boolean : .string
+            let type: FieldType =
+                parameter.kind == .duration
+                ? .duration
+                : parameter.kind == .integer
+                    ? .integer
+                    : parameter.kind == .boolean ? .boolean : .string
             wrongType(located, "\(what), `default`", expected: type.expectation)
             return nil
         }
         // In a file, unlike on a command line, a boolean or a number in quotes is text.
-        if parameter.kind == .integer && located.value.integer == nil || parameter.kind == .boolean && located.value.boolean == nil {
-            wrongType(located, "\(what), `default`", expected: parameter.kind == .integer ? "a whole number" : "true or false")
+        if parameter.kind == .integer && located.value.integer == nil
+            || parameter.kind == .boolean && located.value.boolean == nil
+        {
+            wrongType(
+                located, "\(what), `default`", expected: parameter.kind == .integer ? "a whole number" : "true or false"
+            )
             return nil
         }
         switch parameter.read(written) {
         case .success(let value): return value
         case .failure(let refusal):
             error(
-                parameter.isSecret ? "plan.bad-secret" : "plan.bad-default", at: located.mark, "\(what), `default`: \(refusal.reason)",
+                parameter.isSecret ? "plan.bad-secret" : "plan.bad-default", at: located.mark,
+                "\(what), `default`: \(refusal.reason)",
                 hidesSource: parameter.isSecret)
             return nil
         }

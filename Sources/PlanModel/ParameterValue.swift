@@ -45,7 +45,9 @@ package enum SecretReference: Hashable, Sendable, CustomStringConvertible {
     /// `env:NAME`, `file:/path`, `command:words`; nil for anything else.
     package init?(_ text: String) {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 2, !parts[1].isEmpty, !parts[1].unicodeScalars.contains(where: isControl) else { return nil }
+        guard parts.count == 2, !parts[1].isEmpty, !parts[1].unicodeScalars.contains(where: isControl) else {
+            return nil
+        }
         switch parts[0] {
         case "env" where Name.isEnvironment(parts[1]): self = .environment(parts[1])
         case "file" where Name.isPath(parts[1]): self = .file(parts[1])
@@ -93,10 +95,14 @@ extension Parameter {
         switch kind {
         case .string: return .success(.string(text))
         case .identifier:
-            return Name.isSQLIdentifier(text) ? .success(.identifier(text)) : refuse("expects an SQL identifier of 1 to 63 bytes without control characters")
+            return Name.isSQLIdentifier(text)
+                ? .success(.identifier(text))
+                : refuse("expects an SQL identifier of 1 to 63 bytes without control characters")
         case .integer:
             let digits = text.hasPrefix("-") ? text.dropFirst() : text[...]
-            guard let number = Int(text), digits.allSatisfy({ $0.isASCII && $0.isNumber }) else { return refuse("expects a whole number") }
+            guard let number = Int(text), digits.allSatisfy({ $0.isASCII && $0.isNumber }) else {
+                return refuse("expects a whole number")
+            }
             return .success(.integer(number))
         case .boolean:
             switch text.lowercased() {
@@ -105,12 +111,14 @@ extension Parameter {
             default: return refuse("expects true or false (yes, no, on and off do too)")
             }
         case .duration:
-            return Quantity.duration(text).map { .success(.duration($0)) } ?? refuse("expects a duration such as 30s, 5m or 1h30m")
+            return Quantity.duration(text).map { .success(.duration($0)) }
+                ?? refuse("expects a duration such as 30s, 5m or 1h30m")
         case .time:
             return PlanTime(text).map { .success(.time($0, text: text)) }
                 ?? refuse("expects a time with its offset from UTC, such as 2026-11-23T02:14:07Z")
         case .choice:
-            return choices.contains(text) ? .success(.choice(text)) : refuse("expects one of \(choices.joined(separator: ", "))")
+            return choices.contains(text)
+                ? .success(.choice(text)) : refuse("expects one of \(choices.joined(separator: ", "))")
         }
     }
 }

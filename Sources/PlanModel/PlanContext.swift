@@ -6,6 +6,8 @@ struct PlanContext {
     let kindNames: [String]
     let parameters: [String: Parameter]
     let parameterNames: [String]
+    /// `PARAM_…`, as scripts see them.
+    let variableNames: Set<String>
     let stepNames: [String]
     let steps: Set<String>
     let inventory: InventoryIndex?
@@ -15,6 +17,7 @@ struct PlanContext {
         kindNames = kinds.map(\.name)
         self.parameters = Dictionary(parameters.map { ($0.name, $0) }) { first, _ in first }
         parameterNames = parameters.map(\.name)
+        variableNames = Set(parameters.map(\.environmentName))
         self.stepNames = stepNames
         steps = Set(stepNames)
         self.inventory = inventory.map(InventoryIndex.init)

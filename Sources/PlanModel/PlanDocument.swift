@@ -9,7 +9,11 @@ extension Plan {
         ]
         if !parameters.isEmpty { entries.append(("parameters", map(parameters.map { ($0.name, $0.document) }))) }
         entries.append(
-            ("limits", limits == Limits() ? nil : .object(["per-host": .integer(limits.perHost), "total": .integer(limits.total)])))
+            (
+                "limits",
+                limits == Limits()
+                    ? nil : .object(["per-host": .integer(limits.perHost), "total": .integer(limits.total)])
+            ))
         entries.append(("allow", allow.isEmpty ? nil : .array(allow.map { .string($0.rawValue) })))
         entries.append(("steps", .array(steps.map { $0.document(withNeeds: true) })))
         entries.append(("finally", finally.isEmpty ? nil : .array(finally.map { $0.document(withNeeds: false) })))
@@ -34,7 +38,8 @@ extension Parameter {
         case nil: written = nil
         }
         return map([
-            ("type", .string(kind.rawValue)), ("default", written), ("choices", choices.isEmpty ? nil : .array(choices.map { .string($0) })),
+            ("type", .string(kind.rawValue)), ("default", written),
+            ("choices", choices.isEmpty ? nil : .array(choices.map { .string($0) })),
             ("required", isRequired ? .boolean(true) : nil), ("help", help.isEmpty ? nil : .string(help)),
             ("secret", isSecret ? .boolean(true) : nil),
         ])
@@ -54,7 +59,8 @@ extension PlanStep {
             ("on", on.isEmpty ? nil : .array(on.map { .string($0) })),
             ("needs", withNeeds ? .array(needs.map { .string($0.rawValue) }) : nil),
             ("timeout", timeout.map { .string(Quantity.text($0)) }), ("retry", retry?.document),
-            ("on-error", onError == .stop ? nil : .string(onError.rawValue)), ("undo", undoDocument), ("approval", approval?.document),
+            ("on-error", onError == .stop ? nil : .string(onError.rawValue)), ("undo", undoDocument),
+            ("approval", approval?.document),
             ("only", only.map { .string($0.rawValue) }), ("unless", unless.map { .string($0) }),
             ("with", with == .map([]) ? nil : with),
         ])

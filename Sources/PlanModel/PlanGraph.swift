@@ -103,7 +103,9 @@ package struct PlanGraph: Hashable, Sendable {
                 upstream[node] = bits
             }
             for target in batch {
-                for pair in byTarget[target] ?? [] where upstream[pairs[pair].step] & (own[target] ?? 0) != 0 { result[pair] = true }
+                for pair in byTarget[target] ?? [] where upstream[pairs[pair].step] & (own[target] ?? 0) != 0 {
+                    result[pair] = true
+                }
             }
         }
         return result

@@ -7,7 +7,9 @@ import RunCore
 ///   - kinds: every step kind of this program.
 ///   - inventory: nil: names of hosts, databases, stores and secrets are not checked.
 /// - Returns: the plan, nil where there is any error; and the findings in reading order, warnings included.
-package func validatePlan(document: Located, kinds: [StepKindSchema], inventory: Inventory?) -> (plan: Plan?, diagnostics: [Diagnostic]) {
+package func validatePlan(document: Located, kinds: [StepKindSchema], inventory: Inventory?) -> (
+    plan: Plan?, diagnostics: [Diagnostic]
+) {
     var validation = PlanValidation(document: document)
     let plan = validation.run(kinds: kinds, inventory: inventory)
     let hasErrors = validation.findings.hasErrors
@@ -25,7 +27,8 @@ private struct PlanValidation {
     mutating func run(kinds: [StepKindSchema], inventory: Inventory?) -> Plan? {
         if document.value.map != nil, document.value["steps"] == nil, document.value["all"] != nil {
             findings.error(
-                "plan.not-a-plan", at: document.mark, "this is an inventory, not a plan", hints: ["pass it with --inventory"])
+                "plan.not-a-plan", at: document.mark, "this is an inventory, not a plan",
+                hints: ["pass it with --inventory"])
             return nil
         }
         guard let map = findings.map(document, "the plan", keys: Self.keys) else { return nil }
@@ -36,7 +39,8 @@ private struct PlanValidation {
         plan.limits = readLimits(map["limits"])
         plan.allow = readAllow(map["allow"])
 
-        let written = stepList(map["steps"], "steps"), last = stepList(map["finally"], "finally")
+        let written = stepList(map["steps"], "steps")
+        let last = stepList(map["finally"], "finally")
         if map["steps"] == nil {
             findings.error("plan.missing-field", at: document.mark, "the plan: `steps` is missing")
         } else if written.isEmpty, map["steps"]?.value.value == .list([]) {
@@ -52,7 +56,9 @@ private struct PlanValidation {
         plan.steps = resolveNeeds(steps, names: names, finallyNames: Set(finally.compactMap { $0?.step.id.rawValue }))
         plan.finally = finally.compactMap { refuseNeeds($0) }
         // Where a step could not be read, what others say of it cannot be judged.
-        if (steps + finally).allSatisfy({ $0 != nil }), !findings.diagnostics.contains(where: { $0.code == "plan.duplicate-step" }) {
+        if (steps + finally).allSatisfy({ $0 != nil }),
+            !findings.diagnostics.contains(where: { $0.code == "plan.duplicate-step" })
+        {
             checkGraph(plan, reader.uses)
         }
         return plan
@@ -64,10 +70,13 @@ private struct PlanValidation {
                 if version != Plan.currentLanguage {
                     findings.error(
                         "plan.language-version", at: entry.value.mark,
-                        "the plan is written in version \(version) of the plan language; this program reads version \(Plan.currentLanguage)")
+                        "the plan is written in version \(version) of the plan language; this program reads version \(Plan.currentLanguage)"
+                    )
                 }
             } else {
-                findings.wrongType(entry.value, "`reprise`", expected: "the version of the plan language", hints: ["write `reprise: 1`"])
+                findings.wrongType(
+                    entry.value, "`reprise`", expected: "the version of the plan language",
+                    hints: ["write `reprise: 1`"])
             }
         } else {
             findings.error(
@@ -82,14 +91,18 @@ private struct PlanValidation {
         if !Name.isPlain(name) {
             findings.error(
                 "plan.bad-name", at: entry.value.mark, "`\(printable(name, limit: 60))` is no plan name",
-                hints: ["names hold a–z, 0–9, `-` and `_`, start with a letter and have 60 characters at most; free text goes into `title`"])
+                hints: [
+                    "names hold a–z, 0–9, `-` and `_`, start with a letter and have 60 characters at most; free text goes into `title`"
+                ])
         }
         return name
     }
 
     private mutating func readLimits(_ entry: MapEntry?) -> Plan.Limits {
         var limits = Plan.Limits()
-        guard let entry, let map = findings.map(entry.value, "`limits`", keys: ["per-host", "total"]) else { return limits }
+        guard let entry, let map = findings.map(entry.value, "`limits`", keys: ["per-host", "total"]) else {
+            return limits
+        }
         limits.perHost = findings.integer(map["per-host"], "`limits`, `per-host`", in: 1...1000) ?? limits.perHost
         limits.total = findings.integer(map["total"], "`limits`, `total`", in: 1...1000) ?? limits.total
         return limits
@@ -100,7 +113,8 @@ private struct PlanValidation {
         return (findings.strings(entry, "`allow`") ?? []).compactMap { text, mark in
             if let allowance = Plan.Allowance(rawValue: text) { return allowance }
             findings.unknown(
-                "plan.unknown-choice", at: mark, "`allow`: there is no guard `\(printable(text, limit: 60))`", word: text, among: known,
+                "plan.unknown-choice", at: mark, "`allow`: there is no guard `\(printable(text, limit: 60))`",
+                word: text, among: known,
                 what: "guards")
             return nil
         }
@@ -109,12 +123,14 @@ private struct PlanValidation {
     private mutating func stepList(_ entry: MapEntry?, _ what: String) -> [Located] {
         guard let entry else { return [] }
         guard let items = entry.value.value.list else {
-            findings.wrongType(entry.value, "`\(what)`", expected: "a list of steps", hints: ["each step starts with `- id:`"])
+            findings.wrongType(
+                entry.value, "`\(what)`", expected: "a list of steps", hints: ["each step starts with `- id:`"])
             return []
         }
         guard items.count <= Plan.mostSteps else {
             findings.error(
-                "plan.too-many-steps", at: entry.keyMark, "`\(what)`: \(items.count) steps are more than \(Plan.mostSteps)")
+                "plan.too-many-steps", at: entry.keyMark,
+                "`\(what)`: \(items.count) steps are more than \(Plan.mostSteps)")
             return []
         }
         return items
@@ -134,7 +150,9 @@ private struct PlanValidation {
     }
 
     /// Fills in the step before where `needs` is missing, and names unknown ones.
-    private mutating func resolveNeeds(_ steps: [StepReader.Written?], names: [String], finallyNames: Set<String>) -> [PlanStep] {
+    private mutating func resolveNeeds(_ steps: [StepReader.Written?], names: [String], finallyNames: Set<String>)
+        -> [PlanStep]
+    {
         let known = Set(names)
         var result: [PlanStep] = []
         for written in steps {
@@ -144,10 +162,12 @@ private struct PlanValidation {
                 for (text, mark) in needs {
                     let label = "step `\(step.id)`, `needs`"
                     if finallyNames.contains(text) {
-                        findings.error("plan.needs-finally", at: mark, "\(label): `\(text)` stands under `finally` and runs last")
+                        findings.error(
+                            "plan.needs-finally", at: mark, "\(label): `\(text)` stands under `finally` and runs last")
                     } else if !known.contains(text) {
                         findings.unknown(
-                            "plan.unknown-step", at: mark, "\(label): there is no step `\(printable(text, limit: 60))`", word: text,
+                            "plan.unknown-step", at: mark, "\(label): there is no step `\(printable(text, limit: 60))`",
+                            word: text,
                             among: names, what: "steps")
                     } else if let id = StepID(text), !step.needs.contains(id) {
                         step.needs.append(id)
@@ -164,7 +184,8 @@ private struct PlanValidation {
     private mutating func refuseNeeds(_ written: StepReader.Written?) -> PlanStep? {
         if let written, let mark = written.needsMark {
             findings.error(
-                "plan.needs-finally", at: mark, "step `\(written.step.id)`: steps under `finally` run in order and take no `needs`")
+                "plan.needs-finally", at: mark,
+                "step `\(written.step.id)`: steps under `finally` run in order and take no `needs`")
         }
         return written?.step
     }
@@ -177,10 +198,12 @@ private struct PlanValidation {
             let first = cycle.min { marks[$0]! < marks[$1]! }!
             let start = cycle.firstIndex(of: first)!
             let path = (Array(cycle[start...]) + cycle[..<start] + [first]).map(\.rawValue)
-            let shown = path.count <= 12 ? path : Array(path.prefix(6)) + ["… \(path.count - 9) more …"] + path.suffix(3)
+            let shown =
+                path.count <= 12 ? path : Array(path.prefix(6)) + ["… \(path.count - 9) more …"] + path.suffix(3)
             findings.error(
                 "plan.cycle", at: marks[first]!,
-                cycle.count == 1 ? "step `\(first)` needs itself" : "steps need each other: \(shown.joined(separator: " → "))",
+                cycle.count == 1
+                    ? "step `\(first)` needs itself" : "steps need each other: \(shown.joined(separator: " → "))",
                 hints: ["read → as \"needs\"; take one of them out"])
         }
         guard cycles.isEmpty else { return }
@@ -203,12 +226,14 @@ private struct PlanValidation {
         }
         for pair in pairs {
             if pair.target >= plan.steps.count, pair.target >= pair.use.step {
-                findings.error("plan.not-upstream", at: pair.use.mark, "\(pair.use.what): step `\(pair.use.target)` runs later")
+                findings.error(
+                    "plan.not-upstream", at: pair.use.mark, "\(pair.use.what): step `\(pair.use.target)` runs later")
             }
             guard let only = all[pair.target].only, all[pair.use.step].only != only else { continue }
             findings.error(
                 "plan.other-mode", at: pair.use.mark,
-                "\(pair.use.what): step `\(pair.use.target)` runs in mode \(only.rawValue) only, and this one in others too")
+                "\(pair.use.what): step `\(pair.use.target)` runs in mode \(only.rawValue) only, and this one in others too"
+            )
         }
     }
 }

@@ -79,8 +79,11 @@ package struct PlanTime: Hashable, Sendable, Codable, Comparable {
             }
             return value
         }
-        func isByte(_ index: Int, _ allowed: String) -> Bool { index < bytes.count && allowed.utf8.contains(bytes[index]) }
-        guard let year = number(0..<4), isByte(4, "-"), let month = number(5..<7), isByte(7, "-"), let day = number(8..<10),
+        func isByte(_ index: Int, _ allowed: String) -> Bool {
+            index < bytes.count && allowed.utf8.contains(bytes[index])
+        }
+        guard let year = number(0..<4), isByte(4, "-"), let month = number(5..<7), isByte(7, "-"),
+            let day = number(8..<10),
             isByte(10, "Tt "), let hour = number(11..<13), isByte(13, ":"), let minute = number(14..<16)
         else { return nil }
         var index = 16

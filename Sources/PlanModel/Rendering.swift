@@ -29,7 +29,8 @@ package struct TemplateScope: Sendable {
             throw RenderError(code: "plan.no-output", mark: mark, reason: "step `\(id)` has reported no `\(name)`")
         case .host(let name):
             guard let host else {
-                throw RenderError(code: "plan.no-host", mark: mark, reason: "`host.\(name)` has no meaning: the step runs on no host")
+                throw RenderError(
+                    code: "plan.no-host", mark: mark, reason: "`host.\(name)` has no meaning: the step runs on no host")
             }
             switch name {
             case "name": return .string(host.name)
@@ -37,7 +38,8 @@ package struct TemplateScope: Sendable {
             case "user" where host.user != nil: return .string(host.user!)
             default:
                 if let value = host.variable(name) { return value }
-                throw RenderError(code: "plan.no-variable", mark: mark, reason: "host `\(host.name)` has no variable `\(name)`")
+                throw RenderError(
+                    code: "plan.no-variable", mark: mark, reason: "host `\(host.name)` has no variable `\(name)`")
             }
         case .run(let name):
             if let value = run[name] { return .string(value) }
@@ -67,7 +69,8 @@ package struct TemplateScope: Sendable {
         case .integer(let number): return String(number)
         case .double(let number): return String(number)
         case .boolean(let flag): return flag ? "true" : "false"
-        case nil: throw RenderError(code: "plan.maybe-absent", mark: mark, reason: "a parameter inside the text has no value")
+        case nil:
+            throw RenderError(code: "plan.maybe-absent", mark: mark, reason: "a parameter inside the text has no value")
         case .some(let other):
             throw RenderError(code: "plan.wrong-type", mark: mark, reason: "\(other.typeName) cannot stand inside text")
         }
@@ -96,7 +99,9 @@ package struct RenderError: RepriseError, Hashable {
 /// the escapes of `\{{`. Every value is checked against its type again, so that a value cannot become something else.
 ///
 /// Idempotent: the result holds no references; values that came from outside are never read as templates.
-package func renderFields(_ with: PlanValue, schema: StepKindSchema, scope: TemplateScope) throws(RenderError) -> PlanValue {
+package func renderFields(_ with: PlanValue, schema: StepKindSchema, scope: TemplateScope) throws(RenderError)
+    -> PlanValue
+{
     try Renderer(scope: scope).record(Located(with), schema.fields).value
 }
 
@@ -110,8 +115,11 @@ private struct Renderer {
             var value: Located?
             if let entry = written[field.name] { value = try render(entry.value, field.type, field) }
             if value == nil, let standard = field.defaultValue { value = Located(standard, at: located.mark) }
-            if let value { entries.append(MapEntry(key: field.name, at: value.mark, value: value)) } else if field.isRequired {
-                throw RenderError(code: "plan.missing-field", mark: located.mark, reason: "the field `\(field.name)` has no value")
+            if let value {
+                entries.append(MapEntry(key: field.name, at: value.mark, value: value))
+            } else if field.isRequired {
+                throw RenderError(
+                    code: "plan.missing-field", mark: located.mark, reason: "the field `\(field.name)` has no value")
             }
         }
         return Located(.map(entries), at: located.mark)
@@ -136,20 +144,27 @@ private struct Renderer {
         case (.map(let element), .map(let entries)): return try renderMap(entries, element, field, at: located.mark)
         case (.any, .map(let entries)): return try renderMap(entries, .any, field, at: located.mark)
         case (.record(let fields), .map): return try record(located, fields)
-        case (_, .string(let text)) where Template.isNeeded(text): return try renderText(text, located.mark, type, field)
+        case (_, .string(let text)) where Template.isNeeded(text):
+            return try renderText(text, located.mark, type, field)
         default: return try checked(located, type, field)
         }
     }
 
-    private func renderMap(_ entries: [MapEntry], _ element: FieldType, _ field: FieldSchema, at mark: SourceMark) throws(RenderError) -> Located {
+    private func renderMap(_ entries: [MapEntry], _ element: FieldType, _ field: FieldSchema, at mark: SourceMark)
+        throws(RenderError) -> Located
+    {
         var result: [MapEntry] = []
         for entry in entries {
-            if let value = try render(entry.value, element, field) { result.append(MapEntry(key: entry.key, at: entry.keyMark, value: value)) }
+            if let value = try render(entry.value, element, field) {
+                result.append(MapEntry(key: entry.key, at: entry.keyMark, value: value))
+            }
         }
         return Located(.map(result), at: mark)
     }
 
-    private func renderText(_ text: String, _ mark: SourceMark, _ type: FieldType, _ field: FieldSchema) throws(RenderError) -> Located? {
+    private func renderText(_ text: String, _ mark: SourceMark, _ type: FieldType, _ field: FieldSchema)
+        throws(RenderError) -> Located?
+    {
         let template = try? Template(text)
         guard let reference = template?.whole else {
             return try checked(Located(.string(try scope.render(text: text, at: mark)), at: mark), type, field)
@@ -158,7 +173,9 @@ private struct Renderer {
         if case .parameter(let name) = reference, case .secret(let secret) = scope.parameters[name] {
             if case .secretRef = type { return Located(.string(secret.description), at: mark) }
             guard field.allowsSecret else {
-                throw RenderError(code: "plan.secret-in-text", mark: mark, reason: "the secret parameter `\(name)` cannot be used here")
+                throw RenderError(
+                    code: "plan.secret-in-text", mark: mark,
+                    reason: "the secret parameter `\(name)` cannot be used here")
             }
             return Located(value, at: mark)
         }
@@ -178,7 +195,8 @@ private struct Renderer {
         default:
             if let problem = type.problem(with: located, range: field.range) {
                 throw RenderError(
-                    code: problem.code, mark: located.mark, reason: "the field `\(field.name)`: \(problem.message)", hints: problem.hints)
+                    code: problem.code, mark: located.mark, reason: "the field `\(field.name)`: \(problem.message)",
+                    hints: problem.hints)
             }
         }
         return located

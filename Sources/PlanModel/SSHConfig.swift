@@ -7,11 +7,15 @@ package struct SSHConfig: Hashable, Sendable {
         var settings: [(key: String, value: [String])] = []
 
         static func == (left: Block, right: Block) -> Bool {
-            left.patterns == right.patterns && left.settings.elementsEqual(right.settings) { $0.key == $1.key && $0.value == $1.value }
+            left.patterns == right.patterns
+                && left.settings.elementsEqual(right.settings) { $0.key == $1.key && $0.value == $1.value }
         }
         func hash(into hasher: inout Hasher) {
             hasher.combine(patterns)
-            for setting in settings { hasher.combine(setting.key); hasher.combine(setting.value) }
+            for setting in settings {
+                hasher.combine(setting.key)
+                hasher.combine(setting.value)
+            }
         }
     }
 
@@ -24,6 +28,8 @@ package struct SSHConfig: Hashable, Sendable {
         package var identityFiles: [String] = []
         package var jump: [JumpHost] = []
         package var knownHosts: [String] = []
+
+        package init() {}
     }
 
     private var blocks: [Block] = []
@@ -53,7 +59,9 @@ package struct SSHConfig: Hashable, Sendable {
                 case "userknownhostsfile": if entry.knownHosts.isEmpty { entry.knownHosts = value }
                 case "proxyjump" where !isJumpKnown:
                     isJumpKnown = true
-                    if value[0].lowercased() != "none" { entry.jump = value[0].split(separator: ",").compactMap { JumpHost(String($0)) } }
+                    if value[0].lowercased() != "none" {
+                        entry.jump = value[0].split(separator: ",").compactMap { JumpHost(String($0)) }
+                    }
                 default: continue
                 }
             }
@@ -76,8 +84,10 @@ package struct SSHConfig: Hashable, Sendable {
 
     /// `*` and `?` as in a shell, letters in any case. Linear but for backtracking to the last `*`.
     static func wildcard(_ pattern: String, matches text: String) -> Bool {
-        let pattern = Array(pattern.lowercased().utf8), text = Array(text.lowercased().utf8)
-        var p = 0, t = 0
+        let pattern = Array(pattern.lowercased().utf8)
+        let text = Array(text.lowercased().utf8)
+        var p = 0
+        var t = 0
         var star: (pattern: Int, text: Int)?
         while t < text.count {
             if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
@@ -112,7 +122,9 @@ package struct SSHConfig: Hashable, Sendable {
         }
 
         private mutating func warn(_ number: Int, _ code: String, _ message: String, _ hints: [String] = []) {
-            warnings.append(Diagnostic(.warning, at: SourceMark(file: file, line: number, column: 1), code: code, message, hints: hints))
+            warnings.append(
+                Diagnostic(
+                    .warning, at: SourceMark(file: file, line: number, column: 1), code: code, message, hints: hints))
         }
 
         mutating func read(_ line: Substring, number: Int) {
@@ -122,7 +134,9 @@ package struct SSHConfig: Hashable, Sendable {
             var rest = text.dropFirst(key.count).trimmingSpaces
             if rest.hasPrefix("=") { rest = rest.dropFirst().trimmingSpaces }
             guard let words = Self.words(rest), !words.isEmpty else {
-                return warn(number, "ssh-config.malformed", "`\(printable(key, limit: 40))` lacks a value, or a quote is not closed")
+                return warn(
+                    number, "ssh-config.malformed",
+                    "`\(printable(key, limit: 40))` lacks a value, or a quote is not closed")
             }
             switch key.lowercased() {
             case "host":
@@ -131,13 +145,18 @@ package struct SSHConfig: Hashable, Sendable {
             case "match":
                 isSkipping = words.map { $0.lowercased() } != ["all"]
                 if isSkipping {
-                    warn(number, "ssh-config.match", "`Match` is not evaluated; what follows it is left out", ["use `Host` for the hosts of the inventory"])
+                    warn(
+                        number, "ssh-config.match", "`Match` is not evaluated; what follows it is left out",
+                        ["use `Host` for the hosts of the inventory"])
                 } else {
                     config.blocks.append(Block(patterns: nil))
                 }
-            case "include": warn(number, "ssh-config.include", "`Include` is not followed: \(printable(rest, limit: 80))")
+            case "include":
+                warn(number, "ssh-config.include", "`Include` is not followed: \(printable(rest, limit: 80))")
             case "proxycommand":
-                if !isSkipping, words != ["none"] { warn(number, "ssh-config.proxy-command", "`ProxyCommand` is not supported", ["use ProxyJump"]) }
+                if !isSkipping, words != ["none"] {
+                    warn(number, "ssh-config.proxy-command", "`ProxyCommand` is not supported", ["use ProxyJump"])
+                }
             case "userknownhostsfile": if !isSkipping { add("userknownhostsfile", words) }
             case let name where Self.single.contains(name): if !isSkipping { readSingle(name, words, number) }
             default: return
@@ -151,11 +170,17 @@ package struct SSHConfig: Hashable, Sendable {
             case "port": isFine = Int(value).map { (1...65535).contains($0) } ?? false
             case "user": isFine = Name.isAccount(value)
             case "hostname": isFine = Name.isAddress(value.replacingToken("%h", with: "host"))
-            case "proxyjump": isFine = value.lowercased() == "none" || value.split(separator: ",").allSatisfy { JumpHost(String($0)) != nil }
+            case "proxyjump":
+                isFine =
+                    value.lowercased() == "none"
+                    || value.split(separator: ",").allSatisfy { JumpHost(String($0)) != nil }
             default: isFine = !value.unicodeScalars.contains(where: isControl)
             }
             guard isFine, words.count == 1 else {
-                return warn(number, "ssh-config.bad-value", "`\(name)` has a value that is not understood: \(printable(words.joined(separator: " "), limit: 60))")
+                return warn(
+                    number, "ssh-config.bad-value",
+                    "`\(name)` has a value that is not understood: \(printable(words.joined(separator: " "), limit: 60))"
+                )
             }
             add(name, words)
         }
@@ -199,6 +224,18 @@ package struct HostEndpoint: Hashable, Sendable {
     package var jump: [JumpHost]
     /// Empty: the user's own.
     package var knownHosts: [String]
+
+    package init(
+        address: String, port: Int = 22, user: String? = nil, identityFiles: [String] = [], jump: [JumpHost] = [],
+        knownHosts: [String] = []
+    ) {
+        self.address = address
+        self.port = port
+        self.user = user
+        self.identityFiles = identityFiles
+        self.jump = jump
+        self.knownHosts = knownHosts
+    }
 }
 
 extension Inventory {
@@ -210,7 +247,8 @@ extension Inventory {
             address: settings.hostName ?? host.address ?? host.name, port: host.port ?? settings.port ?? 22,
             user: host.user ?? settings.user, identityFiles: host.identityFile.map { [$0] } ?? settings.identityFiles,
             jump: host.jump.isEmpty ? settings.jump : host.jump,
-            knownHosts: !host.knownHosts.isEmpty ? host.knownHosts : !knownHosts.isEmpty ? knownHosts : settings.knownHosts)
+            knownHosts: !host.knownHosts.isEmpty
+                ? host.knownHosts : !knownHosts.isEmpty ? knownHosts : settings.knownHosts)
     }
 
     /// The endpoint of one hop: a host of the inventory where it is one, else what the ssh configuration says.

@@ -5,24 +5,31 @@
 package struct Speller {
     private var remainingComparisons: Int
 
-    package init(comparisons: Int = 200_000) { remainingComparisons = comparisons }
+    package init(comparisons: Int = 20_000) { remainingComparisons = comparisons }
 
     /// - Returns: the candidate with the smallest distance, the first of several; nil where none is near
-    ///   (more than a third of the word's length away, or equal).
+    ///   (more than a third of the word's length away, or equal) and none begins with the word.
     package mutating func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let letters = Array(word.lowercased().unicodeScalars)
         guard !letters.isEmpty, letters.count <= 80 else { return nil }
         let limit = max(1, (letters.count + 1) / 3)
         var best: (name: String, distance: Int)?
+        // An abbreviation is far away by letters: `int` for `integer`.
+        var abbreviated: String?
         for candidate in candidates where candidate != word {
             guard remainingComparisons > 0 else { break }
             remainingComparisons -= 1
             let count = candidate.unicodeScalars.count
+            if abbreviated == nil, letters.count >= 3, count > letters.count,
+                candidate.lowercased().hasPrefix(word.lowercased())
+            {
+                abbreviated = candidate
+            }
             guard abs(count - letters.count) <= limit else { continue }
             let distance = editDistance(letters, Array(candidate.lowercased().unicodeScalars))
             if distance <= limit, distance < (best?.distance ?? .max) { best = (candidate, distance) }
         }
-        return best?.name
+        return best?.name ?? abbreviated
     }
 
     /// The hint `did you mean …`, or else the list of what there is where it is short.

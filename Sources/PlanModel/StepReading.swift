@@ -7,7 +7,8 @@ struct StepReader {
     var uses: [StepUse] = []
 
     static let keys = [
-        "id", "kind", "title", "on", "needs", "timeout", "retry", "on-error", "undo", "approval", "only", "unless", "with",
+        "id", "kind", "title", "on", "needs", "timeout", "retry", "on-error", "undo", "approval", "only", "unless",
+        "with",
     ]
 
     init(_ context: PlanContext, _ findings: Findings) {
@@ -27,15 +28,19 @@ struct StepReader {
             findings.wrongType(located, "step \(index + 1)", expected: "a map")
             return nil
         }
-        let label = located.value["id"]?.value.string.map { "step `\(printable($0, limit: 60))`" } ?? "step \(index + 1)"
+        let label =
+            located.value["id"]?.value.string.map { "step `\(printable($0, limit: 60))`" } ?? "step \(index + 1)"
         let kindName = located.value["kind"]?.value.string
         let schema = kindName.flatMap { context.kinds[$0] }
         var misplaced: [String: String] = [:]
-        for field in schema?.fields ?? [] where !Self.keys.contains(field.name) { misplaced[field.name] = "put it under `with:`" }
+        for field in schema?.fields ?? [] where !Self.keys.contains(field.name) {
+            misplaced[field.name] = "put it under `with:`"
+        }
         guard let map = findings.map(located, label, keys: Self.keys, misplaced: misplaced) else { return nil }
 
         let id = readID(map["id"], label, mark: entries.first?.keyMark ?? located.mark)
-        var step = PlanStep(id: id ?? StepID("unnamed")!, kind: kindName ?? "", mark: map["id"]?.value.mark ?? located.mark)
+        var step = PlanStep(
+            id: id ?? StepID("unnamed")!, kind: kindName ?? "", mark: map["id"]?.value.mark ?? located.mark)
         step.title = findings.string(map["title"], "\(label), `title`") ?? ""
         step.on = readOn(map["on"], label)
         step.timeout = findings.duration(map["timeout"], "\(label), `timeout`")
@@ -48,7 +53,9 @@ struct StepReader {
             checkFields(label, index: index) { $0.checkScript(script, unless.value, "\(label), `unless`") }
         }
         step.undo = readUndo(map["undo"], label, index: index)
-        readKind(&step, map, schema, label, index: index, mark: located.mark)
+        readKind(
+            &step, map, schema, label, index: index, mark: located.mark,
+            elsewhere: Set(entries.map(\.key)).intersection(misplaced.keys))
         let needs = map["needs"].map { entry in
             (findings.strings(entry, "\(label), `needs`") ?? []).map { (id: $0.text, mark: $0.mark) }
         }
@@ -57,7 +64,9 @@ struct StepReader {
 
     private mutating func readID(_ entry: MapEntry?, _ label: String, mark: SourceMark) -> StepID? {
         guard let entry else {
-            findings.error("plan.missing-field", at: mark, "\(label): `id` is missing", hints: ["give every step a short name of its own"])
+            findings.error(
+                "plan.missing-field", at: mark, "\(label): `id` is missing",
+                hints: ["give every step a short name of its own"])
             return nil
         }
         guard let text = findings.string(entry, "\(label), `id`") else { return nil }
@@ -71,17 +80,21 @@ struct StepReader {
     }
 
     private mutating func readKind(
-        _ step: inout PlanStep, _ map: [String: MapEntry], _ schema: StepKindSchema?, _ label: String, index: Int, mark: SourceMark
+        _ step: inout PlanStep, _ map: [String: MapEntry], _ schema: StepKindSchema?, _ label: String, index: Int,
+        mark: SourceMark,
+        elsewhere: Set<String>
     ) {
         guard let entry = map["kind"] else {
             findings.error(
-                "plan.missing-field", at: mark, "\(label): `kind` is missing", hints: ["kinds: \(context.kindNames.joined(separator: ", "))"])
+                "plan.missing-field", at: mark, "\(label): `kind` is missing",
+                hints: ["kinds: \(context.kindNames.joined(separator: ", "))"])
             return
         }
         guard let name = findings.string(entry, "\(label), `kind`") else { return }
         guard let schema else {
             findings.unknown(
-                "plan.unknown-kind", at: entry.value.mark, "\(label): there is no kind `\(printable(name, limit: 60))`", word: name,
+                "plan.unknown-kind", at: entry.value.mark, "\(label): there is no kind `\(printable(name, limit: 60))`",
+                word: name,
                 among: context.kindNames, what: "kinds")
             return
         }
@@ -90,11 +103,14 @@ struct StepReader {
                 "plan.missing-field", at: mark, "\(label): `on` is missing",
                 hints: ["say where it runs: a host, a group, or orchestrator"])
         }
-        step.with = readWith(map["with"], schema, label, index: index, mark: mark)
+        step.with = readWith(map["with"], schema, label, index: index, mark: mark, elsewhere: elsewhere)
         step.inDoubt = readInDoubt(step.with, label)
     }
 
-    private mutating func readWith(_ entry: MapEntry?, _ schema: StepKindSchema, _ label: String, index: Int, mark: SourceMark) -> PlanValue {
+    private mutating func readWith(
+        _ entry: MapEntry?, _ schema: StepKindSchema, _ label: String, index: Int, mark: SourceMark,
+        elsewhere: Set<String>
+    ) -> PlanValue {
         var located = entry?.value ?? Located(.map([]), at: mark)
         if located.value == .null { located.value = .map([]) }
         var misplaced: [String: String] = [:]
@@ -102,7 +118,8 @@ struct StepReader {
             misplaced[key] = "it belongs to the step itself: put it two columns to the left"
         }
         checkFields(label, index: index) {
-            $0.checkRecord(located, "\(label), `with`", fields: schema.fields, misplaced: misplaced)
+            $0.checkRecord(
+                located, "\(label), `with`", fields: schema.fields, misplaced: misplaced, elsewhere: elsewhere)
         }
         return located.value.map == nil ? .map([]) : located.value
     }
@@ -119,14 +136,18 @@ struct StepReader {
 
     private mutating func readOn(_ entry: MapEntry?, _ label: String) -> [String] {
         guard let entry, let names = findings.strings(entry, "\(label), `on`") else { return [] }
-        if names.isEmpty { findings.error("plan.missing-field", at: entry.value.mark, "\(label), `on`: the list is empty") }
+        if names.isEmpty {
+            findings.error("plan.missing-field", at: entry.value.mark, "\(label), `on`: the list is empty")
+        }
         for (text, mark) in names {
             if Template.isNeeded(text) {
                 checkOnTemplate(text, at: mark, label)
             } else if let index = context.inventory {
                 _ = findings.usableHosts(text, at: mark, "\(label), `on`", index)
             } else if !Name.isHost(text) {
-                findings.error("plan.bad-name", at: mark, "\(label), `on`: `\(printable(text, limit: 60))` is no name of a host or group")
+                findings.error(
+                    "plan.bad-name", at: mark,
+                    "\(label), `on`: `\(printable(text, limit: 60))` is no name of a host or group")
             }
         }
         return names.map(\.text)
@@ -140,7 +161,9 @@ struct StepReader {
         let references = (try? Template(text))?.references ?? []
         let isOnlyParameters = references.allSatisfy { if case .parameter = $0 { true } else { false } }
         if !isOnlyParameters {
-            findings.error("plan.bad-template", at: mark, "\(label), `on`: only parameters can be used here", hints: ["write {{ params.NAME }}"])
+            findings.error(
+                "plan.bad-template", at: mark, "\(label), `on`: only parameters can be used here",
+                hints: ["write {{ params.NAME }}"])
         }
     }
 
@@ -150,9 +173,13 @@ struct StepReader {
         if entry.value.value.integer != nil {
             return findings.integer(entry, what, in: 1...100).map { RetryPolicy(attempts: $0) }
         }
-        guard let map = findings.map(entry.value, what, keys: ["attempts", "initial", "factor", "maximum"]) else { return nil }
+        guard let map = findings.map(entry.value, what, keys: ["attempts", "initial", "factor", "maximum"]) else {
+            return nil
+        }
         guard map["attempts"] != nil else {
-            findings.error("plan.missing-field", at: entry.value.mark, "\(what): `attempts` is missing", hints: ["attempts in all, the first included"])
+            findings.error(
+                "plan.missing-field", at: entry.value.mark, "\(what): `attempts` is missing",
+                hints: ["attempts in all, the first included"])
             return nil
         }
         var policy = RetryPolicy(attempts: findings.integer(map["attempts"], "\(what), `attempts`", in: 1...100) ?? 1)
@@ -162,7 +189,10 @@ struct StepReader {
             switch factor.value.value {
             case .integer(let number) where (1...100).contains(number): policy.factor = Double(number)
             case .double(let number) where (1...100).contains(number): policy.factor = number
-            default: findings.error("plan.out-of-range", at: factor.value.mark, "\(what), `factor`: expected a number between 1 and 100, found \(found(factor.value))")
+            default:
+                findings.error(
+                    "plan.out-of-range", at: factor.value.mark,
+                    "\(what), `factor`: expected a number between 1 and 100, found \(found(factor.value))")
             }
         }
         if policy.maximum < policy.initial, let maximum = map["maximum"] {
@@ -207,9 +237,13 @@ struct StepReader {
         let schema = kindName.flatMap { context.kinds[$0] }
         var misplaced: [String: String] = [:]
         for field in schema?.fields ?? [] { misplaced[field.name] = "put it under `with:`" }
-        guard let map = findings.map(entry.value, what, keys: ["kind", "with"], misplaced: misplaced) else { return nil }
+        guard let map = findings.map(entry.value, what, keys: ["kind", "with"], misplaced: misplaced) else {
+            return nil
+        }
         var step = PlanStep(id: StepID("undo")!, kind: kindName ?? "", on: ["orchestrator"])
-        readKind(&step, map.merging(["on": entry]) { first, _ in first }, schema, what, index: index, mark: entry.value.mark)
+        let elsewhere = Set((entry.value.value.map ?? []).map(\.key)).intersection(misplaced.keys)
+        let withPlace = map.merging(["on": entry]) { first, _ in first }
+        readKind(&step, withPlace, schema, what, index: index, mark: entry.value.mark, elsewhere: elsewhere)
         return .action(UndoSpec(kind: step.kind, with: step.with, mark: entry.value.mark))
     }
 
@@ -222,7 +256,8 @@ struct StepReader {
         case "verify":
             guard let verify else {
                 findings.error(
-                    "plan.missing-field", at: with["in-doubt"]!.mark, "\(label), `with`: `in-doubt: verify` needs a script under `verify`",
+                    "plan.missing-field", at: with["in-doubt"]!.mark,
+                    "\(label), `with`: `in-doubt: verify` needs a script under `verify`",
                     hints: ["status 0 says that the step is done, 1 that it is not, anything else that it cannot tell"])
                 return nil
             }

@@ -92,7 +92,10 @@ package struct Template: Hashable, Sendable {
     private static func reference(_ expression: String) throws(Malformed) -> TemplateReference {
         let words = expression.split(separator: ".", omittingEmptySubsequences: false).map { $0.trimmingSpaces }
         let isName = words.allSatisfy { word in
-            !word.isEmpty && word.utf8.allSatisfy { Name.isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }
+            !word.isEmpty
+                && word.utf8.allSatisfy {
+                    Name.isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_")
+                }
         }
         if isName {
             switch (words.first, words.count) {
@@ -105,7 +108,8 @@ package struct Template: Hashable, Sendable {
         }
         throw Malformed(
             message: "`{{ \(printable(expression.trimmingSpaces, limit: 60)) }}` is no reference",
-            hints: ["references are params.NAME, steps.ID.OUTPUT, host.NAME, run.id and run.mode; there are no filters"])
+            hints: ["references are params.NAME, steps.ID.OUTPUT, host.NAME, run.id and run.mode; there are no filters"]
+        )
     }
 
     /// A script with `\{{` turned into `{{`.

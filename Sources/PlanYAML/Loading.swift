@@ -53,7 +53,9 @@ package struct LoadedInventory: Sendable {
 }
 
 /// Reads and validates a plan's text; finds all problems in one pass.
-package func readPlan(_ source: SourceText, kinds: [StepKindSchema], inventory: Inventory?) -> (plan: Plan?, diagnostics: [Diagnostic]) {
+package func readPlan(_ source: SourceText, kinds: [StepKindSchema], inventory: Inventory?) -> (
+    plan: Plan?, diagnostics: [Diagnostic]
+) {
     let composed = composeYAML(source)
     guard let root = composed.root else { return (nil, composed.diagnostics) }
     let (plan, found) = validatePlan(document: root, kinds: kinds, inventory: inventory)
@@ -90,14 +92,17 @@ package func loadPlan(at path: String, kinds: [StepKindSchema], inventory: Inven
 package func loadInventory(at path: String) throws -> LoadedInventory {
     let source = SourceText(try readFile(path, what: "inventory"), file: path)
     let (inventory, diagnostics) = readInventory(source)
-    guard let inventory else { throw DocumentRefused(subject: "inventory \(printable(path))", diagnostics: diagnostics) }
+    guard let inventory else {
+        throw DocumentRefused(subject: "inventory \(printable(path))", diagnostics: diagnostics)
+    }
     var warnings = diagnostics.warnings
     let folder = path.contains("/") ? String(path[..<path.lastIndex(of: "/")!]) + "/" : ""
     for name in ["group_vars", "host_vars"] where access(folder + name, F_OK) == 0 {
         warnings.append(
             Diagnostic(
                 .warning, at: SourceMark(file: path, line: 1, column: 1), code: "inventory.vars-folder",
-                "the folder \(name) beside the inventory is not read", hints: ["write the variables that matter to Reprise into the inventory"]))
+                "the folder \(name) beside the inventory is not read",
+                hints: ["write the variables that matter to Reprise into the inventory"]))
     }
     return LoadedInventory(inventory: inventory, warnings: warnings, source: source)
 }
@@ -117,7 +122,9 @@ func readFile(_ path: String, what: String) throws(FileUnreadable) -> [UInt8] {
     }
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
     guard descriptor >= 0 else {
-        throw refuse(String(cString: strerror(errno)).lowercased(), errno == ENOENT ? ["paths are relative to the current folder"] : [])
+        throw refuse(
+            String(cString: strerror(errno)).lowercased(),
+            errno == ENOENT ? ["paths are relative to the current folder"] : [])
     }
     defer { close(descriptor) }
     var bytes: [UInt8] = []

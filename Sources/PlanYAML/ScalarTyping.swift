@@ -12,7 +12,9 @@ func plainValue(_ text: String) -> PlanValue {
     default: break
     }
     let bytes = Array(text.utf8.prefix(40))
-    guard let first = bytes.first, (48...57).contains(first) || first == 43 || first == 45 || first == 46, bytes.count < 40 else {
+    guard let first = bytes.first, (48...57).contains(first) || first == 43 || first == 45 || first == 46,
+        bytes.count < 40
+    else {
         return .string(text)
     }
     if isInteger(bytes) { return Int(text).map { .integer($0) } ?? .string(text) }

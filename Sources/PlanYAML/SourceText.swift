@@ -37,7 +37,8 @@ package struct SourceText: Sendable {
 
     /// The place of a byte.
     package func mark(atByte offset: Int) -> SourceMark {
-        var low = 0, high = lineStarts.count - 1
+        var low = 0
+        var high = lineStarts.count - 1
         while low < high {
             let middle = (low + high + 1) / 2
             if lineStarts[middle] <= offset { low = middle } else { high = middle - 1 }
@@ -66,15 +67,25 @@ package struct SourceText: Sendable {
         let prefix = start > 0 ? "…" : ""
         let gutter = String(repeating: " ", count: max(0, 5 - String(mark.line).count)) + "\(mark.line) | "
         let body = prefix + String(String.UnicodeScalarView(shown)) + (end < scalars.count ? "…" : "")
-        let caret = String(repeating: " ", count: 6) + "| "
+        let caret =
+            String(repeating: " ", count: 6) + "| "
             + String(repeating: " ", count: prefix.count + max(0, min(mark.column - 1, scalars.count) - start)) + "^"
         return gutter + body + "\n" + caret
+    }
+
+    /// True where a line looks as if a secret stood in it, whatever the finding is about.
+    private static func isSensitive(_ line: String) -> Bool {
+        let line = line.lowercased()
+        return ["password", "passwd", "passphrase", "_pass", "token", "api_key", "apikey", "private key"].contains(
+            where: line.contains)
     }
 
     /// Adds the excerpt to every finding of this file that may show one.
     package func explain(_ diagnostics: [Diagnostic]) -> [Diagnostic] {
         diagnostics.map { diagnostic in
-            guard !diagnostic.hidesSource else { return diagnostic }
+            guard !diagnostic.hidesSource, let line = line(diagnostic.mark.line), !Self.isSensitive(line) else {
+                return diagnostic
+            }
             var explained = diagnostic
             explained.excerpt = excerpt(at: diagnostic.mark)
             return explained
@@ -86,17 +97,26 @@ package struct SourceText: Sendable {
         let start = SourceMark(file: file, line: 1, column: 1)
         if bytes.count > Self.mostBytes {
             return Diagnostic(
-                at: start, code: "yaml.too-large", "the file has \(bytes.count) bytes or more; \(Self.mostBytes) are the limit",
+                at: start, code: "yaml.too-large",
+                "the file has \(bytes.count) bytes or more; \(Self.mostBytes) are the limit",
                 hints: ["is this really a plan or an inventory?"])
         }
         if let offset = firstInvalidByte() {
             let hex = String(bytes[offset], radix: 16, uppercase: true)
-            let hints = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) ? ["this looks like UTF-16; save the file as UTF-8"] : ["save the file as UTF-8"]
+            let hints =
+                bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
+                ? ["this looks like UTF-16; save the file as UTF-8"] : ["save the file as UTF-8"]
             return Diagnostic(
-                at: mark(atByte: offset), code: "yaml.not-utf8", "the byte at offset \(offset) (0x\(hex)) is not UTF-8", hints: hints)
+                at: mark(atByte: offset), code: "yaml.not-utf8", "the byte at offset \(offset) (0x\(hex)) is not UTF-8",
+                hints: hints)
         }
-        guard let offset = bytes.firstIndex(where: { $0 < 0x20 && $0 != 0x09 && $0 != 0x0A && $0 != 0x0D || $0 == 0x7F }) else { return nil }
-        let name = bytes[offset] == 0 ? "a NUL character" : "the control character U+00\(bytes[offset] < 16 ? "0" : "")\(String(bytes[offset], radix: 16, uppercase: true))"
+        guard
+            let offset = bytes.firstIndex(where: { $0 < 0x20 && $0 != 0x09 && $0 != 0x0A && $0 != 0x0D || $0 == 0x7F })
+        else { return nil }
+        let name =
+            bytes[offset] == 0
+            ? "a NUL character"
+            : "the control character U+00\(bytes[offset] < 16 ? "0" : "")\(String(bytes[offset], radix: 16, uppercase: true))"
         return Diagnostic(
             at: mark(atByte: offset), code: "yaml.control-character", "\(name) at offset \(offset)",
             hints: [#"in a quoted text it can be written as an escape, such as "\x1b""#])

@@ -32,7 +32,8 @@ package func composeYAML(_ source: SourceText, limits: YAMLLimits = YAMLLimits()
         composer.root = nil
     }
     return ComposedYAML(
-        root: composer.root, diagnostics: source.explain(composer.diagnostics.inReadingOrder()), broken: composer.broken)
+        root: composer.root, diagnostics: source.explain(composer.diagnostics.inReadingOrder()), broken: composer.broken
+    )
 }
 
 private struct Stop: Error {
@@ -89,13 +90,16 @@ private struct YAMLComposer {
         let reader = YAMLEventReader(source)
         var documents = 0
         while true {
-            let event: YAMLEvent, mark: SourceMark
+            let event: YAMLEvent
+            let mark: SourceMark
             do { (event, mark) = try reader.next() } catch { throw Stop(diagnostic: error.diagnostic(in: source)) }
             switch event {
             case .documentStart:
                 documents += 1
                 guard documents == 1 else {
-                    throw stop(mark, "yaml.many-documents", "a second document begins here", ["one file holds one document: remove this `---` and what belongs to it"])
+                    throw stop(
+                        mark, "yaml.many-documents", "a second document begins here",
+                        ["one file holds one document: remove this `---` and what belongs to it"])
                 }
             case .scalar(let text, let tag, let anchor, let isPlain):
                 try scalar(text, tag, anchor, isPlain, mark)
@@ -130,14 +134,17 @@ private struct YAMLComposer {
         nodes += more
         guard nodes <= limits.nodes else {
             throw stop(
-                mark, "yaml.too-many-nodes", "the document holds more than \(limits.nodes) values once its aliases are followed",
+                mark, "yaml.too-many-nodes",
+                "the document holds more than \(limits.nodes) values once its aliases are followed",
                 ["aliases (`*name`) that stand for lists of aliases grow without bound; write the values out"])
         }
     }
 
     // MARK: - Events
 
-    private mutating func scalar(_ text: String, _ tag: String?, _ anchor: String?, _ isPlain: Bool, _ mark: SourceMark) throws(Stop) {
+    private mutating func scalar(_ text: String, _ tag: String?, _ anchor: String?, _ isPlain: Bool, _ mark: SourceMark)
+        throws(Stop)
+    {
         try count(1, at: mark)
         let value = typed(text, tag, isPlain, mark)
         let located = Located(value, at: mark, isPlain: isPlain)
@@ -183,9 +190,12 @@ private struct YAMLComposer {
         var frame = frames.removeLast()
         frame.entries += frame.mergedEntries.filter { frame.keys[$0.key] == nil }
         let isForeign = frame.tag.map { $0 != "!" && !$0.hasPrefix("tag:yaml.org,2002:") } ?? false
-        let value: PlanValue = isForeign ? .opaque(tag: frame.tag!) : frame.isMap ? .map(frame.entries) : .list(frame.items)
+        let value: PlanValue =
+            isForeign ? .opaque(tag: frame.tag!) : frame.isMap ? .map(frame.entries) : .list(frame.items)
         let located = Located(value, at: frame.mark)
-        if let anchor = frame.anchor { anchors[anchor] = Anchored(value: located, size: frame.size, height: frame.height) }
+        if let anchor = frame.anchor {
+            anchors[anchor] = Anchored(value: located, size: frame.size, height: frame.height)
+        }
         if frame.isKey {
             frames[frames.count - 1].pendingKey = .refused
             return
@@ -219,7 +229,8 @@ private struct YAMLComposer {
         let index = frames.count - 1
         guard let name = located.value.string else {
             report(
-                located.mark, "yaml.bad-key", "the key `\(printable(text, limit: 40))` is \(located.value.typeName), not text",
+                located.mark, "yaml.bad-key",
+                "the key `\(printable(text, limit: 40))` is \(located.value.typeName), not text",
                 located.value == .null ? [] : ["put it in quotes"])
             frames[index].pendingKey = .refused
             return
@@ -227,7 +238,9 @@ private struct YAMLComposer {
         if isPlain, name == "<<" {
             frames[index].pendingKey = .merge(located.mark)
         } else if let first = frames[index].keys[name] {
-            report(located.mark, "yaml.duplicate-key", "the key `\(printable(name, limit: 60))` stands here twice", ["it was first written at \(first)"])
+            report(
+                located.mark, "yaml.duplicate-key", "the key `\(printable(name, limit: 60))` stands here twice",
+                ["it was first written at \(first)"])
             frames[index].pendingKey = .refused
         } else {
             frames[index].keys[name] = located.mark
@@ -263,7 +276,8 @@ private struct YAMLComposer {
             return
         }
         let index = frames.count - 1
-        for entry in maps.flatMap({ $0.value.map ?? [] }) where frames[index].keys[entry.key] == nil && !frames[index].merged.contains(entry.key) {
+        for entry in maps.flatMap({ $0.value.map ?? [] })
+        where frames[index].keys[entry.key] == nil && !frames[index].merged.contains(entry.key) {
             frames[index].merged.insert(entry.key)
             frames[index].mergedEntries.append(entry)
         }

@@ -59,7 +59,8 @@ final class YAMLEventReader {
             let scalar = raw.data.scalar
             let text = String(decoding: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
             return .scalar(
-                text: text, tag: string(scalar.tag), anchor: string(scalar.anchor), isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE)
+                text: text, tag: string(scalar.tag), anchor: string(scalar.anchor),
+                isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE)
         case YAML_SEQUENCE_START_EVENT:
             return .listStart(tag: string(raw.data.sequence_start.tag), anchor: string(raw.data.sequence_start.anchor))
         case YAML_MAPPING_START_EVENT:
@@ -78,9 +79,12 @@ final class YAMLEventReader {
     private func problem() -> YAMLProblem {
         let text = parser.pointee.problem.map { String(cString: $0) } ?? "cannot be read"
         let context = parser.pointee.context.map { String(cString: $0) } ?? ""
-        let place = parser.pointee.error == YAML_READER_ERROR ? source.mark(atByte: parser.pointee.problem_offset) : mark(parser.pointee.problem_mark)
+        let place =
+            parser.pointee.error == YAML_READER_ERROR
+            ? source.mark(atByte: parser.pointee.problem_offset) : mark(parser.pointee.problem_mark)
         return YAMLProblem(
-            mark: place, problem: text, context: context, contextLine: context.isEmpty ? nil : parser.pointee.context_mark.line + 1)
+            mark: place, problem: text, context: context,
+            contextLine: context.isEmpty ? nil : parser.pointee.context_mark.line + 1)
     }
 }
 
@@ -92,11 +96,16 @@ struct YAMLProblem: Error {
     let contextLine: Int?
 
     func diagnostic(in source: SourceText) -> Diagnostic {
+        if problem.hasPrefix("Maximum nesting level") {
+            return Diagnostic(at: mark, code: "yaml.too-deep", "lists and maps are nested far too deep")
+        }
         let line = source.line(mark.line) ?? ""
         let before = source.line(mark.line - 1) ?? ""
         var hints: [String] = []
         let indentation = line.prefix { $0 == " " || $0 == "\t" }
-        if indentation.contains("\t") || problem.contains("tab") || problem.contains("cannot start any token") && before.hasPrefix("\t") {
+        if indentation.contains("\t") || problem.contains("tab")
+            || problem.contains("cannot start any token") && before.hasPrefix("\t")
+        {
             hints.append("YAML is indented with spaces; this line is indented with a tab")
         } else if line.contains("{{") {
             hints.append("a value that begins with a template must be in quotes: \"{{ … }}\"")
@@ -109,7 +118,8 @@ struct YAMLProblem: Error {
         } else if problem.contains("end of stream") || problem.contains("document indicator") {
             hints.append("a quote, a bracket or a brace is not closed")
         } else if problem.contains("expected") {
-            hints.append("check the indentation of this line and of the one before, and that quotes and brackets are closed")
+            hints.append(
+                "check the indentation of this line and of the one before, and that quotes and brackets are closed")
         }
         let began = contextLine.map { ", \(context) that begins in line \($0)" } ?? ""
         return Diagnostic(at: mark, code: "yaml.syntax", "this is not YAML: \(problem)\(began)", hints: hints)

@@ -78,11 +78,14 @@ private struct YAMLWriter {
 
     /// Words that no reader takes for anything but text, and no syntax.
     private static func isPlain(_ text: String) -> Bool {
-        guard let first = text.utf8.first, (97...122).contains(first) || (65...90).contains(first) || first == 47, text.utf8.count <= 120 else { return false }
+        guard let first = text.utf8.first, (97...122).contains(first) || (65...90).contains(first) || first == 47,
+            text.utf8.count <= 120
+        else { return false }
         let typed: Set<String> = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
         guard !typed.contains(text.lowercased()), plainValue(text) == .string(text) else { return false }
         let isSafe = text.utf8.allSatisfy { byte in
-            (97...122).contains(byte) || (65...90).contains(byte) || (48...57).contains(byte) || " -_./@+".utf8.contains(byte)
+            (97...122).contains(byte) || (65...90).contains(byte) || (48...57).contains(byte)
+                || " -_./@+".utf8.contains(byte)
         }
         return isSafe && text.utf8.last != UInt8(ascii: " ")
     }
@@ -90,10 +93,13 @@ private struct YAMLWriter {
     /// The lines of a text that a literal block can hold: several, ordinary characters, no space at its edges.
     private static func literalLines(_ text: String) -> [Substring]? {
         let scalars = text.unicodeScalars
-        guard scalars.dropLast().contains("\n"), !text.hasSuffix("\n\n"), let first = scalars.first, first != " ", first != "\n", first != "\t",
+        guard scalars.dropLast().contains("\n"), !text.hasSuffix("\n\n"), let first = scalars.first, first != " ",
+            first != "\n", first != "\t",
             !scalars.contains(where: { $0 != "\n" && isControl($0) })
         else { return nil }
-        var lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { Substring($0) }
+        var lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map {
+            Substring($0)
+        }
         if text.hasSuffix("\n") { lines.removeLast() }
         return lines.contains { $0.utf8.last == UInt8(ascii: " ") } ? nil : lines
     }

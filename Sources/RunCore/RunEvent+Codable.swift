@@ -5,6 +5,7 @@ extension RunEvent {
         case .accepted: "run-accepted"
         case .held: "run-held"
         case .released: "run-released"
+        case .hostPinned: "host-pinned"
         case .attemptStarted: "attempt-started"
         case .observed: "observed"
         case .attemptSucceeded: "attempt-succeeded"
@@ -25,7 +26,7 @@ extension RunEvent {
     /// The step that the event speaks of, if one.
     package var step: StepID? {
         switch self {
-        case .accepted, .held, .released, .pauseRequested, .cancelRequested, .undoRequested: nil
+        case .accepted, .held, .released, .hostPinned, .pauseRequested, .cancelRequested, .undoRequested: nil
         case .attemptStarted(let event): event.step
         case .observed(let event): event.step
         case .attemptSucceeded(let event): event.step
@@ -46,9 +47,19 @@ extension RunEvent {
         case .attemptSucceeded(let event): event.attempt
         case .attemptFailed(let event): event.attempt
         case .attemptDoubted(let event): event.attempt
-        case .accepted, .held, .released, .retryDue, .approvalRequested, .approvalDecided, .doubtResolved, .stepSkipped,
+        case .accepted, .held, .released, .hostPinned, .retryDue, .approvalRequested, .approvalDecided, .doubtResolved, .stepSkipped,
             .stepRetryRequested, .pauseRequested, .cancelRequested, .undoRequested:
             nil
+        }
+    }
+
+    /// True for events that the engine itself makes and that a person's word may have overtaken: refusing them is no defect.
+    package var mayComeTooLate: Bool {
+        switch self {
+        case .retryDue, .approvalRequested: true
+        case .accepted, .held, .released, .hostPinned, .attemptStarted, .observed, .attemptSucceeded, .attemptFailed, .attemptDoubted,
+            .approvalDecided, .doubtResolved, .stepSkipped, .stepRetryRequested, .pauseRequested, .cancelRequested, .undoRequested:
+            false
         }
     }
 
@@ -58,6 +69,7 @@ extension RunEvent {
         case .accepted(let event): event
         case .held(let event): event
         case .released(let event): event
+        case .hostPinned(let event): event
         case .attemptStarted(let event): event
         case .observed(let event): event
         case .attemptSucceeded(let event): event
@@ -86,6 +98,7 @@ extension RunEvent {
         case "run-accepted": self = .accepted(try payload(RunAccepted.self))
         case "run-held": self = .held(try payload(RunHeld.self))
         case "run-released": self = .released(try payload(RunReleased.self))
+        case "host-pinned": self = .hostPinned(try payload(HostPinned.self))
         case "attempt-started": self = .attemptStarted(try payload(AttemptStarted.self))
         case "observed": self = .observed(try payload(Observation.self))
         case "attempt-succeeded": self = .attemptSucceeded(try payload(AttemptSucceeded.self))

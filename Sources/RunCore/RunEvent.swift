@@ -7,6 +7,8 @@ package enum RunEvent: Hashable, Sendable {
     case held(RunHeld)
     /// The process let go of the run without ending it.
     case released(RunReleased)
+    /// A host was met for the first time in the run: from now on it must be the same one.
+    case hostPinned(HostPinned)
     /// The intent: durable before the effect starts.
     case attemptStarted(AttemptStarted)
     /// A fact learned or a choice made while an attempt runs, so that a resumed attempt makes the same one.
@@ -62,6 +64,21 @@ package struct RunReleased: Codable, Hashable, Sendable {
     package init(by: String, reason: String) {
         self.by = by
         self.reason = reason
+    }
+}
+
+package struct HostPinned: Codable, Hashable, Sendable {
+    /// The host's name in the inventory.
+    package var host: String
+    /// `/etc/machine-id`.
+    package var machineID: String
+    /// SHA-256 fingerprint of the SSH host key; nil for this machine.
+    package var hostKey: String?
+
+    package init(host: String, machineID: String, hostKey: String?) {
+        self.host = host
+        self.machineID = machineID
+        self.hostKey = hostKey
     }
 }
 

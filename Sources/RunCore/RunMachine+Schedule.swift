@@ -5,7 +5,7 @@ extension RunMachine {
         if !inFinally {
             if control == .undo {
                 let actions = scheduleUndo()
-                if !actions.isEmpty || table.any(.undoOpen) { return actions }
+                if !actions.isEmpty { return actions }
             } else if control == .go, !table.any(.blocksRun) {
                 let actions = issueReady(.main)
                 if !actions.isEmpty { return actions }
@@ -53,7 +53,7 @@ extension RunMachine {
 
     /// One undo at a time, of the step that started last.
     private mutating func scheduleUndo() -> [Action] {
-        guard !table.any(.active), !table.any(.undoOpen), !table.any(.undoFailed), let last = table.lastUndoable else { return [] }
+        guard isQuiet, !table.any(.undoFailed), let last = table.lastUndoable else { return [] }
         table[last].undo.state = .issued
         return [.startAttempt(step: table[last].spec.id, attempt: table[last].undo.attempt + 1, isUndo: true)]
     }

@@ -10,6 +10,8 @@ package struct RunMachine: Codable, Hashable, Sendable {
     package internal(set) var state: RunState = .accepted
     package internal(set) var isHeld = false
     package internal(set) var fence: Fence = 0
+    /// The hosts that the run has met, by their names in the inventory.
+    package internal(set) var pins: [String: HostPinned] = [:]
     package let limits: RunSpec.Limits
     package let startedBy: String
     let positions: [StepID: Int]
@@ -52,6 +54,13 @@ package struct RunMachine: Codable, Hashable, Sendable {
     /// In the order of the plan.
     package var steps: [StepRecord] { table.records }
 
+    /// Whether this attempt was issued and its intent is still to be journaled.
+    package func awaitsStart(_ step: StepID, _ attempt: AttemptNumber, isUndo: Bool) -> Bool {
+        guard let record = self[step] else { return false }
+        return isUndo
+            ? record.undo.state == .issued && attempt == record.undo.attempt + 1 : record.isIssued && attempt == record.attempt + 1
+    }
+
     package subscript(step: StepID) -> StepRecord? {
         positions[step].map { table[$0] }
     }
@@ -74,6 +83,7 @@ package struct RunMachine: Codable, Hashable, Sendable {
         case .released:
             isHeld = false
             return []
+        case .hostPinned(let event): return try pinned(event)
         case .attemptStarted(let event): return try attemptStarted(event)
         case .observed(let event): return try observed(event)
         case .attemptSucceeded(let event): return try attemptSucceeded(event)
@@ -89,6 +99,14 @@ package struct RunMachine: Codable, Hashable, Sendable {
         case .cancelRequested: return try cancelRequested()
         case .undoRequested: return try undoRequested()
         }
+    }
+
+    private mutating func pinned(_ event: HostPinned) throws(InvalidTransition) -> [Action] {
+        guard pins[event.host] == nil || pins[event.host] == event else {
+            throw InvalidTransition("host \(event.host) is not the machine that the run met under that name before")
+        }
+        pins[event.host] = event
+        return []
     }
 
     func position(of step: StepID) throws(InvalidTransition) -> Int {

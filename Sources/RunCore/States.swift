@@ -9,12 +9,14 @@ package enum RunState: String, Codable, Hashable, Sendable {
     /// Nothing can go on without a person: an approval, or a step or an undo in doubt. Can transition to: `running`, `paused`,
     /// `cancelling`, `cancelled`, `undoing`, `undone`, `succeededWithWarnings`, `failed`.
     case waiting = "WAITING"
-    /// Nothing new starts; what runs is let finish. Can transition to: `paused`, `running`, `cancelling`, `cancelled`.
+    /// Nothing new starts; what runs is let finish. Can transition to: `paused`, `running`, `cancelling`, `cancelled`,
+    /// `waiting` (cancelled with a step in doubt).
     case pausing = "PAUSING"
     /// Can transition to: `running` (resume), `cancelling`, `cancelled`, `undoing`, `undone`; and on resume, where nothing was
     /// left to do: `waiting`, `succeeded`, `succeededWithWarnings`, `failed`.
     case paused = "PAUSED"
-    /// Running attempts are being ended, or the last steps run. Can transition to: `cancelled`, `waiting` (an attempt in doubt).
+    /// Running attempts are being ended, or the last steps run. Can transition to: `cancelled`, `waiting` (an attempt in doubt),
+    /// and where nobody holds it and nothing runs: `undoing`.
     case cancelling = "CANCELLING"
     /// Can transition to: `running` (retry or skip), `cancelling` (retry of a last step), `undoing`, `undone`; and where the
     /// retry or skip leaves nothing that can start: `failed`, `succeededWithWarnings`.
@@ -53,12 +55,13 @@ package enum StepState: String, Codable, Hashable, Sendable {
     case inDoubt = "IN_DOUBT"
     /// Can transition to: `undone`, `queued` (a last step, for the new end of a run that goes on).
     case succeeded = "SUCCEEDED"
-    /// Can transition to: `queued` (retry by an operator), `skipped`, `undone`.
+    /// Can transition to: `queued` (retry by an operator), `skipped`, `undone`, `cancelled` (as where it was ignored).
     case failed = "FAILED"
     /// Failed under `on-error: continue`. Can transition to: `queued` (retry by an operator), `skipped`, `undone`,
     /// `cancelled` (a retry in a cancelled run that another step's failure undoes at once).
     case failedIgnored = "FAILED_IGNORED"
-    /// As `failed`, for want of time. Can transition to: `queued` (retry by an operator), `skipped`, `undone`.
+    /// As `failed`, for want of time. Can transition to: `queued` (retry by an operator), `skipped`, `undone`,
+    /// `cancelled` (as where it was ignored).
     case timedOut = "TIMED_OUT"
     case skipped = "SKIPPED"
     /// Can transition to: `queued` (retry by an operator), `skipped`, `undone`.

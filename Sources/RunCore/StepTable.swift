@@ -183,17 +183,15 @@ struct Facts: OptionSet, Hashable, Sendable {
     /// A step of the main phase that neither succeeded nor was made light of.
     static let unsatisfied = Facts(rawValue: 1 << 6)
     static let notPlain = Facts(rawValue: 1 << 7)
-    /// Its undo runs, or is in doubt.
-    static let undoOpen = Facts(rawValue: 1 << 8)
-    static let undoFailed = Facts(rawValue: 1 << 9)
-    static let undoable = Facts(rawValue: 1 << 10)
+    static let undoFailed = Facts(rawValue: 1 << 8)
+    static let undoable = Facts(rawValue: 1 << 9)
     /// Queued, and nothing but its needs keeps it.
-    static let startable = Facts(rawValue: 1 << 11)
+    static let startable = Facts(rawValue: 1 << 10)
     /// Steps of its phase that need it may start.
-    static let releases = Facts(rawValue: 1 << 12)
+    static let releases = Facts(rawValue: 1 << 11)
     /// As `releases`, once its own needs are met: a skipped step must not let later ones overtake earlier ones.
-    static let releasesOnceMet = Facts(rawValue: 1 << 13)
-    static let bits = 14
+    static let releasesOnceMet = Facts(rawValue: 1 << 12)
+    static let bits = 13
 
     init(rawValue: Int) { self.rawValue = rawValue }
 
@@ -208,7 +206,6 @@ struct Facts: OptionSet, Hashable, Sendable {
         if isMain, record.blocksRun, record.state != .cancelled, record.spec.onError == .undo { facts.insert(.asksForUndo) }
         if isMain, !record.state.satisfiesDependents { facts.insert(.unsatisfied) }
         if record.state != .succeeded || !record.warnings.isEmpty { facts.insert(.notPlain) }
-        if record.undo.isActive || record.undo.state == .inDoubt { facts.insert(.undoOpen) }
         if record.undo.state == .failed { facts.insert(.undoFailed) }
         if isMain, record.isUndoable { facts.insert(.undoable) }
         if record.state == .queued, !record.isIssued, !record.waitsForRetry { facts.insert(.startable) }

@@ -16,7 +16,8 @@ let registry: [StepKindSchema] = [
             FieldSchema("store", .storeRef, isRequired: true),
             FieldSchema("kind", .choice(["database", "files"]), default: .string("database")),
             FieldSchema("choose", .string, default: .string("latest")), FieldSchema("to", .path),
-            FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host")), FieldSchema("minimum-size", .bytes),
+            FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host")),
+            FieldSchema("minimum-size", .bytes),
             FieldSchema("verify-archive", .boolean, default: .boolean(true)),
         ], needsHost: true),
     StepKindSchema(
@@ -29,7 +30,8 @@ let registry: [StepKindSchema] = [
     StepKindSchema(
         name: "postgres-verify", summary: "Compare a database with the backup",
         fields: [
-            FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("name", .identifier), FieldSchema("backup", .stepRef),
+            FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("name", .identifier),
+            FieldSchema("backup", .stepRef),
             FieldSchema("structure", .boolean), FieldSchema("content", .boolean), FieldSchema("orphans", .boolean),
             FieldSchema("sequences", .boolean), FieldSchema("amcheck", .choice(["auto", "require", "off"])),
         ]),
@@ -43,7 +45,8 @@ let registry: [StepKindSchema] = [
     StepKindSchema(
         name: "approval", summary: "Wait for a person",
         fields: [
-            FieldSchema("message", .string), FieldSchema("show", .list(.stepRef)), FieldSchema("approver-not-starter", .boolean),
+            FieldSchema("message", .string), FieldSchema("show", .list(.stepRef)),
+            FieldSchema("approver-not-starter", .boolean),
             FieldSchema("required", .boolean, default: .boolean(true)),
         ]),
     StepKindSchema(
@@ -61,7 +64,8 @@ let registry: [StepKindSchema] = [
                 "checks",
                 .list(
                     .record([
-                        FieldSchema("sql", .text, isRequired: true), FieldSchema("expect", .any), FieldSchema("at-least", .number),
+                        FieldSchema("sql", .text, isRequired: true), FieldSchema("expect", .any),
+                        FieldSchema("at-least", .number),
                         FieldSchema("at-most", .number), FieldSchema("help", .string),
                     ])), isRequired: true),
         ]),

@@ -51,6 +51,15 @@ import Testing
         try run.on(.due("swap"), gives: .start("swap", 2))
     }
 
+    @Test func anOperatorsRetryAsksAgainAlthoughTheFirstAttemptWasApproved() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.on(.approved("swap"), gives: .start("swap"))
+        try run.fails("swap", state: .failed)
+        try run.on(.retry("swap"), gives: .ask("swap"))
+    }
+
     @Test func aCrashBeforeTheRequestAsksAgainAndOneAfterItDoesNot() throws {
         var run = try Scenario(step("swap", approval: true))
         try run.held(gives: .ask("swap"))

@@ -110,6 +110,16 @@ import Testing
         try run.succeeds("clean", 2, state: .cancelled)
     }
 
+    @Test func cancellingDoesNotEndALastStepThatRuns() throws {
+        var run = try Scenario(step("a"), step("clean", phase: .finally), step("more", needs: "clean", phase: .finally))
+        try run.held(gives: .start("a"))
+        try run.succeeds("a", gives: .start("clean"))
+        try run.on(.began("clean"))
+        try run.on(.cancel, state: .cancelling, steps: ["more": .queued])
+        try run.on(.done("clean"), gives: .start("more"))
+        try run.succeeds("more", state: .cancelled)
+    }
+
     @Test func aLastStepIsNotCutOffByACrashInACancelledRun() throws {
         var run = try Scenario(step("a"), step("clean", phase: .finally))
         try run.held(gives: .start("a"))

@@ -92,4 +92,16 @@ import Testing
         #expect(run["a"].outputs == ["path": "/tmp/x"])
         #expect(run["a"].failure == nil)
     }
+
+    @Test func aHostIsTheSameMachineForTheWholeRun() throws {
+        var run = try Scenario(step("a"))
+        try run.held(gives: .start("a"))
+        let db1 = HostPinned(host: "db1", machineID: "4f", hostKey: "SHA256:x")
+        try run.on(.hostPinned(db1))
+        try run.on(.hostPinned(db1), state: .running)
+        #expect(run.machine.pins == ["db1": db1])
+        run.refuses(.hostPinned(HostPinned(host: "db1", machineID: "5a", hostKey: "SHA256:x")))
+        run.refuses(.hostPinned(HostPinned(host: "db1", machineID: "4f", hostKey: "SHA256:y")))
+        try run.on(.hostPinned(HostPinned(host: "db2", machineID: "5a", hostKey: nil)))
+    }
 }

@@ -18,6 +18,8 @@ import Testing
         #"{"spec":{"steps":[{"id":"a","needs":[],"hosts":[],"retry":{"attempts":1,"initialMilliseconds":1000,"factor":2,"maximumMilliseconds":60000},"onError":"stop","hasUndo":false,"phase":"main","needsApproval":false,"approverIsNotStarter":false},{"id":"b","needs":["a"],"hosts":["db1"],"retry":{"attempts":3,"initialMilliseconds":5,"factor":1.5,"maximumMilliseconds":9},"onError":"continue","hasUndo":true,"phase":"finally","needsApproval":true,"approverIsNotStarter":true}],"limits":{"perHost":2,"total":3}},"planName":"p","mode":"drill","startedBy":"ada","document":{"plan":"p"}}"#),
         ("run-held", .held(RunHeld(by: "ada", fence: 7, takeOverReason: "gone")), #"{"by":"ada","fence":7,"takeOverReason":"gone"}"#),
         ("run-released", .released(RunReleased(by: "ada", reason: "done")), #"{"by":"ada","reason":"done"}"#),
+        ("host-pinned", .hostPinned(HostPinned(host: "db1", machineID: "4f", hostKey: "SHA256:x")),
+            #"{"host":"db1","machineID":"4f","hostKey":"SHA256:x"}"#),
         ("attempt-started", .attemptStarted(AttemptStarted(step: "a", attempt: 2, isUndo: true, specHash: "0f")),
             #"{"step":"a","attempt":2,"isUndo":true,"specHash":"0f"}"#),
         ("observed", .observed(Observation(step: "a", attempt: 2, key: "k", value: [1, "x"])),
@@ -48,20 +50,21 @@ import Testing
         case .accepted: 0
         case .held: 1
         case .released: 2
-        case .attemptStarted: 3
-        case .observed: 4
-        case .attemptSucceeded: 5
-        case .attemptFailed: 6
-        case .attemptDoubted: 7
-        case .retryDue: 8
-        case .approvalRequested: 9
-        case .approvalDecided: 10
-        case .doubtResolved: 11
-        case .stepSkipped: 12
-        case .stepRetryRequested: 13
-        case .pauseRequested: 14
-        case .cancelRequested: 15
-        case .undoRequested: 16
+        case .hostPinned: 3
+        case .attemptStarted: 4
+        case .observed: 5
+        case .attemptSucceeded: 6
+        case .attemptFailed: 7
+        case .attemptDoubted: 8
+        case .retryDue: 9
+        case .approvalRequested: 10
+        case .approvalDecided: 11
+        case .doubtResolved: 12
+        case .stepSkipped: 13
+        case .stepRetryRequested: 14
+        case .pauseRequested: 15
+        case .cancelRequested: 16
+        case .undoRequested: 17
         }
     }
 
@@ -70,9 +73,9 @@ import Testing
     }
 
     @Test func everyKindStandsInTheListOnceAndHasItsName() {
-        #expect(Self.all.map { Self.number($0.event) } == Array(0..<17))
+        #expect(Self.all.map { Self.number($0.event) } == Array(0..<18))
         #expect(Self.all.map(\.event.kind) == Self.all.map(\.kind))
-        #expect(Set(Self.all.map(\.kind)).count == 17)
+        #expect(Set(Self.all.map(\.kind)).count == 18)
     }
 
     @Test(arguments: all.indices) func whatIsWrittenIsReadBack(_ position: Int) throws {
@@ -100,7 +103,7 @@ import Testing
 
     @Test func stepAndAttemptAreThoseOfThePayload() {
         for (kind, event, _) in Self.all {
-            let isOfRun = kind.hasPrefix("run-") || ["pause-requested", "cancel-requested", "undo-requested"].contains(kind)
+            let isOfRun = kind.hasPrefix("run-") || ["host-pinned", "pause-requested", "cancel-requested", "undo-requested"].contains(kind)
             #expect(event.step == (isOfRun ? nil : "a"), "\(kind)")
             #expect(event.attempt == (kind.hasPrefix("attempt-") || kind == "observed" ? 2 : nil), "\(kind)")
         }

@@ -19,6 +19,8 @@ import Testing
         run.refuses(.undo)
         try run.on(.undoBegan("c"))
         try run.on(.undoDone("c"), gives: .startUndo("a"), steps: ["c": .undone])
+        run.refuses(.undoDone("c"))
+        run.refuses(.undoBroke("c"))
         try run.on(.undoBegan("a"))
         try run.on(.undoDone("a"), state: .undone, steps: ["a": .undone, "b": .succeeded])
         run.refuses(.undo)

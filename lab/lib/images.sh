@@ -15,22 +15,19 @@ role_packages() {
 }
 
 # The part of the machine's own apt configuration that says where Debian's
-# packages come from, as sources.list lines for the lab's suite.
+# packages come from, as sources.list lines for the lab's suite. Prints nothing
+# where it names none: then debootstrap's own default serves.
 apt_sources() {
-    local site release found=0
+    local site release
     while IFS='|' read -r site release; do
         case $release in
             *-updates) echo "deb $site $LAB_SUITE-updates main" ;;
             *-security) echo "deb $site $LAB_SUITE-security main" ;;
             *-*) ;;
-            *)
-                echo "deb $site $LAB_SUITE main"
-                found=1
-                ;;
+            *) echo "deb $site $LAB_SUITE main" ;;
         esac
     done < <(apt-get indextargets --format '$(SITE)|$(RELEASE)' \
         'Created-By: Packages' 'Origin: Debian' 'Component: main' 2>/dev/null | sort -u)
-    ((found)) || echo "deb http://deb.debian.org/debian $LAB_SUITE main"
 }
 
 apt_options() {
@@ -87,8 +84,8 @@ make_base() {
     mirror=$(apt_sources | awk -v suite="$LAB_SUITE" '$3 == suite {print $2; exit}')
     http_proxy=${http_proxy:-$(apt-config shell p Acquire::http::Proxy | sed "s/^p='\(.*\)'$/\1/")} \
         debootstrap --variant=minbase --include=openssh-server,ca-certificates,sudo \
-        "$LAB_SUITE" "$dir" "$mirror"
-    apt_sources >"$dir/etc/apt/sources.list"
+        "$LAB_SUITE" "$dir" ${mirror:+"$mirror"}
+    [[ -z $mirror ]] || apt_sources >"$dir/etc/apt/sources.list"
     apt_options >"$dir/etc/apt/apt.conf.d/90lab"
     # Hosts make their own; clones that share them would be one host to ssh.
     rm -f "$dir"/etc/ssh/ssh_host_* "$dir/etc/machine-id" "$dir/etc/resolv.conf"

@@ -94,12 +94,16 @@ final class WriterLock {
     private let journalPath: String
     private let note: [UInt8]
     private static let noteBytes = 2048
+    private static let nonceBytes = 32
 
     init(file: SideFile, journalPath: String, owner: OperatorIdentity) {
         self.file = file
         self.journalPath = journalPath
-        var note = (try? JSONEncoder().encode(owner)).map(Array.init) ?? []
-        note = note.count > Self.noteBytes ? [] : note
+        // The nonce comes first, so that a short look tells whether the note is ours.
+        let nonce = Array(owner.processNonce.utf8.prefix(Self.nonceBytes))
+        let start = nonce + [UInt8](repeating: UInt8(ascii: " "), count: Self.nonceBytes - nonce.count)
+        let text = (try? JSONEncoder().encode(owner)).map(Array.init) ?? []
+        let note = start + (start.count + text.count > Self.noteBytes ? [] : text)
         self.note = note + [UInt8](repeating: UInt8(ascii: " "), count: Self.noteBytes - note.count)
     }
 
@@ -125,12 +129,12 @@ final class WriterLock {
 
     /// Who took the lock last, for the message of whoever waits in vain. Only a courtesy, so its failure is no error.
     private func leaveNote() {
-        if (try? file.read(at: 0, count: Self.noteBytes)) != note { try? file.write(note, at: 0) }
+        if (try? file.read(at: 0, count: Self.nonceBytes)) != Array(note.prefix(Self.nonceBytes)) { try? file.write(note, at: 0) }
     }
 
     func readNote() -> OperatorIdentity? {
         guard let bytes = try? file.read(at: 0, count: Self.noteBytes) else { return nil }
-        return try? JSONDecoder().decode(OperatorIdentity.self, from: Data(bytes))
+        return try? JSONDecoder().decode(OperatorIdentity.self, from: Data(bytes.dropFirst(Self.nonceBytes)))
     }
 }
 

@@ -1,5 +1,16 @@
 internal import Glibc
 
+/// The newest record of a journal.
+struct LastRecord: Equatable {
+    /// Journal-wide, from 1; 0 in an empty journal.
+    var position: Int64
+    /// See `RecordKey`.
+    var key: Int64
+    var hash: [UInt8]
+
+    static let none = LastRecord(position: 0, key: 0, hash: [UInt8](repeating: 0, count: JournalLimits.hashBytes))
+}
+
 /// The small file beside the journal that remembers the last acknowledged record outside of the database.
 ///
 /// It is how a deleted or damaged `-wal`, or an old copy of the database put back, is noticed: the database then ends before
@@ -14,17 +25,16 @@ final class HeadFile {
         var generation: Int64
         /// Chosen at random when the journal was created; kept in the database too.
         var journal: [UInt8]
-        /// Position and hash of the last acknowledged record; 0 and zeros before the first.
-        var position: Int64
-        var hash: [UInt8]
+        /// Position, key and hash of the last acknowledged record; zeros before the first.
+        var last: LastRecord
 
         static func empty(journal: [UInt8]) -> Content {
-            Content(generation: 1, journal: journal, position: 0, hash: [UInt8](repeating: 0, count: JournalLimits.hashBytes))
+            Content(generation: 1, journal: journal, last: .none)
         }
     }
 
     static let journalIDBytes = 16
-    private static let slotBytes = 104
+    private static let slotBytes = 112
     private static let slotStride: Int64 = 512
     private static let fileBytes = 1024
     private static let magic = Array("reprhd01".utf8)
@@ -52,10 +62,10 @@ final class HeadFile {
     /// Writes the slot that is not in use. The caller holds the writer lock.
     /// - Parameter othersWrote: another process may have advanced the file since this object did; its generations are
     ///   followed, so that the newest slot is never the one overwritten.
-    func advance(position: Int64, hash: [UInt8], othersWrote: Bool) throws {
+    func advance(to last: LastRecord, othersWrote: Bool) throws {
         let newest = othersWrote ? try Self.read(file) ?? content : content
         content = Content(
-            generation: max(newest.generation, content.generation) + 1, journal: content.journal, position: position, hash: hash)
+            generation: max(newest.generation, content.generation) + 1, journal: content.journal, last: last)
         try file.write(Self.encode(content), at: (content.generation & 1) * Self.slotStride)
     }
 
@@ -72,8 +82,9 @@ final class HeadFile {
         var bytes = magic
         withUnsafeBytes(of: content.generation.bigEndian) { bytes.append(contentsOf: $0) }
         bytes += content.journal
-        withUnsafeBytes(of: content.position.bigEndian) { bytes.append(contentsOf: $0) }
-        bytes += content.hash
+        withUnsafeBytes(of: content.last.position.bigEndian) { bytes.append(contentsOf: $0) }
+        withUnsafeBytes(of: content.last.key.bigEndian) { bytes.append(contentsOf: $0) }
+        bytes += content.last.hash
         return bytes + checksum(bytes)
     }
 
@@ -82,7 +93,8 @@ final class HeadFile {
         guard body.starts(with: magic), checksum(body) == Array(bytes.suffix(JournalLimits.hashBytes)) else { return nil }
         func integer(_ offset: Int) -> Int64 { body[offset..<offset + 8].reduce(0) { $0 << 8 | Int64($1) } }
         return Content(
-            generation: integer(8), journal: Array(body[16..<32]), position: integer(32), hash: Array(body[40..<72]))
+            generation: integer(8), journal: Array(body[16..<32]),
+            last: LastRecord(position: integer(32), key: integer(40), hash: Array(body[48..<80])))
     }
 
     private static func checksum(_ bytes: [UInt8]) -> [UInt8] {

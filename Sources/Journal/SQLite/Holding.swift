@@ -36,10 +36,11 @@ extension JournalCore {
         try withNewHold { number, transaction in
             guard try runRow(run, in: transaction.db) == nil else { throw RunExists(run: run) }
             let last = try Row.fetchOne(transaction.db, sql: "SELECT max(number) FROM runs")?.optionalInteger(0) ?? 0
+            guard last < RecordKey.runLimit else { throw EntryRefused(message: "the journal is full") }
             let fence = try nextFence(after: 0, atLeast)
             var row = RunRow(number: last + 1, id: run, created: options.now(), fence: fence, hold: number, label: label)
             try transaction.db.execute(
-                sql: "INSERT INTO runs (\(RunRow.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", arguments: row.arguments)
+                sql: "INSERT INTO runs (\(RunRow.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", arguments: row.arguments)
             _ = try insert([first], into: &row, in: &transaction)
             try update(row, in: transaction.db)
             try insertHold(number, row: row, identity: identity, reason: nil, replacing: 0, in: transaction.db)

@@ -22,6 +22,8 @@ final class JournalCore: @unchecked Sendable {
     private var walIdentity: JournalFiles.FileIdentity?
     private var poison: JournalPoisoned?
     private var bytesSinceCheckpoint = 0
+    /// SQLite's count of the commits of other connections, as of the last look at the newest record.
+    private var dataVersion: Int64?
 
     /// After about this many bytes in the WAL it is written back to the database.
     private static let checkpointBytes = 8 << 20
@@ -67,9 +69,8 @@ final class JournalCore: @unchecked Sendable {
     /// A write transaction under way.
     struct Transaction {
         let db: Database
-        /// The last position in the journal, as `append` advances it.
-        var position: Int64
-        var lastHash: [UInt8]?
+        /// The newest record, as `append` advances it.
+        var last: LastRecord
         var bytes = 0
     }
 
@@ -97,20 +98,19 @@ final class JournalCore: @unchecked Sendable {
     private func commit<Value>(_ db: Database, _ body: (inout Transaction) throws -> Value) throws -> Value {
         try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
         do {
-            let position = try Int64.fetchOne(db.cachedStatement(sql: "SELECT max(position) FROM records")) ?? 0
-            var transaction = Transaction(db: db, position: position)
+            let last = try lastRecord(db)
+            var transaction = Transaction(db: db, last: last)
             let value = try body(&transaction)
             Failpoint.hit("journal.before-commit")
             try db.cachedStatement(sql: "COMMIT").execute()
             Failpoint.hit("journal.after-commit")
             try checkFilesAreOurs()
-            if let hash = transaction.lastHash {
-                try head.advance(
-                    position: transaction.position, hash: hash, othersWrote: position != head.content.position)
+            if transaction.last != last {
+                try head.advance(to: transaction.last, othersWrote: last != head.content.last)
             }
             Failpoint.hit("journal.after-head")
             // Pages that are changed a second time are written again: the tree's path, not only the record.
-            bytesSinceCheckpoint += transaction.bytes + 5 * 4096
+            bytesSinceCheckpoint += transaction.bytes + 3 * 4096
             return value
         } catch {
             do { try db.rollback() } catch let rollback { throw poisoned("it could not roll back: \(Self.reason(rollback))") }
@@ -118,10 +118,24 @@ final class JournalCore: @unchecked Sendable {
         }
     }
 
+    /// The newest record. Looked up only if another connection wrote since this one did: without an index on the positions
+    /// it takes a pass over all runs.
+    private func lastRecord(_ db: Database) throws -> LastRecord {
+        let version = try Int64.fetchOne(db.cachedStatement(sql: "PRAGMA data_version"))
+        if let version, version == dataVersion { return head.content.last }
+        let last = try LastRecord.fetch(db)
+        dataVersion = version
+        return last
+    }
+
     /// A file that was deleted or replaced while it was open takes the writes and loses them.
     private func checkFilesAreOurs() throws {
         let wal = JournalFiles.identity(of: files.wal)
-        if walIdentity == nil { walIdentity = wal }
+        if walIdentity == nil, wal != nil {
+            walIdentity = wal
+            // SQLite flushes the folder of a new log too, but goes on where that fails.
+            try JournalFiles.synchronizeDirectory(files.directory)
+        }
         guard JournalFiles.identity(of: files.database) == identity, wal != nil, wal == walIdentity else {
             throw poisoned("its files were deleted or replaced while it was open")
         }

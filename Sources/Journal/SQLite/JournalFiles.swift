@@ -101,9 +101,9 @@ struct JournalFiles: Sendable {
                 "put the journal's file back; for a new journal move what is left of the old one away")
         }
         guard try Self.status(head) != nil else { return }
-        if let content = try HeadFile(file: SideFile(head, flags: O_RDONLY))?.content, content.position > 0 {
+        if let content = try HeadFile(file: SideFile(head, flags: O_RDONLY))?.content, content.last.position > 0 {
             throw JournalUnusable(
-                "missing", "journal \(database) is missing, but \(head) remembers \(content.position) records in it",
+                "missing", "journal \(database) is missing, but \(head) remembers \(content.last.position) records in it",
                 "put the journal's file back; for a new journal move what is left of the old one away")
         }
     }
@@ -164,7 +164,7 @@ struct JournalFiles: Sendable {
         try synchronizeDirectory(JournalFiles(database: new).directory)
     }
 
-    private static func synchronizeDirectory(_ path: String) throws {
+    static func synchronizeDirectory(_ path: String) throws {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw SystemCallFailed("open \(path)", errno: errno) }
         defer { close(descriptor) }

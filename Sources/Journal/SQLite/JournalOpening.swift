@@ -63,9 +63,7 @@ struct JournalOpening {
         let core = JournalCore(
             files: files, options: options, registration: registration, identity: identity, queue: queue, writerLock: lock,
             holders: holders, head: head)
-        if findings.position != head.content.position {
-            try head.advance(position: findings.position, hash: findings.hash, othersWrote: true)
-        }
+        if findings.last != head.content.last { try head.advance(to: findings.last, othersWrote: true) }
         let frames = try core.checkpoint(queue)
         let torn = try WALTail.tornBytes(wal: files.wal, committedFrames: frames)
         core.notices = findings.notices + (torn > 0 ? [.tornTail(bytes: torn)] : [])
@@ -114,8 +112,7 @@ struct JournalOpening {
     }
 
     private struct Findings {
-        var position: Int64
-        var hash: [UInt8]
+        var last: LastRecord
         var notices: [JournalNotice]
     }
 
@@ -143,20 +140,17 @@ struct JournalOpening {
     }
 
     private func compare(_ head: HeadFile.Content, in db: Database) throws -> Findings {
-        func hash(_ position: Int64) throws -> [UInt8]? {
-            try Row.fetchOne(db, sql: "SELECT hash FROM records WHERE position = ?", arguments: [position])?.bytes(0)
+        let last = try LastRecord.fetch(db), remembered = head.last
+        if last.position >= remembered.position {
+            guard try remembered.position == 0 || LastRecord.fetch(db, key: remembered.key) == remembered else {
+                throw fork(at: remembered.position)
+            }
+            let behind = last.position - remembered.position
+            return Findings(last: last, notices: behind > 0 ? [.headFileBehind(records: behind)] : [])
         }
-        let last = try Row.fetchOne(db, sql: "SELECT max(position) FROM records")?.optionalInteger(0) ?? 0
-        let lastHash = last == 0 ? HeadFile.Content.empty(journal: []).hash : try hash(last) ?? []
-        if last >= head.position {
-            guard try head.position == 0 || hash(head.position) == head.hash else { throw fork(at: head.position) }
-            return Findings(
-                position: last, hash: lastHash,
-                notices: last > head.position ? [.headFileBehind(records: last - head.position)] : [])
-        }
-        let lost = head.position - last
-        guard options.acceptLoss else { throw lostRecords(lost, last: last) }
-        return Findings(position: last, hash: lastHash, notices: [.acceptedLoss(records: lost)])
+        let lost = remembered.position - last.position
+        guard options.acceptLoss else { throw lostRecords(lost, last: last.position) }
+        return Findings(last: last, notices: [.acceptedLoss(records: lost)])
     }
 
     private func fork(at position: Int64) -> RecordDamaged {

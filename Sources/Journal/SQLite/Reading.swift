@@ -78,8 +78,11 @@ extension JournalCore {
         let wanted = limit < Int.max ? limit + 1 : limit
         let rows = try Row.fetchCursor(
             db.cachedStatement(
-                sql: "SELECT \(JournalRecord.columns) FROM records WHERE run = ? AND sequence >= ? ORDER BY sequence LIMIT ?"),
-            arguments: [run.number, max(1, after), after == 0 ? limit : wanted])
+                sql: "SELECT \(JournalRecord.columns) FROM records WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?"),
+            arguments: [
+                RecordKey.key(run: run.number, sequence: max(1, after)), RecordKey.key(run: run.number, sequence: .max),
+                after == 0 ? limit : wanted,
+            ])
         var records: [JournalRecord] = []
         do {
             while let row = try rows.next() {
@@ -134,7 +137,7 @@ struct ChainChecker {
     mutating func check(_ row: Row) throws -> JournalRecord? {
         let record: JournalRecord
         do {
-            record = try JournalRecord(row, run: run.id)
+            record = try JournalRecord(row, run: run)
         } catch is UnreadableColumn {
             throw damage("it cannot be read")
         }

@@ -45,6 +45,17 @@ extension Row {
     }
 }
 
+/// The key of a record: its run's number and its sequence in one integer.
+enum RecordKey {
+    private static let sequenceBits: Int64 = 36
+    static let sequenceLimit: Int64 = (1 << sequenceBits) - 1
+    static let runLimit: Int64 = 1 << (62 - sequenceBits)
+
+    static func key(run number: Int64, sequence: Int64) -> Int64 { (number << sequenceBits) &+ min(sequence, sequenceLimit) }
+    /// Not between 1 and `sequenceLimit` if `key` is another run's.
+    static func sequence(_ key: Int64, in number: Int64) -> Int64 { key &- (number << sequenceBits) }
+}
+
 /// One row of `runs`.
 struct RunRow {
     let number: Int64
@@ -52,18 +63,20 @@ struct RunRow {
     let created: Int64
     var lastTime: Int64
     var headSequence: Int64
+    /// Journal-wide number of the run's last record.
+    var headPosition: Int64
     var headHash: [UInt8]
     var fence: Fence
     /// 0 if nobody holds the run.
     var hold: Int64
     var label: String
 
-    static let columns = "number, id, created, last_time, head_sequence, head_hash, fence, hold, label, seal"
+    static let columns = "number, id, created, last_time, head_sequence, head_hash, fence, hold, label, seal, head_position"
 
     /// Detects a changed row, as the chain does for records. Not a secret: it guards against damage, not against a forger.
     var seal: [UInt8] {
         var encoder = CanonicalEncoder(domain: "reprise.run.1")
-        for value in [number, created, lastTime, headSequence, fence, hold] { encoder.append(value) }
+        for value in [number, created, lastTime, headSequence, headPosition, fence, hold] { encoder.append(value) }
         encoder.append(id.rawValue)
         encoder.append(headHash)
         encoder.append(label)
@@ -73,7 +86,7 @@ struct RunRow {
     var head: RunHead { RunHead(sequence: headSequence, hash: headHash) }
 
     var arguments: StatementArguments {
-        [number, id.rawValue, created, lastTime, headSequence, Data(headHash), fence, hold, label, Data(seal)]
+        [number, id.rawValue, created, lastTime, headSequence, Data(headHash), fence, hold, label, Data(seal), headPosition]
     }
 
     /// - Throws: `RecordDamaged` if the row is not what was written.
@@ -85,6 +98,7 @@ struct RunRow {
             (self.id, number, created) = (id, try row.integer(0), try row.integer(2))
             (lastTime, headSequence, headHash) = (try row.integer(3), try row.integer(4), try row.bytes(5))
             (fence, hold, label) = (try row.integer(6), try row.integer(7), try row.text(8))
+            headPosition = try row.integer(10)
             guard try row.bytes(9) == seal else { throw UnreadableColumn(column: 9) }
         } catch is UnreadableColumn {
             throw RecordDamaged(
@@ -94,23 +108,23 @@ struct RunRow {
 
     init(number: Int64, id: RunID, created: Int64, fence: Fence, hold: Int64, label: String) {
         (self.number, self.id, self.created, lastTime) = (number, id, created, created)
-        (headSequence, headHash) = (0, JournalChain.origin(of: id))
+        (headSequence, headPosition, headHash) = (0, 0, JournalChain.origin(of: id))
         (self.fence, self.hold, self.label) = (fence, hold, label)
     }
 }
 
 extension JournalRecord {
-    static let columns = "sequence, time, fence, kind, step, attempt, payload, previous, hash"
+    static let columns = "key, time, fence, kind, step, attempt, payload, previous, hash"
 
     /// - Throws: `UnreadableColumn`. Whether the record fits its hash is for the caller to check.
-    init(_ row: Row, run: RunID) throws {
+    init(_ row: Row, run: RunRow) throws {
         func step(_ column: Int) throws -> StepID? {
             guard let text = try row.optionalText(column) else { return nil }
             guard let step = StepID(text) else { throw UnreadableColumn(column: column) }
             return step
         }
         self.init(
-            run: run, sequence: try row.integer(0), timeMilliseconds: try row.integer(1), fence: try row.integer(2),
+            run: run.id, sequence: try RecordKey.sequence(row.integer(0), in: run.number), timeMilliseconds: try row.integer(1), fence: try row.integer(2),
             kind: try row.text(3), step: try step(4), attempt: try row.optionalInteger(5).map { AttemptNumber($0) },
             payload: try row.bytes(6), previousHash: try row.bytes(7), hash: try row.bytes(8))
     }
@@ -147,5 +161,28 @@ struct SnapshotRow {
         } catch is UnreadableColumn {
             throw RecordDamaged(damage: JournalDamage(run: run.id, sequence: nil, finding: "its snapshot does not fit its seal"))
         }
+    }
+}
+
+extension LastRecord {
+    /// - Throws: `UnreadableColumn`, `RecordDamaged`.
+    static func fetch(_ db: Database) throws -> LastRecord {
+        let newest = "SELECT number, head_sequence, head_position, max(head_position) FROM runs"
+        guard let row = try Row.fetchOne(db, sql: newest), let position = try row.optionalInteger(2) else { return .none }
+        let key = RecordKey.key(run: try row.integer(0), sequence: try row.integer(1))
+        // What was not sealed is not calculated with before it was looked at.
+        guard (1...1 << 62).contains(position), let last = try fetch(db, key: key), last.position == position else {
+            throw RecordDamaged(
+                damage: JournalDamage(run: nil, sequence: nil, finding: "entry \(position), the last that the list of runs names, is missing"))
+        }
+        return last
+    }
+
+    /// The record with `key`, or nil.
+    static func fetch(_ db: Database, key: Int64) throws -> LastRecord? {
+        guard let row = try Row.fetchOne(db, sql: "SELECT position, hash FROM records WHERE key = ?", arguments: [key]) else {
+            return nil
+        }
+        return LastRecord(position: try row.integer(0), key: key, hash: try row.bytes(1))
     }
 }

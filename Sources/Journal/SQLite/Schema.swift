@@ -5,7 +5,7 @@ internal import RunCore
 
 /// The tables of a journal, format 1, and how connections to it are set up.
 ///
-/// Readers outside this program may rely on `runs` and `records`. `records` can only be added to: triggers refuse the rest.
+/// Readers outside this program may rely on the view `events`. `records` can only be added to: triggers refuse the rest.
 enum Schema {
     private static let statements = [
         "CREATE TABLE journal (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), id BLOB NOT NULL) STRICT",
@@ -13,15 +13,15 @@ enum Schema {
         """
         CREATE TABLE runs (
             number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, last_time INTEGER NOT NULL,
-            head_sequence INTEGER NOT NULL, head_hash BLOB NOT NULL, fence INTEGER NOT NULL, hold INTEGER NOT NULL,
+            head_sequence INTEGER NOT NULL, head_position INTEGER NOT NULL, head_hash BLOB NOT NULL, fence INTEGER NOT NULL, hold INTEGER NOT NULL,
             label TEXT NOT NULL, seal BLOB NOT NULL) STRICT
         """,
-        // `position` numbers the records of all runs in the order of their commits, without gaps.
+        // `key` is run number * 2^36 + sequence: one tree finds and orders records, so a commit writes one page less than
+        // with an index. `position` numbers the records of all runs in the order of their commits, without gaps.
         """
         CREATE TABLE records (
-            position INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (number), sequence INTEGER NOT NULL,
-            time INTEGER NOT NULL, fence INTEGER NOT NULL, kind TEXT NOT NULL, step TEXT, attempt INTEGER,
-            payload BLOB NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL, UNIQUE (run, sequence)) STRICT
+            key INTEGER PRIMARY KEY, position INTEGER NOT NULL, time INTEGER NOT NULL, fence INTEGER NOT NULL, kind TEXT NOT NULL, step TEXT, attempt INTEGER,
+            payload BLOB NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL) STRICT
         """,
         """
         CREATE TABLE snapshots (
@@ -32,6 +32,12 @@ enum Schema {
         CREATE TABLE holds (
             number INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs (number), fence INTEGER NOT NULL,
             operator TEXT NOT NULL, reason TEXT, acquired INTEGER NOT NULL, replaced INTEGER NOT NULL) STRICT
+        """,
+        """
+        CREATE VIEW events AS
+        SELECT runs.id AS run, key & 68719476735 AS sequence, datetime(time / 1000, 'unixepoch') AS utc, records.fence, kind,
+            step, attempt, CAST(payload AS TEXT) AS payload
+        FROM records JOIN runs ON runs.number = key >> 36
         """,
         """
         CREATE TRIGGER records_are_not_changed BEFORE UPDATE ON records

@@ -83,8 +83,8 @@ private struct Verification {
     private mutating func check(_ run: RunRow) throws {
         var checker = ChainChecker(run: run, after: 0)
         let rows = try Row.fetchCursor(
-            db.cachedStatement(sql: "SELECT \(JournalRecord.columns) FROM records WHERE run = ? ORDER BY sequence"),
-            arguments: [run.number])
+            db.cachedStatement(sql: "SELECT \(JournalRecord.columns) FROM records WHERE key BETWEEN ? AND ? ORDER BY key"),
+            arguments: [RecordKey.key(run: run.number, sequence: 0), RecordKey.key(run: run.number, sequence: .max)])
         let snapshot = try SnapshotRow.fetch(of: run, in: db)
         do {
             while let row = try rows.next() {
@@ -108,10 +108,13 @@ private struct Verification {
             return try (0..<row.count).map { try row.optionalInteger($0) ?? 0 }
         }
         let runs = try numbers("SELECT count(*), max(number) FROM runs")
-        if runs[0] != runs[1] { note(JournalDamage(run: nil, sequence: nil, finding: "\(runs[1] - runs[0]) runs are missing")) }
-        let records = try numbers("SELECT count(*), max(position) FROM records")
+        if runs[0] != runs[1] { note(JournalDamage(run: nil, sequence: nil, finding: "\(runs[1] &- runs[0]) runs are missing")) }
+        let records = try numbers("SELECT count(*), max(position), CAST(total(position) AS INTEGER) FROM records")
         if records[0] != records[1] {
-            note(JournalDamage(run: nil, sequence: nil, finding: "\(records[1] - records[0]) records are missing"))
+            note(JournalDamage(run: nil, sequence: nil, finding: "\(records[1] &- records[0]) records are missing"))
+        }
+        if records[0] == records[1], records[2] != records[1] * (records[1] + 1) / 2 {
+            note(JournalDamage(run: nil, sequence: nil, finding: "the order of the records of different runs was changed"))
         }
         if damage.isEmpty && records[0] != recordsChecked {
             note(JournalDamage(run: nil, sequence: nil, finding: "\(records[0] - recordsChecked) records belong to no run"))
@@ -121,7 +124,7 @@ private struct Verification {
     }
 
     private mutating func findHead() throws {
-        let last = try Row.fetchOne(db, sql: "SELECT position, hash FROM records ORDER BY position DESC LIMIT 1")
-        head = try last.map { JournalHead(position: try $0.integer(0), hash: try $0.bytes(1)) }
+        let last = try LastRecord.fetch(db)
+        head = last.position == 0 ? nil : JournalHead(position: last.position, hash: last.hash)
     }
 }

@@ -26,6 +26,7 @@ package struct Fetch: Sendable {
         let files = try await runBlocking("reprise-files") { _ in
             try FetchFiles(version: version, path: path, options: options)
         }
+        defer { files.release() }
         switch try await runBlocking("reprise-files", { try files.start($0) }) {
         case .finished(let file): return file
         case .fetch(let finished, let partSize):

@@ -101,6 +101,9 @@ final class FetchFiles: Sendable {
         try File.remove(Self.statePath(path))
     }
 
+    /// To be called at the end of every attempt, however it ended.
+    func release() { state.release() }
+
     /// What is there is of no use to any later attempt.
     func removeRemains() throws {
         try File.remove(Self.partialPath(path))

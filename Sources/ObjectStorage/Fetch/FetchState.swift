@@ -38,6 +38,9 @@ final class FetchState: Sendable {
         }
     }
 
+    /// Lets the lock go at once: the last reference to the descriptor may live a little longer on some thread.
+    func release() { _ = flock(file.descriptor, LOCK_UN) }
+
     func load() throws -> Content {
         let size = Int(try file.status().st_size)
         guard size <= 16 << 20 else { return Content() }

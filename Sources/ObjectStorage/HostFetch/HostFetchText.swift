@@ -31,12 +31,15 @@ enum HostFetchText {
         header_of() { # file, name in lowercase: the value in the last head of the file
           tr -d '\r' < "$1" | while IFS= read -r line; do
             case "$line" in HTTP/*) printf '\n'; continue ;; esac
-            name=$(printf '%s' "${line%%:*}" | tr 'A-Z' 'a-z')
+            name=$(printf '%s' "${line%%:*}" | tr '[:upper:]' '[:lower:]')
             if [ "$name" = "$2" ]; then value=${line#*:}; printf '%s\n' "${value# }"; fi
           done | tail -n 1
         }
-        stop() { # kind, detail: the first word wins, and the other workers end after the range they are at
-          (set -C; printf '%s %s\n' "$1" "$2" > "$work/stop") 2>/dev/null
+        stop() { # kind, detail: the first one wins, and the other workers end after the range they are at
+          # A rename needs no room, so that a full disk can be told too; its reason is then empty.
+          if mv -- "$work/armed" "$work/stop" 2>/dev/null; then
+            printf '%s %s\n' "$1" "$2" > "$work/why" 2>/dev/null
+          fi
           exit 1
         }
 
@@ -97,7 +100,7 @@ enum HostFetchText {
             number=0
             while IFS= read -r address; do
               if [ -e "$work/stop" ]; then exit 1; fi
-              if [ $(( number % workers )) -eq "$1" ] && [ ! -e "$work/$number.part" ]; then
+              if [ -n "$address" ] && [ $(( number % workers )) -eq "$1" ] && [ ! -e "$work/$number.part" ]; then
                 fetch_range "$number" "$address"
               fi
               number=$(( number + 1 ))
@@ -116,7 +119,7 @@ enum HostFetchText {
             cat -- "$work/$part.part" || exit 1
             part=$(( part + 1 ))
           done
-          printf done > "$work/fed"
+          : > "$work/fed"
         }
         wrapper_of() { # file
           case "$(head -c 6 -- "$1" | od -An -tx1 | tr -d ' \n')" in
@@ -156,10 +159,11 @@ enum HostFetchText {
             mkdir -p -- "$work" || fail 73 no-folder "the work folder cannot be made"
             printf '%s\n' "$identity" > "$work/identity"
           fi
-          rm -f -- "$work"/*.tmp "$work"/*.head "$work"/*.pipe "$work"/*.sum "$work/stop" "$work/fed" \
+          rm -f -- "$work"/*.tmp "$work"/*.head "$work"/*.pipe "$work"/*.sum "$work/stop" "$work/why" "$work/fed" \
             "$work/unwrap-status" "$work/wrapper"
           free=$(df --output=avail -B1 -- "$work" | tail -n 1)
           if [ "$(( size - $(done_bytes) ))" -gt "$free" ]; then fail 73 disk-full "$size bytes are needed, $free are free"; fi
+          : > "$work/armed"
           mkfifo -- "$work/wrapped.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
         }
         watch() { # process ids: tells the progress until all have ended
@@ -172,13 +176,15 @@ enum HostFetchText {
           done
         }
         give_up() { # what a worker wrote down
-          read -r kind detail < "$work/stop"
+          kind=
+          detail=
+          if [ -s "$work/why" ]; then read -r kind detail < "$work/why"; fi
           rm -f -- "$scratch"
           case "$kind" in
             expired) fail 75 expired "$detail" ;;
             changed) rm -rf -- "$work"; fail 76 changed "$detail" ;;
             ranges-ignored) rm -rf -- "$work"; fail 78 ranges-ignored "$detail" ;;
-            disk-full) fail 73 disk-full "$detail" ;;
+            disk-full | '') fail 73 disk-full "${detail:-the disk is full}" ;;
             no-program) fail 72 no-program "$detail" ;;
             *) fail 69 unreachable "$detail" ;;
           esac

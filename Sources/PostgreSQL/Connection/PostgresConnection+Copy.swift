@@ -11,7 +11,7 @@ extension PostgresConnection {
     ///   what it throws cancels the COPY and is passed on.
     /// - Returns: the number of rows that the server says it sent. Only after this returned is the copy whole.
     package func copyOut(
-        _ sql: String, _ parameters: [PostgresParameter] = [], deadline: Deadline, onChunk: ([UInt8]) throws -> Void
+        _ sql: String, _ parameters: [PostgresParameter] = [], deadline: Deadline, onChunk: @Sendable ([UInt8]) throws -> Void
     ) async throws -> Int {
         try await withInterrupt { interrupt in
             try exchange(sql, parameters, deadline, interrupt) { handle in
@@ -35,7 +35,7 @@ extension PostgresConnection {
     /// - Parameter nextChunk: returns bytes in any portions, nil at the end. What it throws makes the COPY fail: no row stays.
     /// - Returns: the number of rows that the server took.
     package func copyIn(
-        _ sql: String, deadline: Deadline, nextChunk: () throws -> [UInt8]?
+        _ sql: String, deadline: Deadline, nextChunk: @Sendable () throws -> [UInt8]?
     ) async throws -> Int {
         try await withInterrupt { interrupt in
             try exchange(sql, [], deadline, interrupt) { handle in

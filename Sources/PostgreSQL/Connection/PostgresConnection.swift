@@ -71,8 +71,9 @@ package actor PostgresConnection {
     ///
     /// - Parameter mode: what follows BEGIN, for example `ISOLATION LEVEL REPEATABLE READ READ ONLY`.
     /// - Throws: `PostgresCommitUnknown` where the connection was lost between COMMIT and its answer.
+    @discardableResult
     package func transaction<Value: Sendable>(
-        _ mode: String = "", deadline: Deadline, _ body: (isolated PostgresConnection) async throws -> Value
+        _ mode: String = "", deadline: Deadline, _ body: @Sendable (isolated PostgresConnection) async throws -> Value
     ) async throws -> Value {
         try await execute("BEGIN \(mode)", deadline: deadline)
         let value: Value

@@ -60,14 +60,14 @@ package struct PostgresRow: Sendable {
         return value
     }
 
-    package func optionalInteger<Number: FixedWidthInteger>(_ column: String, as type: Number.Type = Int.self) throws -> Number? {
+    package func optionalInteger<Number: FixedWidthInteger>(_ column: String, as type: Number.Type = Number.self) throws -> Number? {
         try optionalString(column).map { text in
             guard let number = Number(text) else { throw PostgresUnexpectedResult("column \"\(column)\" is no \(type)") }
             return number
         }
     }
 
-    package func integer<Number: FixedWidthInteger>(_ column: String, as type: Number.Type = Int.self) throws -> Number {
+    package func integer<Number: FixedWidthInteger>(_ column: String, as type: Number.Type = Number.self) throws -> Number {
         guard let value = try optionalInteger(column, as: type) else { throw PostgresUnexpectedResult("column \"\(column)\" is NULL") }
         return value
     }

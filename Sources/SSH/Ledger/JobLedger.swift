@@ -23,7 +23,7 @@ package protocol JobLedger: Sendable {
     /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it.
     func cancel(_ id: JobID, grace: Duration) async throws -> JobVerdict
     /// The kept output. Empty past its end.
-    func output(_ id: JobID, stream: OutputStream, offset: Int, limit: Int) async throws -> [UInt8]
+    func output(_ id: JobID, stream: JobStream, offset: Int, limit: Int) async throws -> [UInt8]
     /// Reserves `resource` for a run. Idempotent. At most 120 bytes of any text.
     /// - Throws: `LedgerError` with code `ledger.claimed`, naming the run that has it.
     func claim(resource: String, ticket: FenceTicket) async throws

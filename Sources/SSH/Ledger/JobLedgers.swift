@@ -42,11 +42,10 @@ extension ConnectedLedger {
 
     package func submit(_ spec: JobSpec, deadline: Deadline) async throws -> JobVerdict {
         let name = spec.id.description
-        if let old = connection.adoptSubscription(of: name) { connection.drop(old.sid) }
         let answer = try await connection.request("submit", subscribing: name, timeout: deadline.remaining) { $0.add(spec) }
         let verdict = try JobVerdict(answer.frame)
         switch verdict {
-        case .running, .orphan: break
+        case .running, .orphan: connection.leave(answer.id, of: name)
         case .finished, .neverRan, .absent, .inDoubt: connection.forget(answer.id)
         }
         return verdict
@@ -100,7 +99,7 @@ extension ConnectedLedger {
         return try JobVerdict(answer.frame)
     }
 
-    package func output(_ id: JobID, stream: OutputStream, offset: Int, limit: Int) async throws -> [UInt8] {
+    package func output(_ id: JobID, stream: JobStream, offset: Int, limit: Int) async throws -> [UInt8] {
         let answer = try await connection.request("output") { frame in
             frame.add("job", id.description)
             frame.add("stream", stream.rawValue)

@@ -153,14 +153,20 @@ package struct JobResult: Sendable, Hashable {
     package var isClean: Bool { exitStatus == 0 && !timedOut && !cancelled }
 }
 
-package enum OutputStream: String, Sendable, Hashable { case stdout, stderr }
+package enum JobStream: String, Sendable, Hashable { case stdout, stderr }
 
 /// A piece of a job's output.
 package struct JobOutput: Sendable, Hashable {
-    package var stream: OutputStream
+    package var stream: JobStream
     /// Of the first byte, within its stream.
     package var offset: Int
     package var bytes: [UInt8]
+
+    package init(stream: JobStream, offset: Int, bytes: [UInt8]) {
+        self.stream = stream
+        self.offset = offset
+        self.bytes = bytes
+    }
 }
 
 /// A resource that a run has reserved on a host, across journals.

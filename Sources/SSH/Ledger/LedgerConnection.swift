@@ -29,7 +29,10 @@ final class LedgerConnection: Sendable {
     private struct State {
         var nextRequest = 1
         var waiting: [Int: CheckedContinuation<LedgerFrame, any Error>] = [:]
+        /// By the number of the request that began them.
         var subscriptions: [Int: Subscription] = [:]
+        /// Those of jobs that were submitted and that nobody follows yet.
+        var gathered: [String: Int] = [:]
         var failure: (any Error)?
     }
 
@@ -104,7 +107,7 @@ final class LedgerConnection: Sendable {
             // An ended one stays, complete, for whoever follows the job.
             if isEnd {
                 subscription.continuation.yield(.end(frame))
-            } else if let stream = frame.text("stream").flatMap(OutputStream.init), let offset: Int = frame.integer("offset"),
+            } else if let stream = frame.text("stream").flatMap(JobStream.init), let offset: Int = frame.integer("offset"),
                 let data = frame.bytes("data")
             {
                 subscription.continuation.yield(.output(JobOutput(stream: stream, offset: offset, bytes: data)))
@@ -163,6 +166,8 @@ final class LedgerConnection: Sendable {
             }
         }
         defer { timer?.cancel() }
+        var hasAnswer = false
+        defer { if !hasAnswer { forget(id) } }
         let answered = try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<LedgerFrame, any Error>) in
                 let failure = state.withLock { state -> (any Error)? in
@@ -183,6 +188,7 @@ final class LedgerConnection: Sendable {
         } onCancel: {
             answer(id, CancellationError())
         }
+        hasAnswer = true
         return (id, answered)
     }
 
@@ -200,11 +206,21 @@ final class LedgerConnection: Sendable {
         state.withLock { $0.subscriptions[sid] = nil }
     }
 
-    /// Takes over the events that have been gathered for `job`, if any.
+    /// Leaves a subscription to whoever follows the job first; one that was left before is dropped.
+    func leave(_ sid: Int, of job: String) {
+        let old = state.withLock { state in
+            defer { state.gathered[job] = sid }
+            return state.gathered[job]
+        }
+        if let old { drop(old) }
+    }
+
+    /// Takes over the events that have been gathered for `job`, if any; only one caller gets them.
     func adoptSubscription(of job: String) -> (sid: Int, subscription: Subscription)? {
-        let found = state.withLock { state in state.subscriptions.first { $0.value.job == job } }
-        guard let found else { return nil }
-        return (found.key, found.value)
+        state.withLock { state in
+            guard let sid = state.gathered.removeValue(forKey: job), let subscription = state.subscriptions[sid] else { return nil }
+            return (sid, subscription)
+        }
     }
 
     func subscription(_ sid: Int) -> Subscription? { state.withLock { $0.subscriptions[sid] } }

@@ -122,9 +122,9 @@ let supervisorJobSource = #"""
     sub supervise {
         my ($job, $lock, $wake) = @_;
         my $dir = "$STATE/jobs/$job->{job}";
-        my $l1 = own("$dir/L1", $dir) or return;
-        # Whoever held L1 before has started it, or given up before that.
-        return if has_started($dir) || -e "$dir/result";
+        # An 'l' says that another one was quicker.
+        my $l1 = own("$dir/L1", $dir) or return syswrite $wake, 'l';
+        return syswrite $wake, 'l' if has_started($dir) || -e "$dir/result";
         my $l2 = own("$dir/L2", $dir) or return;
         my ($uid, $gid, $groups, $home, $user) = account($job->{user});
         my $script = $job->{kind} eq 'shell' ? put_script($dir, $job->{script}) : undef;
@@ -201,6 +201,7 @@ let supervisorJobSource = #"""
         unlink "$dir/script";
         sysopen(my $f, "$dir/script", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0444) or refuse_errno('create script');
         write_all($f, $text) or refuse_errno('write script');
+        chmod(0444, $f) or refuse_errno('open script to its user');
         close $f;
         sysopen(my $r, "$dir/script", O_RDONLY | O_NOFOLLOW) or refuse_errno('open script');
         return $r;

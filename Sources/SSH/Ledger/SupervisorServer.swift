@@ -207,11 +207,16 @@ let supervisorServerSource = #"""
                 return if !$gone;
                 my ($code, @rest) = split / /, $1;
                 reply_error($w->{request}, $code =~ /^[a-z-]+$/ ? {code => $code, fields => [@rest > 1 ? ($rest[0] => join ' ', @rest[1 .. $#rest]) : ()]} : "$code @rest");
+            } elsif ($w->{text} eq 'l') {
+                my @verdict = verdict($w->{job});
+                reply($w->{request}, @verdict);
+                subscribe($w->{request}, $w->{job}, 0, 0, 0, 0) if $verdict[1] =~ /^(running|orphan)\z/;
             } elsif ($w->{text} ne '') {
                 reply($w->{request}, verdict => 'running');
                 subscribe($w->{request}, $w->{job}, 0, 0, 0, 1);
             } else {
-                reply($w->{request}, verdict($w->{job}));
+                # It was killed: its locks go in an instant.
+                push @WAITS, {id => $w->{request}, job => $w->{job}};
             }
             $w->{sid} = delete $w->{request};
         }

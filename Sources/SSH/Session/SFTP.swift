@@ -15,6 +15,7 @@ final class SFTP: @unchecked Sendable {
     /// An open remote file. `@unchecked Sendable`: used only on the session's thread.
     final class File: @unchecked Sendable {
         fileprivate let handle: OpaquePointer
+        fileprivate var isClosed = false
         fileprivate init(_ handle: OpaquePointer) { self.handle = handle }
     }
 
@@ -87,8 +88,14 @@ final class SFTP: @unchecked Sendable {
         try await complete("flushing \(path) to disk", deadline) { _ in libssh2_sftp_fsync(file.handle) }
     }
 
+    /// Idempotent: closing twice would free the handle twice.
     func close(_ file: File, deadline: Deadline) async throws {
-        try await complete("closing a file", deadline) { _ in libssh2_sftp_close_handle(file.handle) }
+        try await complete("closing a file", deadline) { _ in
+            if file.isClosed { return 0 }
+            let code = libssh2_sftp_close_handle(file.handle)
+            if code != LIBSSH2_ERROR_EAGAIN { file.isClosed = true }
+            return code
+        }
     }
 
     func remove(_ path: String, deadline: Deadline) async throws {

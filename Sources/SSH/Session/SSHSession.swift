@@ -181,7 +181,10 @@ package actor SSHSession: RemoteHost {
                     "upload-failed", "\(path) on \(target.name) cannot be put in place: \(printable(result.stderr))", exitStatus: .failed)
             }
         } catch {
-            if engine.ending == nil { try? await sftp.remove(temporary, deadline: Deadline(after: .seconds(5))) }
+            if engine.ending == nil {
+                try? await sftp.close(file, deadline: Deadline(after: .seconds(5)))
+                try? await sftp.remove(temporary, deadline: Deadline(after: .seconds(5)))
+            }
             throw error
         }
     }

@@ -41,11 +41,12 @@ struct Promises {
     mutating func check(_ event: RunEvent, _ actions: [Action], _ before: RunMachine, _ after: RunMachine) throws {
         note(before, event, after)
         try noteStart(event)
-        withdraw(event, after)
+        withdraw(event)
         if case .held = event { try checkTakenUp(actions, before) }
         for action in actions { try check(action, event, before, after) }
         try checkLimits(after)
         try checkState(after)
+        try checkEnd(after)
         for record in after.steps {
             guard record.isIssued == issued.contains(record.spec.id) else {
                 throw Broken(description: "\(record.spec.id) is issued in one book only, after \(event)")
@@ -81,14 +82,9 @@ struct Promises {
     }
 
     /// What an operator's word takes back before it began.
-    private mutating func withdraw(_ event: RunEvent, _ after: RunMachine) {
-        switch event {
-        case .approvalRequested(let request): issued.remove(request.step)
-        case .cancelRequested: issued = issued.filter { specs[$0]!.phase == .finally }
-        case .accepted, .held, .released, .attemptStarted, .observed, .attemptSucceeded, .attemptFailed, .attemptDoubted, .retryDue,
-            .approvalDecided, .doubtResolved, .stepSkipped, .stepRetryRequested, .pauseRequested, .undoRequested:
-            break
-        }
+    private mutating func withdraw(_ event: RunEvent) {
+        if case .approvalRequested(let request) = event { issued.remove(request.step) }
+        if case .cancelRequested = event { issued = issued.filter { specs[$0]!.phase == .finally } }
     }
 
     /// Who takes up a run is told of everything that was under way, exactly once.
@@ -148,6 +144,9 @@ struct Promises {
         for need in spec.needs {
             guard isPast(need, after, for: spec.phase) else { throw Broken(description: "\(step) starts before \(need)") }
         }
+        if spec.phase == .main, let failed = after.steps.first(where: { $0.spec.phase == .main && hasFailed($0) }) {
+            throw Broken(description: "\(step) starts although \(failed.spec.id) is \(failed.state)")
+        }
         if spec.phase == .finally {
             for record in after.steps where record.spec.phase == .main {
                 switch record.state {
@@ -159,6 +158,8 @@ struct Promises {
             }
         }
     }
+
+    private func hasFailed(_ record: StepRecord) -> Bool { [.failed, .timedOut, .cancelled].contains(record.state) }
 
     /// A skipped step is past once all that it needed is.
     private func isPast(_ step: StepID, _ machine: RunMachine, for phase: StepSpec.Phase) -> Bool {
@@ -232,6 +233,20 @@ struct Promises {
         }
         guard fits else {
             throw Broken(description: "the run is \(machine.state) and its steps are \(steps.map { "\($0.spec.id) \($0.state) \($0.undo.state)" })")
+        }
+    }
+
+    /// Where a run ends, the last steps have run, and a failure that asks for undo has led to it.
+    private func checkEnd(_ machine: RunMachine) throws {
+        guard machine.state.isSettled else { return }
+        if let left = machine.steps.first(where: { $0.spec.phase == .finally && $0.state == .queued }) {
+            throw Broken(description: "the run is \(machine.state) and \(left.spec.id) has not run")
+        }
+        let asking = machine.steps.first {
+            $0.spec.phase == .main && $0.spec.onError == .undo && ($0.state == .failed || $0.state == .timedOut)
+        }
+        if machine.state == .failed, let asking, !machine.steps.contains(where: { $0.undo.state == .failed }) {
+            throw Broken(description: "\(asking.spec.id) asks for undo, and the run only failed")
         }
     }
 }

@@ -24,8 +24,15 @@ extension RecoveryReport {
             }
             if let doubt = step.doubt { blocks.append(.paragraph("\(step.id) is in doubt: \(doubt.message)", .attention)) }
         }
-        if !run.next.isEmpty { blocks.append(.code(run.next.joined(separator: "\n"))) }
+        if !isSettled, !run.next.isEmpty { blocks.append(.code(run.next.joined(separator: "\n"))) }
         return blocks
+    }
+
+    private var isSettled: Bool {
+        switch RunState(rawValue: run.state) {
+        case .succeeded, .succeededWithWarnings, .undone: true
+        case .accepted, .running, .waiting, .pausing, .paused, .cancelling, .cancelled, .undoing, .failed, nil: false
+        }
     }
 
     private var backupBlocks: [Document.Block] {
@@ -77,7 +84,7 @@ extension RecoveryReport {
         let rows = run.steps.map { step in
             Document.Table.Row([
                 step.id, step.stepState.word, "\(step.attempt)", step.seconds.map(durationText) ?? "", step.on.joined(separator: ", "),
-                step.changed || step.stepState != .succeeded ? step.title : "\(step.title) (was already done)",
+                step.changed || step.stepState != .succeeded || step.kind == "approval" ? step.title : "\(step.title) (was already done)",
             ], step.stepState.role == .good ? .normal : step.stepState.role)
         }
         return [

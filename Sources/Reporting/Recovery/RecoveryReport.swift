@@ -69,7 +69,8 @@ extension RecoveryReport {
     private static func phases(_ steps: [RunReport.Step], _ times: AttemptTimes, end: Int64) -> [Phase] {
         var names: [String] = []
         var spans: [String: [AttemptTimes.Span]] = [:], members: [String: [String]] = [:]
-        let dated = steps.compactMap { step in StepID(step.id).flatMap { times.all[$0] }.map { (step, $0) } }
+        // The time of an approval is that of the person, which is counted apart.
+        let dated = steps.filter { $0.kind != "approval" }.compactMap { step in StepID(step.id).flatMap { times.all[$0] }.map { (step, $0) } }
         for (step, attempts) in dated.sorted(by: { ($0.1.first?.start ?? 0) < ($1.1.first?.start ?? 0) }) {
             let name = phaseName(ofKind: step.kind)
             if spans[name] == nil { names.append(name) }
@@ -94,7 +95,6 @@ extension RecoveryReport {
         case "postgres-verify": "verify"
         case "postgres-swap": "cutover"
         case "http-check", "sql-check": "check"
-        case "approval": "approval"
         case "command": "commands"
         default: kind
         }

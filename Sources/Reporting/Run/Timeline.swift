@@ -62,7 +62,9 @@ private func subject(_ step: StepID, _ isUndo: Bool) -> String { isUndo ? "undo 
 private func remark(_ text: String) -> String { text.isEmpty ? "" : ": \(text)" }
 
 private func succeeded(_ event: AttemptSucceeded) -> String {
-    let what = event.changed ? "succeeded" : "was found already done"
+    // An approval that was given, or that the plan's parameters waived, is nothing that was found.
+    let asked = event.evidence["asked"]?.boolValue.map { $0 ? "is approved" : "was waived: nobody was asked" }
+    let what = asked ?? (event.changed ? "succeeded" : "was found already done")
     let summary = event.outputs["summary"]?.stringValue.map { ": \($0)" } ?? ""
     let warnings = event.warnings.isEmpty ? "" : " (\(counted(event.warnings.count, "warning")): \(event.warnings.joined(separator: "; ")))"
     return "\(subject(event.step, event.isUndo)) \(what)\(summary)\(warnings)"

@@ -58,7 +58,8 @@ package enum Failpoint {
                 count += 1
                 return count
             }
-            if count == target.count { kill(getpid(), target.signal) }
+            // Sent to this very thread: sent to the process, a stop may reach another thread first and let this one go on.
+            if count == target.count { pthread_kill(pthread_self(), target.signal) }
         }
 
         private static func environment(_ name: String) -> String? {

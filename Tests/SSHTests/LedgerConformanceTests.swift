@@ -7,7 +7,7 @@ import Testing
 @testable import SSH
 
 /// What every ledger must do, whichever way it is reached.
-@Suite struct LedgerConformanceTests {
+@Suite(.serialized) struct LedgerConformanceTests {
     @Test(arguments: Reach.available) func aJobsResultAndOutputAreRecorded(_ reach: Reach) async throws {
         let bench = try LedgerBench(reach)
         let ledger = try await bench.open()

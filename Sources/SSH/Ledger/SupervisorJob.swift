@@ -242,7 +242,8 @@ let supervisorJobSource = #"""
     sub become_job {
         my ($job, $child, $in, $out, $err, @readers) = @_;
         POSIX::setsid();
-        $SIG{$_} = 'DEFAULT' for grep { !/^(__|NUM|RTM|KILL|STOP)/ } keys %SIG;
+        # Ignored signals would stay ignored across exec.
+        $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD HUP INT QUIT TERM);
         POSIX::dup2(fileno $in, 0); POSIX::dup2(fileno $out, 1); POSIX::dup2(fileno $err, 2);
         # L2 goes to the whole process tree. So do the reading ends of its output: if the supervisor is killed, the tree is not
         # killed by SIGPIPE in the middle of its work.

@@ -73,13 +73,42 @@ import Testing
         await session.close()
     }
 
+    @Test func anIdleSessionStaysAliveAndCostsNoTime() async throws {
+        let server = try LoopbackServer()
+        let proxy = try FaultProxy(to: server.port)
+        defer { proxy.close() }
+        let session = try await connect(server, through: proxy, deadPeer: .seconds(4))
+        #expect(try await session.run("true", deadline: soon).status == 0)
+        // Longer than several keepalives and the dead peer's limit: there is nothing else to wait for.
+        let before = try threadTimes()
+        try await Task.sleep(for: .seconds(6))
+        let after = try threadTimes()
+        #expect(session.failure == nil)
+        let busiest = after.map { $0.value - before[$0.key, default: 0] }.max() ?? 0
+        #expect(busiest < 300, "a thread used \(busiest) of 600 ticks while nothing happened")
+        #expect(try await session.run("true", deadline: soon).status == 0)
+        await session.close()
+    }
+
+    /// Processor ticks (10 ms) of this process's threads that serve sessions.
+    private func threadTimes() throws -> [String: Int] {
+        var result: [String: Int] = [:]
+        for thread in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task") {
+            guard let text = try? String(contentsOfFile: "/proc/self/task/\(thread)/stat", encoding: .utf8),
+                let close = text.lastIndex(of: ")"), text[..<close].contains("(ssh ")
+            else { continue }
+            let fields = text[text.index(close, offsetBy: 2)...].split(separator: " ")
+            result[thread] = (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+        }
+        return result
+    }
+
     @Test func aKilledServerProcessIsACutConnection() async throws {
         let server = try LoopbackServer()
         let session = try await SSHSession.connect(to: server.target(), deadline: soon)
-        let parent = try await session.run("echo $PPID; ps -o ppid= -p $PPID", deadline: soon).stdoutText
-        #expect(!parent.isEmpty)
-        await #expect { try await session.run("kill -9 $(ps -o ppid= -p $(ps -o ppid= -p $PPID)); sleep 300", deadline: soon) } throws: {
-            ($0 as? any RepriseError)?.isTransient == true
+        // A command's parent is the framing shell, whose parent is the server's process for this session.
+        await #expect { try await session.run("kill -9 $(ps -o ppid= -p $PPID); sleep 300", deadline: soon) } throws: {
+            ($0 as? SSHError)?.code == "ssh.channel-cut"
         }
     }
 

@@ -334,7 +334,8 @@ import Testing
         var nobody = job("true", jobID("nobody"))
         nobody.runAs = "no-such-user"
         await #expect(throws: LedgerError.self) { try await ledger.run(nobody, deadline: bench.soon) }
-        #expect(try await ledger.probe(nobody.id) == .neverRan)
+        let verdict = try await ledger.probe(nobody.id)
+        #expect(verdict == .neverRan)
         await ledger.close()
     }
 

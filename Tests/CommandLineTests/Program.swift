@@ -59,12 +59,22 @@ final class Program: Sendable {
 
     /// Starts the program; `in` is where it works, this value's folder without it.
     func start(_ arguments: [String], in place: String? = nil, environment: [String: String] = [:]) throws -> Running {
-        try Running(
-            arguments: arguments, place: place ?? folder,
-            environment: [
-                "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder, "XDG_STATE_HOME": "\(folder)/state",
-                "REPRISE_LOCAL_STATE": "\(folder)/ledger", "LANG": "C.UTF-8", "USER": "tester",
-            ].merging(environment) { $1 })
+        try Running(arguments: arguments, place: place ?? folder, environment: ownEnvironment.merging(environment) { $1 })
+    }
+
+    /// Starts the program on a terminal of its own, by util-linux's `script`.
+    func startOnTerminal(_ arguments: [String], environment: [String: String] = [:]) throws -> Running {
+        let words = ([Self.path] + arguments).map { "'" + $0.replacingOccurrences(of: "'", with: #"'\''"#) + "'" }
+        return try Running(
+            executable: "/usr/bin/script", arguments: ["-qefc", words.joined(separator: " "), "/dev/null"], place: folder,
+            environment: ownEnvironment.merging(["TERM": "xterm"]) { $1 }.merging(environment) { $1 })
+    }
+
+    private var ownEnvironment: [String: String] {
+        [
+            "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder, "XDG_STATE_HOME": "\(folder)/state",
+            "REPRISE_LOCAL_STATE": "\(folder)/ledger", "LANG": "C.UTF-8", "USER": "tester",
+        ]
     }
 
     @discardableResult
@@ -110,21 +120,26 @@ final class Running: Sendable {
 
     private let pipes: [Pipe]
 
-    init(arguments: [String], place: String, environment: [String: String]) throws {
+    /// - Parameter executable: nil for the program itself, which then has no standard input.
+    init(executable: String? = nil, arguments: [String], place: String, environment: [String: String]) throws {
         process = Process()
-        process.executableURL = URL(fileURLWithPath: Program.path)
+        process.executableURL = URL(fileURLWithPath: executable ?? Program.path)
         process.arguments = arguments
         process.currentDirectoryURL = URL(fileURLWithPath: place)
         process.environment = environment
-        process.standardInput = FileHandle.nullDevice
+        let input = Pipe()
+        if executable == nil { process.standardInput = FileHandle.nullDevice } else { process.standardInput = input }
         let out = Pipe(), err = Pipe()
         process.standardOutput = out
         process.standardError = err
-        pipes = [out, err]
+        pipes = [out, err, input]
         try process.run()
         output.read(out.fileHandleForReading)
         errors.read(err.fileHandleForReading)
     }
+
+    /// Types on the terminal that the process was started on.
+    func type(_ text: String) { pipes[2].fileHandleForWriting.write(Data(text.utf8)) }
 
     var outputSoFar: String { output.text }
 

@@ -30,7 +30,7 @@ import Testing
 
     @Test func textAlignsNumbersAndHasColourOnlyWhereAsked() {
         let text = hostile.text(style: .plain)
-        #expect(text.contains("a|b    1\n"))
+        #expect(text.contains("a|b   1\n"))
         #expect(!text.contains("\u{1B}"))
         #expect(text.hasSuffix("\n"))
         #expect(hostile.text(style: Style(usesColor: true)).contains("\u{1B}[31m"))

@@ -34,6 +34,7 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
     name: "reprise",
+    products: [.executable(name: "reprise", targets: ["reprise"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-crypto", "3.0.0"..<"5.0.0"),
@@ -61,6 +62,13 @@ let package = Package(
             [
                 "RunCore", "PlanModel", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", crypto, subprocess, systemPackage,
             ]),
+        module("Reporting", ["RunCore", "PlanModel", "BlockingIO", "Journal", "SSH", "PostgreSQL", "ObjectStorage", "Steps", "Engine"]),
+        .executableTarget(
+            name: "reprise",
+            dependencies: [
+                "RunCore", "PlanModel", "PlanYAML", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", "Engine", "Reporting",
+                arguments, logging,
+            ], swiftSettings: swiftSettings),
         // A child process for the journal's own tests: it is killed, stopped and starved in them.
         .executableTarget(name: "JournalProbe", dependencies: ["Journal", "RunCore", "BlockingIO"], swiftSettings: swiftSettings),
         tests(of: "RunCore"),

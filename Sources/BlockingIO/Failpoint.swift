@@ -37,7 +37,8 @@ package enum Failpoint {
 
         private init() {
             mutants = Set(Self.environment("REPRISE_MUTANT")?.split(separator: ",").map(String.init) ?? [])
-            log = Self.environment("REPRISE_FAILPOINT_LOG").map { open($0, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600) } ?? -1
+            log =
+                Self.environment("REPRISE_FAILPOINT_LOG").map { open($0, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600) } ?? -1
             target = Self.environment("REPRISE_FAILPOINT").map { text in
                 let parts = text.split(separator: ":").map(String.init)
                 guard parts.count == 3, let count = Int(parts[1]), count > 0, ["kill", "stop"].contains(parts[2]) else {
@@ -57,7 +58,8 @@ package enum Failpoint {
                 count += 1
                 return count
             }
-            if count == target.count { kill(getpid(), target.signal) }
+            // Sent to this very thread: sent to the process, a stop may reach another thread first and let this one go on.
+            if count == target.count { pthread_kill(pthread_self(), target.signal) }
         }
 
         private static func environment(_ name: String) -> String? {

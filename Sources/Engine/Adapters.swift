@@ -81,11 +81,6 @@ private func socketBridge(_ database: DatabaseRef) -> String {
         """
 }
 
-/// `text` as one word of a POSIX shell.
-package func shellQuoted(_ text: String) -> String {
-    "'" + text.replacingOccurrences(of: "'", with: #"'\''"#) + "'"
-}
-
 struct DatabaseUnreachable: RepriseError {
     let code = "postgresql.unreachable"
     let database: String

@@ -24,6 +24,11 @@ package struct RunEnd: Sendable {
     /// The operator let go while steps were under way; jobs on hosts go on.
     package let isDetached: Bool
 
+    package init(machine: RunMachine, isDetached: Bool) {
+        self.machine = machine
+        self.isDetached = isDetached
+    }
+
     package var exitStatus: ExitStatus {
         if isDetached { return .detached }
         switch machine.state {

@@ -37,7 +37,8 @@ package struct StaleHold: RepriseError {
     }
 
     package var message: String {
-        let now = holder.map { "it is now held by \($0.identity.summary) under fence \(newest)" } ?? "the newest fence is \(newest)"
+        let now =
+            holder.map { "it is now held by \($0.identity.summary) under fence \(newest)" } ?? "the newest fence is \(newest)"
         return "this process no longer holds run \(run) (fence \(fence)): \(now)"
     }
     package var hints: [String] { ["stop here: whoever took the run over goes on with it"] }
@@ -63,7 +64,9 @@ package struct WriterBlocked: RepriseError {
     }
     package var hints: [String] {
         guard let writer else { return ["close other programs that have the file open, for example sqlite3"] }
-        return ["on \(writer.host.printable), let process \(writer.pid) go on (kill -CONT) or end it (kill -KILL); then try again"]
+        return [
+            "on \(writer.host.printable), let process \(writer.pid) go on (kill -CONT) or end it (kill -KILL); then try again"
+        ]
     }
     package var exitStatus: ExitStatus { .heldByAnother }
     package var isTransient: Bool { true }

@@ -45,6 +45,16 @@ package struct JournalRecord: Hashable, Sendable {
     package let previousHash: [UInt8]
     /// SHA-256, 32 bytes, over all the other fields.
     package let hash: [UInt8]
+
+    /// A record as a store reads it back; see `isIntact`.
+    package init(
+        run: RunID, sequence: Int64, timeMilliseconds: Int64, fence: Fence, kind: String, step: StepID?, attempt: AttemptNumber?,
+        payload: [UInt8], previousHash: [UInt8], hash: [UInt8]
+    ) {
+        (self.run, self.sequence, self.timeMilliseconds, self.fence) = (run, sequence, timeMilliseconds, fence)
+        (self.kind, self.step, self.attempt, self.payload) = (kind, step, attempt, payload)
+        (self.previousHash, self.hash) = (previousHash, hash)
+    }
 }
 
 extension JournalRecord {

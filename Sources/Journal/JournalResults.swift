@@ -60,7 +60,8 @@ package struct RunSummary: Codable, Hashable, Sendable {
     package let holder: Holder?
 
     package init(
-        run: RunID, createdMilliseconds: Int64, lastEventMilliseconds: Int64, head: RunHead, fence: Fence, label: String, holder: Holder?
+        run: RunID, createdMilliseconds: Int64, lastEventMilliseconds: Int64, head: RunHead, fence: Fence, label: String,
+        holder: Holder?
     ) {
         self.run = run
         self.createdMilliseconds = createdMilliseconds

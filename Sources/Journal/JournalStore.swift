@@ -1,4 +1,5 @@
 package import RunCore
+internal import Synchronization
 
 /// Where runs are written down before anything happens. Every store passes the conformance suite in
 /// `Tests/JournalTests/Conformance.swift`.
@@ -62,33 +63,33 @@ package protocol JournalStore: Sendable {
 }
 
 extension JournalStore {
-    /// Asks ten times a second, which costs two look-ups in an index; for stores that cannot be told of others' writes.
+    /// Asks ten times a second, which costs two look-ups; for stores that cannot be told of others' writes. It reads ahead of
+    /// its consumer by nothing, so a slow one costs no memory.
     package func changes(run: RunID, after: Int64) -> AsyncThrowingStream<[JournalRecord], any Error> {
-        AsyncThrowingStream(bufferingPolicy: .unbounded) { continuation in
-            let task = Task {
-                var last = after
-                do {
-                    while true {
-                        let batch = try await records(run: run, after: last, limit: 500)
-                        if let record = batch.last {
-                            last = record.sequence
-                            continuation.yield(batch)
-                        } else {
-                            try await Task.sleep(for: .milliseconds(100))
-                        }
-                        try Task.checkCancellation()
-                    }
-                } catch {
-                    continuation.finish(throwing: error is CancellationError ? nil : error)
+        let cursor = Cursor(after)
+        return AsyncThrowingStream {
+            while !Task.isCancelled {
+                let batch = try await records(run: run, after: cursor.sequence.withLock { $0 }, limit: 500)
+                if let last = batch.last {
+                    cursor.sequence.withLock { $0 = last.sequence }
+                    return batch
                 }
+                do { try await Task.sleep(for: .milliseconds(100)) } catch { return nil }
             }
-            continuation.onTermination = { _ in task.cancel() }
+            return nil
         }
     }
 }
 
+/// How far a stream of changes has come.
+private final class Cursor: Sendable {
+    let sequence: Mutex<Int64>
+    init(_ sequence: Int64) { self.sequence = Mutex(sequence) }
+}
+
 extension JournalStore {
-    package func create(run: RunID, first: JournalEntry, operator identity: OperatorIdentity, label: String) async throws -> Hold {
+    package func create(run: RunID, first: JournalEntry, operator identity: OperatorIdentity, label: String) async throws -> Hold
+    {
         try await create(run: run, first: first, operator: identity, label: label, atLeast: 0)
     }
 

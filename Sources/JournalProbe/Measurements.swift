@@ -38,17 +38,19 @@ func bench(path: String, steps: Int, lanes: Int) async throws {
     let hold = try await journal.create(run: run, first: entry("run.accepted", 0), operator: .current, label: "RUNNING")
     let start = ContinuousClock.now
     if lanes == 0 { try await Lane(journal).steps(steps, hold) }
-    if lanes > 0 { try await withThrowingTaskGroup(of: Void.self) { group in
-        for lane in 0..<lanes {
-            group.addTask {
-                for step in stride(from: lane, to: steps, by: lanes) {
-                    _ = try await journal.append([entry("step.intent", step)], hold: hold)
-                    _ = try await journal.append([entry("step.outcome", step)], hold: hold)
+    if lanes > 0 {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for lane in 0..<lanes {
+                group.addTask {
+                    for step in stride(from: lane, to: steps, by: lanes) {
+                        _ = try await journal.append([entry("step.intent", step)], hold: hold)
+                        _ = try await journal.append([entry("step.outcome", step)], hold: hold)
+                    }
                 }
             }
+            try await group.waitForAll()
         }
-        try await group.waitForAll()
-    } }
+    }
     let taken = milliseconds(ContinuousClock.now - start)
     say("steps \(steps) lanes \(lanes) milliseconds \(Int(taken)) steps/s \(Int(Double(steps) * 1000 / taken))")
     try await journal.close()
@@ -93,7 +95,10 @@ private func peakMegabytes() -> Int {
     var line = [CChar](repeating: 0, count: 256)
     while fgets(&line, Int32(line.count), file) != nil {
         let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        if text.hasPrefix("VmHWM:"), let kilobytes = Int(text.split(separator: " ", omittingEmptySubsequences: true).dropLast().last?.split(separator: "\t").last ?? "") {
+        if text.hasPrefix("VmHWM:"),
+            let kilobytes = Int(
+                text.split(separator: " ", omittingEmptySubsequences: true).dropLast().last?.split(separator: "\t").last ?? "")
+        {
             return kilobytes / 1024
         }
     }

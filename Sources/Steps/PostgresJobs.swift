@@ -32,7 +32,7 @@ extension StepContext {
         // The table stands at the beginning of every format; a plain dump is read through for its outline.
         let script = """
             set -u
-            file=\(shellWord(path))
+            file=\(shellQuoted(path))
             [ -d "$file" ] && file="$file/toc.dat"
             stat -c %s -- "$file" >&2
             head -c \(Self.contentsLimit) -- "$file"

@@ -18,7 +18,8 @@ import Testing
     @Test func noTwoRecordsThatDifferShareAnEncoding() {
         let entries = [
             JournalEntry(kind: "ab", payload: []), JournalEntry(kind: "a", payload: Array("b".utf8)),
-            JournalEntry(kind: "ab", step: StepID("c"), payload: []), JournalEntry(kind: "ab", step: StepID("c"), attempt: 1, payload: []),
+            JournalEntry(kind: "ab", step: StepID("c"), payload: []),
+            JournalEntry(kind: "ab", step: StepID("c"), attempt: 1, payload: []),
             JournalEntry(kind: "ab", attempt: 1, payload: []), JournalEntry(kind: "ab", payload: [0]),
         ]
         let records = entries.map { record($0, at: 1) } + entries.map { record($0, at: 2) }

@@ -12,7 +12,8 @@ struct Conformance: Sendable {
     static let alice = OperatorIdentity(user: "alice", host: "one", pid: 11, from: "192.0.2.7", processNonce: "nonce-a")
     static let bob = OperatorIdentity(user: "bob", host: "two", pid: 22, from: nil, processNonce: "nonce-b")
 
-    static func entry(_ number: Int, kind: String = "step.outcome", step: String? = "restore", attempt: Int? = 1) -> JournalEntry {
+    static func entry(_ number: Int, kind: String = "step.outcome", step: String? = "restore", attempt: Int? = 1) -> JournalEntry
+    {
         JournalEntry(
             kind: kind, step: step.map { StepID($0)! }, attempt: attempt, payload: Array(#"{"number":\#(number)}"#.utf8))
     }
@@ -37,8 +38,10 @@ struct Conformance: Sendable {
     }
 
     func recordsAreChainedAndDurable() async throws {
-        let store = try await open(), id = Self.run("chained-1")
-        let hold = try await store.create(run: id, first: Self.entry(1, kind: "run.accepted", step: nil, attempt: nil), operator: Self.alice, label: "ACCEPTED")
+        let store = try await open()
+        let id = Self.run("chained-1")
+        let hold = try await store.create(
+            run: id, first: Self.entry(1, kind: "run.accepted", step: nil, attempt: nil), operator: Self.alice, label: "ACCEPTED")
         let appended = try await store.append([Self.entry(2), Self.entry(3)], hold: hold)
         let loaded = try await open().load(run: id)
         #expect(loaded.tail.map(\.sequence) == [1, 2, 3])
@@ -57,7 +60,8 @@ struct Conformance: Sendable {
     }
 
     func appendsAreWholeOrNothing() async throws {
-        let store = try await open(), id = Self.run("whole-1")
+        let store = try await open()
+        let id = Self.run("whole-1")
         let hold = try await store.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         let tooLong = JournalEntry(kind: "x", payload: [UInt8](repeating: 0, count: JournalLimits.payloadBytes + 1))
         await #expect(throws: EntryRefused.self) { _ = try await store.append([Self.entry(2), tooLong], hold: hold) }
@@ -65,7 +69,9 @@ struct Conformance: Sendable {
     }
 
     func aSecondHolderIsRefusedByName() async throws {
-        let first = try await open(), second = try await open(), id = Self.run("held-1")
+        let first = try await open()
+        let second = try await open()
+        let id = Self.run("held-1")
         let hold = try await first.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         let refusal = await #expect(throws: HeldByAnother.self) { _ = try await second.acquire(run: id, operator: Self.bob) }
         #expect(refusal?.holder.identity == Self.alice && refusal?.holder.fence == hold.fence && refusal?.holder.isAlive == true)
@@ -78,7 +84,9 @@ struct Conformance: Sendable {
     }
 
     func aTakeOverMakesTheFirstHolderStale() async throws {
-        let first = try await open(), second = try await open(), id = Self.run("taken-1")
+        let first = try await open()
+        let second = try await open()
+        let id = Self.run("taken-1")
         let stale = try await first.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         let fresh = try await second.acquire(run: id, operator: Self.bob, takeOver: "alice is out", atLeast: 0)
         #expect(fresh.fence > stale.fence && fresh.replaced == Self.alice)
@@ -90,7 +98,8 @@ struct Conformance: Sendable {
     }
 
     func fencesOnlyGrow() async throws {
-        let store = try await open(), id = Self.run("fences-1")
+        let store = try await open()
+        let id = Self.run("fences-1")
         var hold = try await store.create(run: id, first: Self.entry(1), operator: Self.alice, label: "", atLeast: 6)
         #expect(hold.fence == 7)
         for atLeast: Fence in [0, 7, 41, 3] {
@@ -106,7 +115,9 @@ struct Conformance: Sendable {
     }
 
     func aReleaseIsIdempotentAndLeavesASuccessorAlone() async throws {
-        let first = try await open(), second = try await open(), id = Self.run("released-1")
+        let first = try await open()
+        let second = try await open()
+        let id = Self.run("released-1")
         let old = try await first.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         let new = try await second.acquire(run: id, operator: Self.bob, takeOver: "test", atLeast: 0)
         try await first.release(old)
@@ -118,7 +129,8 @@ struct Conformance: Sendable {
     }
 
     func aSnapshotShortensTheTail() async throws {
-        let store = try await open(), id = Self.run("snapshot-1")
+        let store = try await open()
+        let id = Self.run("snapshot-1")
         let hold = try await store.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         for number in 2...5 {
             _ = try await store.append([Self.entry(number)], hold: hold, label: nil, snapshot: number < 5 ? [UInt8(number)] : nil)
@@ -132,7 +144,8 @@ struct Conformance: Sendable {
     }
 
     func pagesAreContiguous() async throws {
-        let store = try await open(), id = Self.run("pages-1")
+        let store = try await open()
+        let id = Self.run("pages-1")
         let hold = try await store.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         _ = try await store.append((2...25).map { Self.entry($0) }, hold: hold)
         var seen: [Int64] = []

@@ -21,7 +21,8 @@ extension Conformance {
     }
 
     func boundsAreKept() async throws {
-        let store = try await open(), id = Self.run("bounds-1")
+        let store = try await open()
+        let id = Self.run("bounds-1")
         let hold = try await store.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         let refused: [[JournalEntry]] = [
             [], [JournalEntry(kind: "", payload: [])], [JournalEntry(kind: "with space", payload: [])],
@@ -41,7 +42,8 @@ extension Conformance {
 
     /// A task that is cancelled before or while it appends gets its records, and they are there.
     func cancellationDoesNotLoseAnAppend() async throws {
-        let store = try await open(), id = Self.run("cancelled-1")
+        let store = try await open()
+        let id = Self.run("cancelled-1")
         let hold = try await store.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         for number in 2...40 {
             let task = Task {
@@ -56,7 +58,9 @@ extension Conformance {
     }
 
     func concurrentAppendsStayInOneChain() async throws {
-        let store = try await open(), id = Self.run("parallel-1"), other = Self.run("parallel-2")
+        let store = try await open()
+        let id = Self.run("parallel-1")
+        let other = Self.run("parallel-2")
         let hold = try await store.create(run: id, first: Self.entry(0), operator: Self.alice, label: "")
         let otherHold = try await store.create(run: other, first: Self.entry(0), operator: Self.alice, label: "")
         try await store.release(otherHold)
@@ -89,7 +93,9 @@ extension Conformance {
     }
 
     func changesArriveAcrossStores() async throws {
-        let writer = try await open(), reader = try await open(), id = Self.run("watched-1")
+        let writer = try await open()
+        let reader = try await open()
+        let id = Self.run("watched-1")
         let hold = try await writer.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
         let seen = Task {
             var sequences: [Int64] = []
@@ -107,7 +113,8 @@ extension Conformance {
 
     func labelsAreListed() async throws {
         let store = try await open()
-        let first = Self.run("label-1"), second = Self.run("label-2")
+        let first = Self.run("label-1")
+        let second = Self.run("label-2")
         let hold = try await store.create(run: first, first: Self.entry(1), operator: Self.alice, label: "ACCEPTED")
         _ = try await store.create(run: second, first: Self.entry(1), operator: Self.bob, label: "ACCEPTED")
         let records = try await store.append([Self.entry(2)], hold: hold, label: "RUNNING", snapshot: nil)

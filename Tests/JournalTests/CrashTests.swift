@@ -55,7 +55,9 @@ import Testing
     }
 
     /// Killed by `strace` at system calls, where no failpoint is: while files are made, written, flushed and renamed.
-    @Test(.enabled(if: Strace.isUsable, "needs strace and the right to trace"), arguments: ["pwrite64", "fdatasync", "fsync", "rename,link,unlink"])
+    @Test(
+        .enabled(if: Strace.isUsable, "needs strace and the right to trace"),
+        arguments: ["pwrite64", "fdatasync", "fsync", "rename,link,unlink"])
     func aKillAtAnySystemCallLeavesAWholeJournal(call: String) async throws {
         let trace = scratch.folder + "/trace"
         let count = try await Strace(["-e", "trace=\(call)"], output: trace).calls(scratch.journal).count
@@ -68,6 +70,7 @@ import Testing
             let journal = try await scratch.open()
             let report = try await journal.verify(run: nil)
             #expect(report.isIntact, "\(call) \(number): \(report.damage)")
+            #expect(!FileManager.default.fileExists(atPath: scratch.journal + "-new"), "\(call) \(number)")
             #expect(report.recordsChecked >= acknowledged && report.recordsChecked <= acknowledged + 1, "\(call) \(number)")
             try await journal.close()
         }

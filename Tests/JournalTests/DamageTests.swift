@@ -78,7 +78,9 @@ import Testing
         unlink(scratch.journal + "-shm")
         let before = try scratch.files()
         for readOnly in [false, true] {
-            let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open(JournalOptions(readOnly: readOnly)) }
+            let error = await #expect(throws: JournalUnusable.self) {
+                _ = try await scratch.open(JournalOptions(readOnly: readOnly))
+            }
             #expect(error?.code == "journal.lost-records" && error?.message.contains("20 records") == true)
         }
         // Only who took the writer lock last is noted.
@@ -159,7 +161,9 @@ import Testing
         let journal = try await scratch.open()
         let hold = try await journal.create(run: Scratch.run, first: Conformance.entry(1), operator: .current, label: "")
         unlink(scratch.journal + "-wal")
-        let error = await #expect(throws: JournalPoisoned.self) { _ = try await journal.append([Conformance.entry(2)], hold: hold) }
+        let error = await #expect(throws: JournalPoisoned.self) {
+            _ = try await journal.append([Conformance.entry(2)], hold: hold)
+        }
         #expect(error?.exitStatus == .interrupted)
         await #expect(throws: JournalPoisoned.self) { _ = try await journal.load(run: Scratch.run) }
     }

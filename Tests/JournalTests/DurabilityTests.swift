@@ -12,7 +12,10 @@ import Testing
     private func flushesBeforeAnswers(_ environment: [String: String] = [:]) async throws -> [Bool] {
         let strace = Strace(["-e", "trace=pwrite64,fdatasync,fsync,write"], output: scratch.folder + "/trace")
         _ = try await strace.run(scratch.journal, environment: environment)
-        var written = false, flushed = false, flushing = false, answers: [Bool] = []
+        var written = false
+        var flushed = false
+        var flushing = false
+        var answers: [Bool] = []
         for call in try strace.lines() {
             let isLog = call.contains("journal.db-wal>")
             if isLog && call.contains("pwrite64(") { (written, flushed) = (true, false) }
@@ -38,7 +41,8 @@ import Testing
     /// The mutation that shows that the test above can fail.
     @Test(.enabled(if: Strace.isUsable, "needs strace and the right to trace"))
     func withSynchronousNormalTheFlushIsSeenToBeMissing() async throws {
-        #expect(try await flushesBeforeAnswers(["REPRISE_MUTANT": "journal.synchronous-normal"]).suffix(3) == [false, false, false])
+        #expect(
+            try await flushesBeforeAnswers(["REPRISE_MUTANT": "journal.synchronous-normal"]).suffix(3) == [false, false, false])
     }
 
     /// Whichever flush fails, from then on nothing is acknowledged; what was acknowledged before is there after reopening.
@@ -92,6 +96,7 @@ import Testing
     func aFullDiskRefusesAndGoesOnWhenThereIsRoom() async throws {
         mkdir(scratch.folder + "/state", 0o700)
         let mount = try Mount(scratch.folder + "/state", options: "size=1m,mode=0700")
+        defer { mount.unmount() }
         let journal = try await scratch.open()
         let hold = try await journal.create(run: Scratch.run, first: Conformance.entry(1), operator: .current, label: "")
         let big = JournalEntry(kind: "big", payload: [UInt8](repeating: 1, count: 50_000))
@@ -117,6 +122,7 @@ import Testing
         mkdir(scratch.folder + "/state", 0o700)
         for kilobytes in stride(from: 4, through: 96, by: 4) {
             let mount = try Mount(scratch.folder + "/state", options: "size=\(kilobytes)k,mode=0700")
+            defer { mount.unmount() }
             do {
                 let journal = try await scratch.open()
                 try await journal.close()

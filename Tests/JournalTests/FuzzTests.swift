@@ -38,12 +38,19 @@ import Testing
     /// All records of the run, found as a resume finds them.
     private func read(_ options: JournalOptions) async throws -> [JournalRecord] {
         let journal = try await scratch.open(options)
+        // Closed before the files are changed again, also after damage was found.
+        let result: Result<[JournalRecord], any Error>
+        do { result = .success(try await read(journal)) } catch { result = .failure(error) }
+        try? await journal.close()
+        return try result.get()
+    }
+
+    private func read(_ journal: SQLiteJournal) async throws -> [JournalRecord] {
         let run = try await journal.resolve(prefix: "r")
         let loaded = try await journal.load(run: run)
         _ = try await journal.runs(limit: 10)
         // It runs to its end whatever it finds, and finds nothing less than `load`.
         _ = try await journal.verify(run: nil)
-        try await journal.close()
         return loaded.tail
     }
 

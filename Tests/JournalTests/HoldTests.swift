@@ -11,7 +11,8 @@ import Testing
     @Test func ofTwoResumesAtOnceOneWinsAndTheOtherNamesIt() async throws {
         try await scratch.fill(3)
         for _ in 0..<5 {
-            let first = try await Child.probe(scratch.journal), second = try await Child.probe(scratch.journal)
+            let first = try await Child.probe(scratch.journal)
+            let second = try await Child.probe(scratch.journal)
             await first.say("acquire r")
             await second.say("acquire r")
             let answers = try await [first.line() ?? "", second.line() ?? ""]
@@ -21,6 +22,18 @@ import Testing
             #expect(refusal?.hasPrefix("error journal.held-by-another 7") == true)
             #expect(refusal?.contains("process \(winner.pid)") == true)
             _ = await (first.end(), second.end())
+        }
+    }
+
+    @Test func processesThatCreateTheJournalAtOnceShareIt() async throws {
+        for round in 0..<5 {
+            let path = scratch.folder + "/fresh-\(round)/journal.db"
+            let probes = try (0..<4).map { _ in try Child(probePath(), ["serve", path]) }
+            for (number, probe) in probes.enumerated() {
+                #expect(try await probe.line()?.hasPrefix("ready") == true)
+                #expect(try await probe.ask("create r-\(number)") == "held 1")
+            }
+            #expect(try await SQLiteJournal.open(path: path, readOnly: true).verify(run: nil).recordsChecked == 4)
         }
     }
 
@@ -64,11 +77,12 @@ import Testing
     @Test func aHolderStoppedInsideATransactionIsNamedAtTheDeadline() async throws {
         let stopped = try await Child.probe(scratch.journal, environment: ["REPRISE_FAILPOINT": "journal.before-commit:2:stop"])
         #expect(try await stopped.ask("create r") == "held 1")
-        let journal = try await scratch.open({
-            var options = JournalOptions()
-            options.lockTimeout = .milliseconds(300)
-            return options
-        }())
+        let journal = try await scratch.open(
+            {
+                var options = JournalOptions()
+                options.lockTimeout = .milliseconds(300)
+                return options
+            }())
         await stopped.say("append")
         try await stopped.waitUntilStopped()
         let error = await #expect(throws: WriterBlocked.self) {
@@ -86,7 +100,8 @@ import Testing
         let clock = Clock()
         var options = JournalOptions()
         options.now = { clock.milliseconds }
-        let holder = try await scratch.open(options), other = try await scratch.open(options)
+        let holder = try await scratch.open(options)
+        let other = try await scratch.open(options)
         let hold = try await holder.create(run: Scratch.run, first: Conformance.entry(1), operator: Conformance.alice, label: "")
         for jump: Int64 in [3_600_000, -7_200_000, 86_400_000 * 3650] {
             clock.milliseconds += jump
@@ -111,7 +126,8 @@ import Testing
     }
 
     @Test func processesThatWriteSideBySideKeepBothChainsWhole() async throws {
-        let first = try await Child.probe(scratch.journal), second = try await Child.probe(scratch.journal)
+        let first = try await Child.probe(scratch.journal)
+        let second = try await Child.probe(scratch.journal)
         #expect(try await first.ask("create r-1") == "held 1")
         #expect(try await second.ask("create r-2") == "held 1")
         // Enough for checkpoints, and for the log to be begun anew, in both processes.

@@ -11,9 +11,12 @@ import Testing
 
     /// Expects both kinds of opening to be refused with `code`, and no byte to change.
     private func expectRefusal(_ code: String, readOnlyToo: Bool = true) async throws {
-        let before = try scratch.files(), permissions = try mode(scratch.folder + "/state")
+        let before = try scratch.files()
+        let permissions = try mode(scratch.folder + "/state")
         for readOnly in readOnlyToo ? [false, true] : [false] {
-            let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open(JournalOptions(readOnly: readOnly)) }
+            let error = await #expect(throws: JournalUnusable.self) {
+                _ = try await scratch.open(JournalOptions(readOnly: readOnly))
+            }
             #expect(error?.code == "journal.\(code)" && error?.exitStatus == .usage)
             if let error { #expect(error.message.first?.isUppercase == false && !error.hints.isEmpty) }
         }
@@ -92,7 +95,9 @@ import Testing
         // A writer makes its lock file before it looks; nothing that was there changes.
         let before = try Data(contentsOf: URL(fileURLWithPath: scratch.journal))
         for readOnly in [true, false] {
-            let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open(JournalOptions(readOnly: readOnly)) }
+            let error = await #expect(throws: JournalUnusable.self) {
+                _ = try await scratch.open(JournalOptions(readOnly: readOnly))
+            }
             #expect(error?.code == "journal.not-a-journal")
         }
         #expect(try Data(contentsOf: URL(fileURLWithPath: scratch.journal)) == before)
@@ -111,6 +116,7 @@ import Testing
     func aReadOnlyFileSystemIsRefused() async throws {
         try await scratch.fill(3)
         let mount = try Mount(scratch.folder + "/state", options: "bind")
+        defer { mount.unmount() }
         try mount.remount("bind,ro")
         let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open() }
         #expect(error?.code == "journal.unreachable")
@@ -119,7 +125,8 @@ import Testing
 
     @Test func settingsThatMakeItDurableReadBack() async throws {
         try await scratch.fill(1)
-        let mode = try await DatabaseQueue(path: scratch.journal).read { db in try String.fetchOne(db, sql: "PRAGMA journal_mode") }
+        let mode = try await DatabaseQueue(path: scratch.journal).read { db in try String.fetchOne(db, sql: "PRAGMA journal_mode")
+        }
         #expect(mode == "wal")
         // The rest is asserted at each opening; that the assertion can fail is seen with the setting left at NORMAL.
         let probe = try Child(
@@ -142,7 +149,9 @@ import Testing
         try await scratch.fill(4)
         unlink(scratch.journal)
         for readOnly in [false, true] {
-            let error = await #expect(throws: JournalUnusable.self) { _ = try await scratch.open(JournalOptions(readOnly: readOnly)) }
+            let error = await #expect(throws: JournalUnusable.self) {
+                _ = try await scratch.open(JournalOptions(readOnly: readOnly))
+            }
             #expect(error?.code == "journal.missing")
         }
     }

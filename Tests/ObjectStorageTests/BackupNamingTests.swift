@@ -57,10 +57,10 @@ import Testing
     init() throws { scratch = try Scratch() }
 
     /// Nil, loudly, where the program is missing.
-    private func wrapped(_ wrapper: Wrapper) throws -> String? {
+    private func wrapped(_ wrapper: Wrapper) async throws -> String? {
         try scratch.write("plain", body)
         guard let program = wrapper.program else { return scratch.file("plain") }
-        let (status, _) = try Command.run("sh", ["-c", "\(program) -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("wrapped")])
+        let (status, _) = try await Command.run("sh", ["-c", "\(program) -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("wrapped")])
         guard status == 0 else {
             print("SKIPPED: \(program) is not installed")
             return nil
@@ -69,7 +69,7 @@ import Testing
     }
 
     @Test(arguments: Wrapper.allCases) func whatWasWrappedComesBack(_ wrapper: Wrapper) async throws {
-        guard let path = try wrapped(wrapper) else { return }
+        guard let path = try await wrapped(wrapper) else { return }
         #expect(try Unwrapper.detect(path) == wrapper)
         let file = try await Unwrapper.unwrap(path, to: scratch.file("out"), quotaBytes: 1_000_000)
         #expect(file.wrapper == wrapper && file.sizeBytes == 1_000_000 && file.sha256 == sha256(body))
@@ -78,14 +78,14 @@ import Testing
     }
 
     @Test func aBombIsStoppedAtTheQuota() async throws {
-        let path = try #require(try wrapped(.gzip))
+        let path = try #require(try await wrapped(.gzip))
         let error = await failure { _ = try await Unwrapper.unwrap(path, to: scratch.file("out"), quotaBytes: 999_999) }
         #expect((error as? UnwrapFailed)?.kind == .quota)
         #expect(scratch.names == ["plain", "wrapped"])
     }
 
     @Test func aTruncatedFileIsDamaged() async throws {
-        let path = try #require(try wrapped(.gzip))
+        let path = try #require(try await wrapped(.gzip))
         try scratch.write("wrapped", Array(try scratch.bytes("wrapped").dropLast(9)))
         let error = await failure { _ = try await Unwrapper.unwrap(path, to: scratch.file("out"), quotaBytes: 1 << 30) }
         #expect((error as? UnwrapFailed)?.kind == .damaged)

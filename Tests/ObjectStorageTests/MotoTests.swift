@@ -12,16 +12,21 @@ import Testing
         do { child = try Command.start("moto_server", ["-H", "127.0.0.1", "-p", "\(port)"]) } catch {
             return print("SKIPPED: moto_server is not installed; nothing was checked against it")
         }
-        defer {
-            kill(child.process, SIGKILL)
-            _ = child.wait()
-        }
-        try await eventually("moto_server answers") { try curl(["http://127.0.0.1:\(port)/moto-api/"]) }
-        try await body("http://127.0.0.1:\(port)")
+        let result: Result<Void, any Error>
+        do {
+            let start = ContinuousClock.now
+            while try await !curl(["http://127.0.0.1:\(port)/moto-api/"]), start.duration(to: .now) < .seconds(60) {
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            result = .success(try await body("http://127.0.0.1:\(port)"))
+        } catch { result = .failure(error) }
+        kill(child.process, SIGKILL)
+        try await child.wait()
+        try result.get()
     }
 
-    @discardableResult private func curl(_ arguments: [String]) throws -> Bool {
-        try Command.run("curl", ["--silent", "--fail", "--noproxy", "*", "--output", "/dev/null"] + arguments).status == 0
+    @discardableResult private func curl(_ arguments: [String]) async throws -> Bool {
+        try await Command.run("curl", ["--silent", "--fail", "--noproxy", "*", "--output", "/dev/null"] + arguments).status == 0
     }
 
     @Test func listingHeadFetchAndErrorsAgree() async throws {
@@ -30,9 +35,9 @@ import Testing
             let body = randomBytes(2_000_000, seed: 71)
             try scratch.write("body", body)
             let auth = ["--header", "Authorization: AWS4-HMAC-SHA256 Credential=x/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"]
-            #expect(try curl(auth + ["-X", "PUT", "\(endpoint)/backups"]))
+            #expect(try await curl(auth + ["-X", "PUT", "\(endpoint)/backups"]))
             for key in ["database/db_20261101_020000.dump.gz", "database/db_20261102_020000.dump.gz", "a%20b/%C3%BC%2B1"] {
-                #expect(try curl(auth + ["--upload-file", scratch.file("body"), "\(endpoint)/backups/\(key)"]))
+                #expect(try await curl(auth + ["--upload-file", scratch.file("body"), "\(endpoint)/backups/\(key)"]))
             }
             let store = S3Store(try S3Location(bucket: "backups", endpoint: Endpoint(endpoint)), credentials: FixedCredentials())
             #expect(try await store.list(prefix: "").map(\.key).first == "a b/ü+1")
@@ -45,7 +50,7 @@ import Testing
                 let job = try await HostFetchScript.make(version, from: store, to: scratch.file("host"))
                 try scratch.write("job.sh", job.script)
                 try scratch.write("job.in", job.standardInput.reveal())
-                let ended = try Command.run("/bin/sh", [scratch.file("job.sh")], inputPath: scratch.file("job.in"))
+                let ended = try await Command.run("/bin/sh", [scratch.file("job.sh")], inputPath: scratch.file("job.in"))
                 #expect(ended.status == 0 && ended.output.contains(sha256(body)), "\(ended)")
             }
             #expect(await failure { _ = try await store.head("nothing") }?.code == "store.no-such-key")

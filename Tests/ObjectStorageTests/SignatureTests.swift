@@ -105,7 +105,7 @@ import Testing
     }
 
     /// 200 random requests against botocore, where python3 has it.
-    @Test func randomRequestsAreSignedAsBotocoreSignsThem() throws {
+    @Test func randomRequestsAreSignedAsBotocoreSignsThem() async throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SplitMix(state: seed)
         let alphabet = Array("ab/ +%&=?#~.-_*'()!@:;,$\"<>\\^`{|}é日😀/0")
@@ -121,7 +121,7 @@ import Testing
             ours.append(try #require(signature(Self.s3.sign(request, at: Self.s3Time))))
             cases.append(["path": path, "query": query.map { [$0.name, $0.value] }])
         }
-        guard let theirs = try Python.botocoreSignatures(cases) else {
+        guard let theirs = try await Python.botocoreSignatures(cases) else {
             print("SKIPPED: python3 has no botocore; signatures are checked against the published vectors only")
             return
         }
@@ -144,7 +144,7 @@ import Testing
 
 enum Python {
     /// Nil where python3 or botocore is missing.
-    static func botocoreSignatures(_ cases: [[String: Any]]) throws -> [String]? {
+    static func botocoreSignatures(_ cases: [[String: Any]]) async throws -> [String]? {
         let program = #"""
             import sys, json, datetime
             try:
@@ -175,7 +175,7 @@ enum Python {
         let input = NSTemporaryDirectory() + "reprise-sig-\(UUID().uuidString).json"
         try JSONSerialization.data(withJSONObject: cases).write(to: URL(fileURLWithPath: input))
         defer { try? FileManager.default.removeItem(atPath: input) }
-        let (status, output) = try Command.run("python3", ["-c", program], inputPath: input)
+        let (status, output) = try await Command.run("python3", ["-c", program], inputPath: input)
         guard status == 0 else {
             guard status == 3 || status == 127 else {
                 Issue.record("python3 ended with \(status): \(output)")

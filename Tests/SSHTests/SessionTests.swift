@@ -6,7 +6,7 @@ import Testing
 
 @testable import SSH
 
-@Suite(.enabled(if: LoopbackServer.isAvailable)) struct SessionTests {
+@Suite(.serialized, .enabled(if: LoopbackServer.isAvailable)) struct SessionTests {
     private func connect(_ server: LoopbackServer) async throws -> SSHSession {
         try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
     }

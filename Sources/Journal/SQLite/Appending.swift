@@ -111,7 +111,9 @@ extension JournalCore {
 
     private func append(_ request: AppendRequest, in transaction: inout Transaction) throws -> [JournalRecord] {
         // Everything that can refuse this request alone comes before the first write.
-        guard var row = try runRow(request.hold.run, in: transaction.db) else { throw RunNotFound(wanted: request.hold.run.rawValue) }
+        guard var row = try runRow(request.hold.run, in: transaction.db) else {
+            throw RunNotFound(wanted: request.hold.run.rawValue)
+        }
         try checkHold(request.hold, row: row, in: transaction.db)
         let records = try insert(request.entries, into: &row, in: &transaction)
         if let label = request.label { row.label = label }

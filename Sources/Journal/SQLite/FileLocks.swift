@@ -53,7 +53,9 @@ final class SideFile: Sendable {
         var bytes = [UInt8](repeating: 0, count: count)
         var filled = 0
         while filled < count {
-            let got = bytes.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress! + filled, count - filled, off_t(offset) + filled) }
+            let got = bytes.withUnsafeMutableBytes {
+                pread(descriptor, $0.baseAddress! + filled, count - filled, off_t(offset) + filled)
+            }
             if got < 0 && errno == EINTR { continue }
             if got < 0 { throw SystemCallFailed("read \(path)", errno: errno) }
             if got == 0 { break }
@@ -65,7 +67,9 @@ final class SideFile: Sendable {
     func write(_ bytes: [UInt8], at offset: Int64) throws {
         var done = 0
         while done < bytes.count {
-            let put = bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(offset) + done) }
+            let put = bytes.withUnsafeBytes {
+                pwrite(descriptor, $0.baseAddress! + done, bytes.count - done, off_t(offset) + done)
+            }
             if put < 0 && errno == EINTR { continue }
             if put < 0 { throw SystemCallFailed("write \(path)", errno: errno) }
             done += put

@@ -76,7 +76,8 @@ extension JournalCore {
     func holder(of row: RunRow, in db: Database) throws -> Holder? {
         guard row.hold != 0 else { return nil }
         guard let hold = try holdRow(row.hold, in: db), hold.run == row.number, hold.fence == row.fence else {
-            throw RecordDamaged(damage: JournalDamage(run: row.id, sequence: nil, finding: "the entry of its holder is missing or wrong"))
+            throw RecordDamaged(
+                damage: JournalDamage(run: row.id, sequence: nil, finding: "the entry of its holder is missing or wrong"))
         }
         return Holder(identity: hold.identity, fence: hold.fence, isAlive: try holders.isAlive(hold.number))
     }

@@ -116,7 +116,9 @@ struct JournalFiles: Sendable {
         } catch let error as SystemCallFailed {
             throw JournalUnusable("unreachable", error.message)
         }
-        func integer(_ offset: Int) -> Int32 { Int32(bitPattern: header[offset..<offset + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }) }
+        func integer(_ offset: Int) -> Int32 {
+            Int32(bitPattern: header[offset..<offset + 4].reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+        }
         // SQLite's file format, section 1.3: user version at 60, application id at 68.
         guard header.count == 100, header.starts(with: Array("SQLite format 3\0".utf8)), integer(68) == Self.applicationID else {
             throw JournalUnusable(

@@ -53,6 +53,8 @@ struct JournalOpening {
         try lock.lock(timeout: options.lockTimeout)
         defer { lock.unlock() }
         if try !files.check() { try Schema.create(files) }
+        // Left where the process that created the journal died between giving it its name and taking the old one away.
+        unlink(Schema.temporaryName(files))
         let holders = HolderLocks(file: try SideFile(files.holders, flags: O_RDWR | O_CREAT))
         let (registration, identity) = try register()
         // Looking is done by a connection that cannot write: closing a writing one would change a journal that is refused.
@@ -108,7 +110,8 @@ struct JournalOpening {
         throw JournalUnusable(
             "head-file-missing",
             "\(files.head), which remembers how far journal \(files.database) had come, is missing or unreadable",
-            "put it back; or, if the journal was moved without it, accept what is there with `reprise journal verify --remake-head`")
+            "put it back; or, if the journal was moved without it, accept what is there with `reprise journal verify --remake-head`"
+        )
     }
 
     private struct Findings {
@@ -140,7 +143,8 @@ struct JournalOpening {
     }
 
     private func compare(_ head: HeadFile.Content, in db: Database) throws -> Findings {
-        let last = try LastRecord.fetch(db), remembered = head.last
+        let last = try LastRecord.fetch(db)
+        let remembered = head.last
         if last.position >= remembered.position {
             guard try remembered.position == 0 || LastRecord.fetch(db, key: remembered.key) == remembered else {
                 throw fork(at: remembered.position)
@@ -157,7 +161,8 @@ struct JournalOpening {
         RecordDamaged(
             damage: JournalDamage(
                 run: nil, sequence: nil,
-                finding: "entry \(position) is another one than was acknowledged; perhaps an old copy was put back and written to"))
+                finding: "entry \(position) is another one than was acknowledged; perhaps an old copy was put back and written to"
+            ))
     }
 
     private func lostRecords(_ count: Int64, last: Int64) -> JournalUnusable {

@@ -144,7 +144,9 @@ struct ChainChecker {
         guard record.sequence == next else { throw damage("it is missing; record \(record.sequence) stands in its place") }
         guard record.isIntact else { throw damage("its hash does not fit its content") }
         guard expected == nil || record.previousHash == expected else { throw damage("it does not follow the record before it") }
-        if record.sequence == after, let anchor, record.hash != anchor { throw damage("the snapshot was taken of another record") }
+        if record.sequence == after, let anchor, record.hash != anchor {
+            throw damage("the snapshot was taken of another record")
+        }
         guard record.fence <= run.fence else { throw damage("its fence is higher than any that was given out") }
         (next, expected) = (next + 1, record.hash)
         return record.sequence == after ? nil : record
@@ -155,7 +157,8 @@ struct ChainChecker {
         if next > run.headSequence {
             guard next == run.headSequence + 1, expected == run.headHash else {
                 throw RecordDamaged(
-                    damage: JournalDamage(run: run.id, sequence: next - 1, finding: "it is not the one that the list of runs names as the last"))
+                    damage: JournalDamage(
+                        run: run.id, sequence: next - 1, finding: "it is not the one that the list of runs names as the last"))
             }
         } else if !mayEndEarly {
             throw damage("it is missing")

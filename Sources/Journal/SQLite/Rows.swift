@@ -124,7 +124,8 @@ extension JournalRecord {
             return step
         }
         self.init(
-            run: run.id, sequence: try RecordKey.sequence(row.integer(0), in: run.number), timeMilliseconds: try row.integer(1), fence: try row.integer(2),
+            run: run.id, sequence: try RecordKey.sequence(row.integer(0), in: run.number), timeMilliseconds: try row.integer(1),
+            fence: try row.integer(2),
             kind: try row.text(3), step: try step(4), attempt: try row.optionalInteger(5).map { AttemptNumber($0) },
             payload: try row.bytes(6), previousHash: try row.bytes(7), hash: try row.bytes(8))
     }
@@ -156,7 +157,9 @@ struct SnapshotRow {
         do {
             let snapshot = SnapshotRow(
                 runID: run.id, sequence: try row.integer(0), recordHash: try row.bytes(1), state: try row.bytes(2))
-            guard try row.bytes(3) == snapshot.seal, snapshot.sequence <= run.headSequence else { throw UnreadableColumn(column: 3) }
+            guard try row.bytes(3) == snapshot.seal, snapshot.sequence <= run.headSequence else {
+                throw UnreadableColumn(column: 3)
+            }
             return snapshot
         } catch is UnreadableColumn {
             throw RecordDamaged(damage: JournalDamage(run: run.id, sequence: nil, finding: "its snapshot does not fit its seal"))
@@ -173,7 +176,8 @@ extension LastRecord {
         // What was not sealed is not calculated with before it was looked at.
         guard (1...1 << 62).contains(position), let last = try fetch(db, key: key), last.position == position else {
             throw RecordDamaged(
-                damage: JournalDamage(run: nil, sequence: nil, finding: "entry \(position), the last that the list of runs names, is missing"))
+                damage: JournalDamage(
+                    run: nil, sequence: nil, finding: "entry \(position), the last that the list of runs names, is missing"))
         }
         return last
     }

@@ -1,6 +1,6 @@
 internal import BlockingIO
-internal import GRDB
 internal import Foundation
+internal import GRDB
 internal import RunCore
 
 /// The tables of a journal, format 1, and how connections to it are set up.
@@ -53,14 +53,15 @@ enum Schema {
     ///
     /// It is built under another name and renamed into place whole: a kill leaves no journal or a finished one.
     static func create(_ files: JournalFiles) throws {
-        let temporary = JournalFiles(database: files.database + "-new")
+        let temporary = JournalFiles(database: temporaryName(files))
         for path in [temporary.database, temporary.wal, temporary.sharedMemory, temporary.database + "-journal"] {
             if unlink(path) != 0 && errno != ENOENT { throw SystemCallFailed("unlink \(path)", errno: errno) }
         }
         // SQLite would create the file with the process's umask.
         _ = try SideFile(temporary.database, flags: O_RDWR | O_CREAT | O_EXCL)
         let id = (0..<HeadFile.journalIDBytes).map { _ in UInt8.random(in: .min ... .max) }
-        let queue = try DatabaseQueue(path: temporary.database, configuration: configuration(readOnly: false, busyTimeout: .seconds(5)))
+        let queue = try DatabaseQueue(
+            path: temporary.database, configuration: configuration(readOnly: false, busyTimeout: .seconds(5)))
         try queue.writeWithoutTransaction { db in
             try db.execute(sql: "PRAGMA synchronous = EXTRA")
             try db.inTransaction(.immediate) {
@@ -76,6 +77,8 @@ enum Schema {
         try HeadFile.create(path: files.head, content: .empty(journal: id))
         try JournalFiles.renameWithoutReplacing(temporary.database, to: files.database)
     }
+
+    static func temporaryName(_ files: JournalFiles) -> String { files.database + "-new" }
 
     static func configuration(readOnly: Bool, busyTimeout: Duration) -> Configuration {
         var configuration = Configuration()

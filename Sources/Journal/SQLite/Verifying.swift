@@ -9,7 +9,8 @@ extension SQLiteJournal {
         try await onThread { _ = try $0.read { _ in } }
         let path = path
         return try await DedicatedThread(name: "journal-verify").run {
-            let queue = try DatabaseQueue(path: path, configuration: Schema.configuration(readOnly: true, busyTimeout: .seconds(10)))
+            let queue = try DatabaseQueue(
+                path: path, configuration: Schema.configuration(readOnly: true, busyTimeout: .seconds(10)))
             defer { try? queue.close() }
             return try queue.read { db in
                 var verification = Verification(db: db)
@@ -92,7 +93,8 @@ private struct Verification {
                 recordsChecked += 1
                 if record.sequence == snapshot?.sequence, record.hash != snapshot?.recordHash {
                     throw RecordDamaged(
-                        damage: JournalDamage(run: run.id, sequence: record.sequence, finding: "the snapshot was taken of another record"))
+                        damage: JournalDamage(
+                            run: run.id, sequence: record.sequence, finding: "the snapshot was taken of another record"))
                 }
             }
         } catch let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT {

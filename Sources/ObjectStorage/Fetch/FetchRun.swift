@@ -1,6 +1,5 @@
 internal import Crypto
 internal import RunCore
-internal import Synchronization
 
 /// One pass over the parts of an object that are still missing.
 struct FetchRun: Sendable {
@@ -51,7 +50,7 @@ struct FetchRun: Sendable {
         var failures = 0
         while true {
             let before = assembly.writtenBytes(of: part)
-            let writer = PartWriter(files.partial, assembly, part, offset: range.lowerBound + before)
+            let writer = PartWriter(files.partial, assembly, part, from: range.lowerBound + before, to: range.upperBound)
             do {
                 return try await store.read(
                     files.version, range: range.lowerBound + before..<range.upperBound, limits: files.options.limits
@@ -59,6 +58,7 @@ struct FetchRun: Sendable {
             } catch let error as any RepriseError where error.isTransient {
                 assembly.noteFailure()
                 guard retriesParts else { throw error }
+                try await runBlocking("reprise-flush") { _ in try writer.flush() }
                 // The pinned version is the same one, so what came before the failure stays. Only real progress earns new
                 // attempts: a store that drips a byte for each of them must not hold us for ever.
                 let gained = assembly.writtenBytes(of: part) - before
@@ -110,30 +110,6 @@ struct FetchRun: Sendable {
             }
             return Percent.lowercaseHex(hash.finalize())
         }
-    }
-}
-
-/// Puts the bytes of one read where they belong.
-private final class PartWriter: Sendable {
-    private let file: File
-    private let assembly: Assembly
-    private let part: Int
-    private let offset: Mutex<Int64>
-
-    init(_ file: File, _ assembly: Assembly, _ part: Int, offset: Int64) {
-        self.file = file
-        self.assembly = assembly
-        self.part = part
-        self.offset = Mutex(offset)
-    }
-
-    func write(_ bytes: UnsafeRawBufferPointer) throws {
-        let start = offset.withLock { value in
-            defer { value += Int64(bytes.count) }
-            return value
-        }
-        try file.write(bytes, at: start)
-        assembly.advance(part, by: Int64(bytes.count))
     }
 }
 

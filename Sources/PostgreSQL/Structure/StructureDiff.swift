@@ -117,9 +117,9 @@ package struct StructureDiff: Sendable, Hashable, Codable {
         return result.mapValues { $0.sorted { ($0.owner ?? "", $0.definition) < ($1.owner ?? "", $1.definition) } }
     }
 
-    /// Grants in any order; otherwise white space outside quotes counts as one space.
+    /// Instants in UTC, and grants in any order; otherwise white space outside quotes counts as one space.
     private static func normalised(_ entry: ArchiveEntry) -> String {
-        let text = entry.definition
+        let text = InstantText.inUTC(entry.definition)
         if ["ACL", "DEFAULT ACL"].contains(entry.kind) {
             return text.split(separator: "\n").map(SQLSpacing.collapsed).filter { !$0.isEmpty }.sorted().joined(separator: "\n")
         }

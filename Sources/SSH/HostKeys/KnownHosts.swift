@@ -36,7 +36,7 @@ struct KnownHosts {
     init(files: [String]) throws {
         for file in files {
             guard FileManager.default.fileExists(atPath: file) else { continue }
-            guard let data = FileManager.default.contents(atPath: file) else {
+            guard let handle = FileHandle(forReadingAtPath: file), let data = try? handle.readToEnd() ?? Data() else {
                 throw SSHError(
                     "known-hosts-unreadable", "\(file) cannot be read", hints: ["check its permissions"], exitStatus: .usage)
             }

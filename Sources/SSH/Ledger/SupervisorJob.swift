@@ -87,6 +87,7 @@ let supervisorJobSource = #"""
         return ($lock, $new);
     }
 
+    our @OWNED;
     sub failpoint { kill 'KILL', $$ if $FAILPOINT eq $_[0] }
 
     # The supervisor of one job: a process of its own session, with nothing of the server but the host lock and a pipe to it.
@@ -100,23 +101,27 @@ let supervisorJobSource = #"""
         $SIG{$_} = 'DEFAULT' for qw(CHLD TERM INT HUP);
         $SIG{PIPE} = 'IGNORE';
         POSIX::setsid();
-        close_all_but(fileno $lock, fileno $wake);
-        for my $fd (0, 1, 2) { POSIX::open('/dev/null', $fd ? POSIX::O_WRONLY() : POSIX::O_RDONLY()) }
+        close $from;
+        leave_server();
         chdir '/';
         eval { supervise($job, $lock, $wake); 1 } or do {
             my $error = $@;
             my $text = ref $error ? "$error->{code} @{$error->{fields}}" : $error;
+            # Whoever reads this may look at once: nothing must seem to run any more.
+            close $_ for @OWNED, $lock;
             syswrite $wake, 'x' . substr($text, 0, 1000);
         };
         POSIX::_exit(0);
     }
 
-    sub close_all_but {
-        my %keep = map { $_ => 1 } @_;
-        opendir(my $d, '/proc/self/fd') or return;
-        my @fds = grep { /^\d+$/ } readdir $d;
-        closedir $d;
-        for my $fd (@fds) { POSIX::close($fd) unless $keep{$fd} }
+    # In a child of the server: lets go of all that is the server's. Perl counts the users of each descriptor: one that was
+    # closed behind its back would be kept open by a later close of whatever got its number.
+    sub leave_server {
+        close $_->{file} for values %main::WAKES;
+        %main::WAKES = ();
+        open(STDIN, '<', '/dev/null') or POSIX::_exit(1);
+        open(STDOUT, '>', '/dev/null') or POSIX::_exit(1);
+        open(STDERR, '>', '/dev/null') or POSIX::_exit(1);
     }
 
     sub supervise {
@@ -143,6 +148,7 @@ let supervisorJobSource = #"""
         my %child = (l2 => $l2, uid => $uid, gid => $gid, groups => $groups, home => $home, user => $user, script => $script);
         my $run = spawn($job, \%child);
         close $l2; undef $child{l2};
+        @OWNED = ($l1);
         my $end = watch($job, $run, $dir, $control, $wake, $mono);
         sync_output($dir, $end);
         failpoint('before-result');
@@ -167,12 +173,12 @@ let supervisorJobSource = #"""
         sync_dir($dir);
     }
 
-    # A lock for as long as the process lives. A probe may hold it for an instant.
+    # A lock for as long as the process lives, or until the caller closes it. A probe may hold it for an instant.
     sub own {
         my ($path, $dir) = @_;
         sysopen(my $f, $path, O_RDWR | O_NOFOLLOW) or refuse_errno("open $path");
         for (1 .. 200) {
-            return $f if flock($f, LOCK_EX | LOCK_NB);
+            if (flock($f, LOCK_EX | LOCK_NB)) { push @OWNED, $f; return $f }
             return undef if has_started($dir);
             pause(0.005);
         }
@@ -242,7 +248,8 @@ let supervisorJobSource = #"""
     sub become_job {
         my ($job, $child, $in, $out, $err, @readers) = @_;
         POSIX::setsid();
-        $SIG{$_} = 'DEFAULT' for grep { !/^(__|NUM|RTM|KILL|STOP)/ } keys %SIG;
+        # Ignored signals would stay ignored across exec.
+        $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD HUP INT QUIT TERM);
         POSIX::dup2(fileno $in, 0); POSIX::dup2(fileno $out, 1); POSIX::dup2(fileno $err, 2);
         # L2 goes to the whole process tree. So do the reading ends of its output: if the supervisor is killed, the tree is not
         # killed by SIGPIPE in the middle of its work.
@@ -251,7 +258,7 @@ let supervisorJobSource = #"""
         if ($job->{kind} eq 'shell') {
             fcntl($child->{script}, F_SETFD, 0);
             @argv = ('/bin/sh', '-eu', $> == $child->{uid} ? "$STATE/jobs/$job->{job}/script" : '/dev/fd/' . fileno $child->{script});
-            POSIX::close(fileno $child->{script}) if $> == $child->{uid};
+            close $child->{script} if $> == $child->{uid};
         }
         umask 022;
         if ($> != $child->{uid}) {

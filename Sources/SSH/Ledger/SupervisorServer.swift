@@ -242,6 +242,8 @@ let supervisorServerSource = #"""
                     write_result($dir, record_text(cancelled => 1, started => $now, ended => $now, duration => 0, boot => boot_id()));
                 }
             }
+            close $_ for @OWNED;
+            @OWNED = ();
             return reply($q->{id}, verdict($q->{job}));
         }
         if ($verdict[1] eq 'running') {
@@ -282,7 +284,7 @@ let supervisorServerSource = #"""
         return if $spare >= 8;
         my $pid = fork;
         return if !defined $pid || $pid;
-        close_all_but(2);
+        leave_server();
         eval { make_slot() for $spare + 1 .. 16; sync_dir("$STATE/slots") };
         POSIX::_exit(0);
     }

@@ -6,8 +6,21 @@ internal import RunCore
 /// `libssh2_init` is not thread-safe; a global's initializer runs once.
 let libraryIsReady: Bool = {
     _ = signal(SIGPIPE, SIG_IGN)
+    keepCryptographyUntilTheEnd()
     return libssh2_init(0) == 0
 }()
+
+/// Call this first in `main`, before anything else that uses OpenSSL. Idempotent; `SSHSession.connect` does it otherwise.
+package func prepareSSH() { _ = libraryIsReady }
+
+/// OpenSSL frees its locks when the process exits, under the hands of session threads that still run. What initializes it first
+/// decides; the symbol is looked up because libssh2 may be built on another library.
+private func keepCryptographyUntilTheEnd() {
+    typealias Initialize = @convention(c) (UInt64, OpaquePointer?) -> Int32
+    guard let symbol = dlsym(nil, "OPENSSL_init_crypto") else { return }
+    let withoutExitHandler: UInt64 = 0x0008_0000
+    _ = unsafeBitCast(symbol, to: Initialize.self)(withoutExitHandler, nil)
+}
 
 /// The first steps of a session: key exchange, host key, authentication. Blocks; runs on the session's thread.
 struct Handshake {

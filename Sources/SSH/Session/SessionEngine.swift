@@ -178,6 +178,7 @@ final class SessionEngine: @unchecked Sendable {
             for pump in pumps where pendingEnd == nil { progressed = pump.step(self) || progressed }
             pumps.removeAll { $0.isFinished }
             socket.flush()
+            progressed = socket.takeIn() || progressed
             if socket.ended, !progressed, pendingEnd == nil {
                 pendingEnd = SSHError.channelCut(target, "it was open", socket.failureText)
             }
@@ -226,7 +227,9 @@ final class SessionEngine: @unchecked Sendable {
     private func wait(busy: Bool) {
         var entries = [
             pollfd(fd: wakeup, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: socket.descriptor, events: Int16(POLLIN) | (socket.unsentBytes > 0 ? Int16(POLLOUT) : 0), revents: 0),
+            pollfd(
+                fd: socket.descriptor, events: (socket.wantsInput ? Int16(POLLIN) : 0) | (socket.unsentBytes > 0 ? Int16(POLLOUT) : 0),
+                revents: 0),
         ]
         for listener in listeners { entries.append(pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)) }
         let firstPump = entries.count

@@ -33,6 +33,18 @@ final class SessionSocket {
 
     func inputIsReady() { mayHaveInput = true }
 
+    /// Takes in what has arrived although nobody reads just now: a keepalive's answer is a sign of life, and input that is
+    /// left in the kernel would end every `poll` at once.
+    /// - Returns: whether there is something new.
+    func takeIn() -> Bool {
+        let before = incoming.count
+        if mayHaveInput, incoming.room > 0 { receive() }
+        return incoming.count > before
+    }
+
+    /// Whether `poll` is to watch for input.
+    var wantsInput: Bool { !ended && incoming.room > 0 }
+
     /// From now on libssh2 sees a closed connection; for freeing a session without waiting.
     func abandon() {
         ended = true

@@ -164,11 +164,11 @@ package struct FetchBackupStep: StepKind {
     private static func wrapped(_ script: String, _ target: String, _ context: StepContext) -> String {
         let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
         return """
-            install -d -m 0711 -- \(shellWord(folder)) || exit 73
+            install -d -m 0711 -- \(shellQuoted(folder)) || exit 73
             (
             \(script)
             ) || exit $?
-            chown -- \(shellWord(owner(context))) \(shellWord(target)) && chmod 0400 -- \(shellWord(target)) || exit 73
+            chown -- \(shellQuoted(owner(context))) \(shellQuoted(target)) && chmod 0400 -- \(shellQuoted(target)) || exit 73
             """
     }
 
@@ -271,9 +271,6 @@ func ageText(_ seconds: Double) -> String {
     default: "\(Int(seconds / 86_400)) days"
     }
 }
-
-/// `text` as one word of a POSIX shell.
-func shellWord(_ text: String) -> String { "'" + text.replacingOccurrences(of: "'", with: #"'\''"#) + "'" }
 
 func encodeJSON(_ value: some Encodable) throws -> Data { try JSONEncoder().encode(value) }
 func decodeJSON<Value: Decodable>(_ type: Value.Type, _ data: Data) throws -> Value { try JSONDecoder().decode(type, from: data) }

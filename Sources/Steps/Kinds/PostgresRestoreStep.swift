@@ -102,7 +102,7 @@ package struct PostgresRestoreStep: StepKind {
         _ database: DatabaseRef, _ scratch: String, _ path: String, _ contents: ArchiveTOC, _ backup: [String: JSONValue], _ context: StepContext
     ) throws -> DurableJob {
         let jobs = max(1, context.optionalInteger("jobs") ?? 2)
-        let target = shellWord(connectionString(scratch)), file = shellWord(path)
+        let target = shellQuoted(connectionString(scratch)), file = shellQuoted(path)
         // The archive format that pg_restore cannot read in parallel is restored by one job.
         let parallel = contents.format == .custom || contents.format == .directory ? "--jobs=\(jobs)" : ""
         let restore = contents.format == .plain
@@ -140,7 +140,7 @@ package struct PostgresRestoreStep: StepKind {
             guard let range = line.range(of: "pg_restore: ") else { return }
             let what = line[range.upperBound...]
             guard ["creating ", "processing data ", "executing ", "finished item", "launching item"].contains(where: what.hasPrefix) else { return }
-            context.services.report(StepProgress("restoring: \(what.prefix(60))", done: min(counter.next(), total), total: total))
+            context.services.report(StepProgress("restoring", done: min(counter.next(), total), total: total))
         }
     }
 
@@ -174,8 +174,8 @@ package struct PostgresRestoreStep: StepKind {
         guard let database = try? context.database(), let scratch = context.optionalString("scratch") else { return [] }
         let path = (try? context.outputs(ofStepIn: "backup"))?["path"]?.stringValue ?? "NAME.dump"
         return [
-            "# on \(database.host), as \(database.superuser):", "createdb -T template0 \(shellWord(scratch))",
-            "pg_restore --jobs=2 --dbname=\(shellWord(scratch)) \(shellWord(path))", "vacuumdb --analyze-only \(shellWord(scratch))",
+            "# on \(database.host), as \(database.superuser):", "createdb -T template0 \(shellQuoted(scratch))",
+            "pg_restore --jobs=2 --dbname=\(shellQuoted(scratch)) \(shellQuoted(path))", "vacuumdb --analyze-only \(shellQuoted(scratch))",
         ]
     }
 }

@@ -3,6 +3,7 @@ internal import Foundation
 package import PlanModel
 internal import PostgreSQL
 internal import RunCore
+internal import SSH
 
 /// Proves that a database is what the backup holds: structure, exact row counts and content, references, sequences, indexes.
 ///
@@ -91,7 +92,8 @@ package struct PostgresVerifyStep: StepKind {
                 hints: ["set `verify-archive: true` on the fetch-backup step"], exitStatus: .usage)
         }
         var environment = database.clientEnvironment
-        environment["PGDATABASE"] = connectionString(name)
+        // Taken as a name whatever it looks like: only arguments are read as connection strings.
+        environment["PGDATABASE"] = name
         let hashing = ContentHashJob.database(
             expecting: expected, environment: environment, applicationName: "reprise/\(context.run)", processes: 2)
         let actual = try await context.hashContent(
@@ -154,7 +156,7 @@ package struct PostgresVerifyStep: StepKind {
         let counts = (try? context.outputs(ofStepIn: "backup"))?["content"].flatMap { try? decodeJSON(ContentSummary.self, encodeJSON($0)) }
         return [
             "# on \(database.host), as \(database.superuser): compare structure, then every count",
-            "diff <(pg_restore -s -f - \(shellWord(path))) <(pg_dump -s \(shellWord(name)))",
-        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellWord(name)) -Atc 'SELECT count(*) FROM \($0.name.sql.replacingOccurrences(of: "'", with: #"'\''"#))'   # expected: \($0.rows)" }
+            "diff <(pg_restore -s -f - \(shellQuoted(path))) <(pg_dump -s \(shellQuoted(name)))",
+        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellQuoted(name)) -Atc 'SELECT count(*) FROM \($0.name.sql.replacingOccurrences(of: "'", with: #"'\''"#))'   # expected: \($0.rows)" }
     }
 }

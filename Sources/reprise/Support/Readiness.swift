@@ -102,9 +102,9 @@ struct Readiness {
             select current_setting('server_version'), current_setting('data_directory'), \
             coalesce((select pg_database_size(oid) from pg_database where datname = \(literal(database.database))), -1)
             """
-        let psql = "psql -XAtq -F '|' -h \(Engine.shellQuoted(database.socketDirectory)) -p \(database.port) -U \(Engine.shellQuoted(database.superuser)) "
-            + "-d postgres -c \(Engine.shellQuoted(query))"
-        let user = Engine.shellQuoted(database.superuser)
+        let psql = "psql -XAtq -F '|' -h \(shellQuoted(database.socketDirectory)) -p \(database.port) -U \(shellQuoted(database.superuser)) "
+            + "-d postgres -c \(shellQuoted(query))"
+        let user = shellQuoted(database.superuser)
         let command = """
             command -v pg_restore >/dev/null || echo 'tool|pg_restore'
             command -v psql >/dev/null || echo 'tool|psql'
@@ -134,7 +134,7 @@ struct Readiness {
                 ? Finding(.warning, subject, "PostgreSQL \(answer[0]), which has no database \(database.database)")
                 : Finding(.ok, subject, "PostgreSQL \(answer[0]), \(bytesText(size))"))
         let disk = try await remote.run(
-            "df -PB1 -- \(Engine.shellQuoted(answer[1])) | tail -n 1", stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(15)))
+            "df -PB1 -- \(shellQuoted(answer[1])) | tail -n 1", stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(15)))
         let words = disk.stdoutText.split(whereSeparator: { $0.isWhitespace })
         if words.count >= 4, let free = Int64(words[3]) {
             // The damaged database is there already; a restored one and its dump come beside it.

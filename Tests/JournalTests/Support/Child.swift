@@ -40,7 +40,8 @@ actor Child {
     ) throws -> (pid_t, Int32, Int32) {
         // A child that was killed must not end the test when it is spoken to.
         Glibc.signal(SIGPIPE, SIG_IGN)
-        var toChild: [Int32] = [0, 0], fromChild: [Int32] = [0, 0]
+        var toChild: [Int32] = [0, 0]
+        var fromChild: [Int32] = [0, 0]
         guard pipe(&toChild) == 0, pipe(&fromChild) == 0 else { throw Unexpected(description: "no pipe") }
         for end in toChild + fromChild { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         var actions = posix_spawn_file_actions_t()
@@ -56,7 +57,9 @@ actor Child {
         let result = posix_spawnp(&pid, executable, &actions, nil, &argv, &envp)
         close(toChild[0])
         close(fromChild[1])
-        guard result == 0 else { throw Unexpected(description: "cannot start \(executable): \(String(cString: strerror(result)))") }
+        guard result == 0 else {
+            throw Unexpected(description: "cannot start \(executable): \(String(cString: strerror(result)))")
+        }
         return (pid, toChild[1], fromChild[0])
     }
 
@@ -133,7 +136,9 @@ extension Child {
     /// A probe that has opened the journal at `path`.
     static func probe(_ path: String, environment: [String: String] = [:]) async throws -> Child {
         let child = try Child(probePath(), ["serve", path], environment: environment)
-        guard let ready = try await child.line(), ready.hasPrefix("ready") else { throw Unexpected(description: "the probe did not start") }
+        guard let ready = try await child.line(), ready.hasPrefix("ready") else {
+            throw Unexpected(description: "the probe did not start")
+        }
         return child
     }
 }

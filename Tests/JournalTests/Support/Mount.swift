@@ -1,6 +1,6 @@
 import Glibc
 
-/// A mount of one test, taken down with the last reference. Needs root.
+/// A mount of one test, which takes it down itself. Needs root.
 final class Mount: Sendable {
     struct Failed: Error { let command: String }
     let path: String
@@ -8,10 +8,11 @@ final class Mount: Sendable {
     /// - Parameter options: `bind` mounts the folder onto itself; anything else are options of a new tmpfs.
     init(_ path: String, options: String) throws {
         self.path = path
-        try Self.run(options == "bind" ? ["mount", "--bind", path, path] : ["mount", "-t", "tmpfs", "-o", options, "none", path])
+        try Self.run(
+            options == "bind" ? ["mount", "--bind", path, path] : ["mount", "-t", "tmpfs", "-o", options, "none", path])
     }
 
-    deinit { try? Self.run(["umount", "--lazy", path]) }
+    func unmount() { try? Self.run(["umount", "--lazy", path]) }
 
     func remount(_ options: String) throws { try Self.run(["mount", "-o", "remount,\(options)", path]) }
 

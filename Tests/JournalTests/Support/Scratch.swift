@@ -44,9 +44,11 @@ final class Scratch: Sendable {
     /// A journal with one run `r` of `count` records, closed again.
     func fill(_ count: Int, snapshotAt: Int? = nil) async throws {
         let store = try await open()
-        let hold = try await store.create(run: Self.run, first: Conformance.entry(1), operator: Conformance.alice, label: "RUNNING")
+        let hold = try await store.create(
+            run: Self.run, first: Conformance.entry(1), operator: Conformance.alice, label: "RUNNING")
         for number in 2..<max(2, count + 1) {
-            _ = try await store.append([Conformance.entry(number)], hold: hold, label: nil, snapshot: number == snapshotAt ? [7] : nil)
+            _ = try await store.append(
+                [Conformance.entry(number)], hold: hold, label: nil, snapshot: number == snapshotAt ? [7] : nil)
         }
         try await store.close()
     }

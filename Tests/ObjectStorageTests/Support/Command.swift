@@ -1,3 +1,4 @@
+import BlockingIO
 import Foundation
 import Glibc
 
@@ -8,9 +9,13 @@ enum Command {
         let outputPath: String
 
         /// Waits for its end: exit status, or 128 and the signal.
-        func wait() -> (status: Int32, output: String) {
-            var status: Int32 = 0
-            while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        @discardableResult func wait() async throws -> (status: Int32, output: String) {
+            // Not on the cooperative pool, whose few threads the tests share.
+            let status = try await DedicatedThread(name: "wait-for-child").run { [process] in
+                var status: Int32 = 0
+                while waitpid(process, &status, 0) < 0, errno == EINTR {}
+                return status
+            }
             let output = (try? String(contentsOfFile: outputPath, encoding: .utf8)) ?? ""
             unlink(outputPath)
             return (status & 0x7F == 0 ? (status >> 8) & 0xFF : 128 + (status & 0x7F), output)
@@ -43,9 +48,9 @@ enum Command {
     /// Status 127 where there is no such program.
     static func run(
         _ program: String, _ arguments: [String], inputPath: String = "/dev/null", environment: [String: String]? = nil
-    ) throws -> (status: Int32, output: String) {
+    ) async throws -> (status: Int32, output: String) {
         do {
-            return try start(program, arguments, inputPath: inputPath, environment: environment).wait()
+            return try await start(program, arguments, inputPath: inputPath, environment: environment).wait()
         } catch let error as POSIXError where error.code == .ENOENT {
             return (127, "")
         }

@@ -8,16 +8,19 @@ func echoThrough(_ path: String, byteCount: Int) throws -> (count: Int, isSame: 
     guard withUnixAddress(path, { connect(descriptor, $0, $1) }) == 0 else { throw TestFailure("cannot connect to \(path)") }
     defer { close(descriptor) }
     let block = (0..<65536).map { UInt8(truncatingIfNeeded: ($0 &* 2_654_435_761) >> 7) }
+    // A number of its own: the other one may be closed, and used again, while this thread still sends.
+    let sending = dup(descriptor)
     Thread.detachNewThread {
+        defer { close(sending) }
         var left = byteCount
         while left > 0 {
             // The pattern restarts with each block, however the kernel cuts it.
             let offset = (byteCount - left) % block.count
-            let count = block.withUnsafeBytes { send(descriptor, $0.baseAddress! + offset, min(left, $0.count - offset), Int32(MSG_NOSIGNAL)) }
+            let count = block.withUnsafeBytes { send(sending, $0.baseAddress! + offset, min(left, $0.count - offset), Int32(MSG_NOSIGNAL)) }
             guard count > 0 else { return }
             left -= count
         }
-        shutdown(descriptor, Int32(SHUT_WR))
+        shutdown(sending, Int32(SHUT_WR))
     }
     var received = 0
     var same = true
@@ -72,4 +75,15 @@ final class EchoServer: Sendable {
     }
 
     func close() { for listener in listeners { shutdown(listener, Int32(SHUT_RDWR)) } }
+}
+
+/// How many bytes a unix socket gives until its end. Blocks.
+func countFrom(_ path: String) throws -> Int {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard withUnixAddress(path, { connect(descriptor, $0, $1) }) == 0 else { throw TestFailure("cannot connect to \(path)") }
+    defer { close(descriptor) }
+    var total = 0
+    var buffer = [UInt8](repeating: 0, count: 1 << 18)
+    while case let count = recv(descriptor, &buffer, buffer.count, 0), count > 0 { total += count }
+    return total
 }

@@ -76,8 +76,31 @@ extension HashProgram {
             });
         }
 
+        # pg_restore was seen to loop for ever on a tar file that was cut off, so its members are walked first.
+        sub check_tar {
+            my ($file) = @_;
+            open my $handle, '<', $file or fail('archive-missing', "cannot open the archive: $!");
+            binmode $handle;
+            my ($size, $at) = (-s $handle, 0);
+            while (1) {
+                sysseek $handle, $at, 0;
+                my $header = '';
+                while (length $header < 512) { last unless sysread $handle, $header, 512 - length $header, length $header }
+                fail('archive-damaged', 'the tar file is cut off') if length $header < 512;
+                return if $header !~ /[^\0]/; # the end mark
+                fail('archive-damaged', 'the tar file is damaged') if substr($header, 257, 5) ne 'ustar';
+                my $field = substr $header, 124, 12;
+                my $bytes = 0;
+                if (ord($field) & 0x80) { $bytes = $bytes * 256 + $_ for unpack 'x4 C8', $field }
+                else { ($bytes) = $field =~ /\A\s*([0-7]+)/; $bytes = oct($bytes // fail('archive-damaged', 'the tar file is damaged')) }
+                $at += 512 + $bytes + (512 - $bytes % 512) % 512;
+                fail('archive-damaged', 'the tar file is cut off') if $at > $size;
+            }
+        }
+
         sub read_seekable {
             my ($file, $kind) = @_;
+            check_tar($file) if $kind eq 'tar';
             my $schema = start('pg_restore', $OPTION{pg_restore}, '--section=pre-data', '-f', '-', '--', $file);
             read_script(new_stream($schema), 'the archive\'s schema');
             finish($schema, 'pg_restore');

@@ -32,7 +32,11 @@ extension HashProgram {
             my $offset = 0;
             while ($offset < length $text) {
                 my $count = syswrite($handle, $text, length($text) - $offset, $offset);
-                if (!defined $count) { next if $!{EINTR}; exit 1 }
+                if (!defined $count) {
+                    next if $!{EINTR};
+                    return if $!{EPIPE}; # the reader ended early: what it said, or did not say, tells why
+                    exit 1;
+                }
                 $offset += $count;
             }
         }

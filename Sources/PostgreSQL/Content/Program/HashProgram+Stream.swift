@@ -72,6 +72,15 @@ extension HashProgram {
             add_rows($entry, \@rows);
         }
 
+        # The columns in the table's own order. Partitions that are loaded through their root list its columns in theirs.
+        sub canonical {
+            my ($key, $columns) = @_;
+            my $table = $TABLE{$key} or return $columns;
+            my %listed = map { $_ => 1 } @$columns;
+            my @ordered = grep { $listed{$_} } @{$table->{order}};
+            return @ordered == @$columns ? \@ordered : $columns;
+        }
+
         # What must be done to the rows of a COPY block before they are hashed; undef for nothing.
         sub plan_for {
             my ($entry, $columns) = @_;
@@ -160,7 +169,7 @@ extension HashProgram {
                 my ($schema, $table) = qualified(parse_name(\$text));
                 my @columns;
                 if ($text =~ /\G\s*\(/gc) { do { push @columns, parse_name(\$text) } while $text =~ /\G\s*,/gc }
-                my $entry = entry_for($schema, $table, \@columns);
+                my $entry = entry_for($schema, $table, canonical("$schema\0$table", \@columns));
                 read_copy($stream, $entry, plan_for($entry, \@columns));
             } elsif ($statement =~ /\AINSERT INTO (.*?)(?: VALUES| \(|\n)/s) {
                 fail('inserts', "the data of $1 was dumped as INSERT statements: such archives cannot be verified row by row; dump without --inserts");

@@ -70,7 +70,7 @@ final class Program: Sendable {
             environment: ownEnvironment.merging(["TERM": "xterm"]) { $1 }.merging(environment) { $1 })
     }
 
-    private var ownEnvironment: [String: String] {
+    var ownEnvironment: [String: String] {
         [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin", "HOME": folder, "XDG_STATE_HOME": "\(folder)/state",
             "REPRISE_LOCAL_STATE": "\(folder)/ledger", "LANG": "C.UTF-8", "USER": "tester",

@@ -109,6 +109,26 @@ import Testing
         #expect(try await program.run("logs", "slow", "--raw").output == "begun\nended\n")
     }
 
+    @Test func aJobThatGoesOnKeepsNothingOpenOfTheOneWhoCalled() async throws {
+        let program = try Program.withSmallPlan()
+        // A descriptor without close-on-exec, as a shell leaves it: `exec 9>lock; flock 9; reprise start …`.
+        let running = try Running(
+            executable: "/bin/sh", arguments: ["-c", "exec 9>held; exec \"$0\" start small", Program.path], place: program.folder,
+            environment: program.ownEnvironment)
+        try await Program.wait(for: "the slow step") { !program.read("begun").isEmpty }
+        running.signal(SIGKILL)
+        _ = try await running.result()
+        let holders = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { Int32($0) != nil }.filter { process in
+            let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd")) ?? []
+            return descriptors.contains {
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/fd/\($0)")) == program.folder + "/held"
+            }
+        }
+        #expect(holders.isEmpty)
+        try program.write("", to: "go")
+        #expect(try await program.run("resume").status == 5)
+    }
+
     @Test func aRunThatALiveProcessHoldsIsLeftAlone() async throws {
         let program = try Program.withSmallPlan()
         let running = try program.start(["start", "small"])

@@ -28,7 +28,7 @@ extension Program {
                   run: |
                     echo begun
                     echo begun > begun
-                    until [ -e go ]; do sleep 0.05; done
+                    until [ -e go ]; do [ -e begun ] || exit 1; sleep 0.05; done
                     echo ended
                     echo slow >> effects.log
               - id: ask

@@ -35,6 +35,13 @@ package struct FrozenRun: Codable, Sendable {
         plan.steps(in: mode).map { ($0, .main) } + plan.finally(in: mode).map { ($0, .finally) }
     }
 
+    /// What the run reserves on a host while it works there: the databases that its steps name. Two runs, of whatever journals,
+    /// never work on the same one.
+    func claims(on host: String) -> [String] {
+        let named = Set(steps.compactMap { $0.step.with["database"]?.value.string })
+        return inventory.databases.filter { $0.host == host && named.contains($0.name) }.map { "database:\($0.port):\($0.database)" }.sorted()
+    }
+
     package func step(_ id: StepID) throws -> PlanStep {
         guard let step = plan.step(id) else {
             throw StepRefused("run.unknown-step", "the run has no step \(id)")

@@ -28,15 +28,18 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
     name: "reprise",
+    products: [.executable(name: "reprise", targets: ["reprise"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-crypto", "3.0.0"..<"5.0.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.0.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.0.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
@@ -46,8 +49,35 @@ let package = Package(
         system("CLibCurl", pkgConfig: "libcurl", debian: "libcurl4-openssl-dev"),
         system("CLibPQ", pkgConfig: "libpq", debian: "libpq-dev"),
         module("RunCore"),
+        module("PlanModel", ["RunCore"]),
+        module("PlanYAML", ["RunCore", "PlanModel", yams]),
         module("BlockingIO", ["RunCore"]),
+        module("Journal", ["RunCore", "BlockingIO", grdb, crypto]),
+        module("SSH", ["RunCore", "BlockingIO", "CLibSSH2", crypto]),
+        module("ObjectStorage", ["RunCore", "BlockingIO", "CLibCurl", crypto]),
+        module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ"]),
+        module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL"]),
+        module(
+            "Engine",
+            [
+                "RunCore", "PlanModel", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", crypto, subprocess, systemPackage,
+            ]),
+        module("Reporting", ["RunCore", "PlanModel", "BlockingIO", "Journal", "SSH", "PostgreSQL", "ObjectStorage", "Steps", "Engine"]),
+        .executableTarget(
+            name: "reprise",
+            dependencies: [
+                "RunCore", "PlanModel", "PlanYAML", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", "Engine", "Reporting",
+                arguments, logging,
+            ], swiftSettings: swiftSettings),
+        // A child process for the journal's own tests: it is killed, stopped and starved in them.
+        .executableTarget(name: "JournalProbe", dependencies: ["Journal", "RunCore", "BlockingIO"], swiftSettings: swiftSettings),
         tests(of: "RunCore"),
+        tests(of: "PlanModel", ["RunCore"]),
+        tests(of: "PlanYAML", ["RunCore", "PlanModel"]),
         tests(of: "BlockingIO"),
+        tests(of: "Journal", ["RunCore", "BlockingIO", "JournalProbe", grdb, crypto]),
+        tests(of: "SSH", ["RunCore", "BlockingIO", crypto]),
+        tests(of: "ObjectStorage", ["RunCore", "BlockingIO", crypto]),
+        tests(of: "PostgreSQL", ["RunCore", "BlockingIO"]),
     ]
 )

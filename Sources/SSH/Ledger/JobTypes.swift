@@ -161,6 +161,12 @@ package struct JobOutput: Sendable, Hashable {
     /// Of the first byte, within its stream.
     package var offset: Int
     package var bytes: [UInt8]
+
+    package init(stream: JobStream, offset: Int, bytes: [UInt8]) {
+        self.stream = stream
+        self.offset = offset
+        self.bytes = bytes
+    }
 }
 
 /// A resource that a run has reserved on a host, across journals.

@@ -192,6 +192,8 @@ let supervisorFilesSource = #"""
         my $seen = fence_of($t->{run}) or return undef;
         refuse('fence-stale', fence_fields($seen)) if $t->{fence} < $seen->{fence};
         refuse('fence-held', fence_fields($seen)) if $t->{fence} == $seen->{fence} && $t->{holder} ne $seen->{holder};
+        # One process has several steps under way at once: its tickets may come in another order than it journaled.
+        return $seen if $t->{fence} == $seen->{fence};
         refuse('journal-old', fence_fields($seen)) if $t->{sequence} < $seen->{sequence};
         refuse('journal-forked', fence_fields($seen))
             if $t->{sequence} == $seen->{sequence} && $t->{head} ne $seen->{head};
@@ -212,7 +214,7 @@ let supervisorFilesSource = #"""
                 refuse('journal-forked', fence_fields($spec)) if $t->{sequence} == $spec->{sequence} && $t->{head} ne $spec->{head};
             }
         }
-        return $seen if $seen && $seen->{fence} == $t->{fence} && $seen->{sequence} == $t->{sequence};
+        return $seen if $seen && $seen->{fence} == $t->{fence} && $t->{sequence} <= $seen->{sequence};
         replace_record("$STATE/runs", $t->{run}, (map { ($_ => $t->{$_}) } qw(run fence holder operator sequence head)), at => wall_ms());
         return $seen;
     }

@@ -1,0 +1,207 @@
+internal import BlockingIO
+internal import Crypto
+package import PlanModel
+package import RunCore
+package import Steps
+
+/// The run's own copy of everything that it was started with. Editing the files changes nothing in it.
+package struct FrozenRun: Codable, Sendable {
+    package let plan: Plan
+    package let inventory: Inventory
+    package let parameters: ParameterBinding
+    package let mode: RunMode
+    /// Where the plan was read from, for people.
+    package let planPath: String
+    /// SHA-256 of the plan and of the inventory as frozen, in hex.
+    package let planDigest: String
+    package let inventoryDigest: String
+
+    package init(
+        plan: Plan, inventory: Inventory, parameters: ParameterBinding, mode: RunMode, planPath: String
+    ) throws {
+        self.plan = plan
+        self.inventory = inventory
+        self.parameters = parameters
+        self.mode = mode
+        self.planPath = planPath
+        planDigest = sha256(try EventCodec.json(plan))
+        inventoryDigest = sha256(try EventCodec.json(inventory))
+    }
+
+    package var isDrill: Bool { mode == .drill }
+
+    /// The steps that take part, in the plan's order: the main phase, then the last ones.
+    package var steps: [(step: PlanStep, phase: StepSpec.Phase)] {
+        plan.steps(in: mode).map { ($0, .main) } + plan.finally(in: mode).map { ($0, .finally) }
+    }
+
+    package func step(_ id: StepID) throws -> PlanStep {
+        guard let step = plan.step(id) else {
+            throw StepRefused("run.unknown-step", "the run has no step \(id)")
+        }
+        return step
+    }
+
+    package func kind(of id: StepID) throws -> String { try step(id).kind }
+
+    package func timeout(of id: StepID) -> Duration? { plan.step(id)?.timeout }
+
+    /// The inventory names of the hosts that a step runs on.
+    package func hosts(of step: PlanStep) -> [String] {
+        var names: [String] = []
+        for target in step.on {
+            if target == Inventory.orchestrator {
+                names.append(target)
+            } else {
+                names += (inventory.hosts(on: target) ?? []).map(\.name)
+            }
+        }
+        var seen = Set<String>()
+        return names.filter { seen.insert($0).inserted }
+    }
+
+    /// SHA-256 of the step as frozen, in hex: what an attempt's intent and its jobs on hosts are bound to.
+    package func specHash(of id: StepID) throws -> String {
+        sha256(try EventCodec.json(step(id)) + EventCodec.json(parameters.environment))
+    }
+
+    var parameterValues: [String: JSONValue] {
+        parameters.values.compactMapValues { value in
+            switch value {
+            case .integer(let number): .integer(Int64(number))
+            case .boolean(let flag): .bool(flag)
+            case .secret: nil
+            case .string, .identifier, .duration, .time, .choice: .string(value.text)
+            }
+        }
+    }
+}
+
+func sha256(_ bytes: [UInt8]) -> String {
+    hexadecimal(Array(SHA256.hash(data: bytes)))
+}
+
+extension FrozenRun {
+    /// The first event of a run: what the state machine needs, and the frozen copy.
+    package func accepted(startedBy: String, kinds: StepRegistry) throws -> RunAccepted {
+        let specs = try steps.map { step, phase in try spec(step, phase, kinds) }
+        return RunAccepted(
+            spec: RunSpec(steps: specs, limits: .init(perHost: plan.limits.perHost, total: plan.limits.total)),
+            planName: plan.name, mode: mode.rawValue, startedBy: startedBy,
+            document: .string(String(decoding: try EventCodec.json(self), as: UTF8.self)))
+    }
+
+    package static func read(_ accepted: RunAccepted) throws -> FrozenRun {
+        // As text: a copy that has to be exact is not taken apart into numbers and put together again.
+        try EventCodec.decode(FrozenRun.self, Array((accepted.document.stringValue ?? "").utf8))
+    }
+
+    private func spec(_ step: PlanStep, _ phase: StepSpec.Phase, _ kinds: StepRegistry) throws -> StepSpec {
+        let kind = try kinds.type(step.kind)
+        let retry = step.retry.map { policy in
+            RunCore.RetryPolicy(
+                attempts: policy.attempts, initialMilliseconds: policy.initial.milliseconds, factor: policy.factor,
+                maximumMilliseconds: policy.maximum.milliseconds)
+        }
+        return StepSpec(
+            id: step.id, needs: step.needs, hosts: hosts(of: step), retry: retry ?? .once,
+            onError: StepSpec.OnError(rawValue: step.onError.rawValue) ?? .stop, hasUndo: hasUndo(step, kind), phase: phase,
+            needsApproval: try needsApproval(step, kinds), approverIsNotStarter: try approverIsNotStarter(step, kinds))
+    }
+
+    private func hasUndo(_ step: PlanStep, _ kind: any StepKind.Type) -> Bool {
+        switch step.undo {
+        case .none: kind.hasUndo
+        case .some(.nothing): false
+        case .some(.action): true
+        }
+    }
+
+    private func needsApproval(_ step: PlanStep, _ kinds: StepRegistry) throws -> Bool {
+        if step.approval != nil { return true }
+        guard step.kind == ApprovalStep.schema.name else { return false }
+        return try rendered(step, outputs: [:], run: nil, kinds: kinds)["required"]?.boolValue ?? true
+    }
+
+    private func approverIsNotStarter(_ step: PlanStep, _ kinds: StepRegistry) throws -> Bool {
+        if let approval = step.approval { return approval.approverNotStarter }
+        guard step.kind == ApprovalStep.schema.name else { return false }
+        return try rendered(step, outputs: [:], run: nil, kinds: kinds)["approver-not-starter"]?.boolValue ?? false
+    }
+
+    func context(
+        step id: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, machine: RunMachine, deadline: Deadline?,
+        run: RunID, kinds: StepRegistry, services: any StepServices
+    ) throws -> StepContext {
+        let step = try step(id)
+        let outputs = Dictionary(uniqueKeysWithValues: machine.steps.map { ($0.spec.id, $0.outputs) })
+        return StepContext(
+            run: run, step: id, attempt: attempt, isUndo: isUndo, isResumed: isResumed, isDrill: isDrill,
+            hosts: hosts(of: step),
+            with: try rendered(step, isUndo: isUndo, outputs: outputs, run: run, kinds: kinds), parameters: parameterValues,
+            inventory: inventory, secretParameters: parameters.secretEnvironment,
+            outputs: outputs, deadline: deadline, specHash: try specHash(of: id), services: services)
+    }
+
+    /// The kind whose code puts back what the step did: that of an explicit `undo:`, else the step's own.
+    func undo(_ id: StepID, _ kind: any StepKind, _ kinds: StepRegistry, _ context: StepContext) async throws -> StepOutcome {
+        guard case .action(let action) = try step(id).undo else { return try await kind.undo(context) }
+        return try await kinds.make(action.kind).perform(context)
+    }
+
+    private func undoAction(_ step: PlanStep) -> UndoSpec? {
+        if case .action(let action) = step.undo { action } else { nil }
+    }
+
+    /// A step's fields with their references filled in and their defaults, as JSON.
+    private func rendered(
+        _ step: PlanStep, isUndo: Bool = false, outputs: [StepID: [String: JSONValue]], run: RunID?, kinds: StepRegistry
+    ) throws -> [String: JSONValue] {
+        let action = isUndo ? undoAction(step) : nil
+        let names = hosts(of: step)
+        let scope = TemplateScope(
+            parameters: parameters, host: names.count == 1 ? inventory.host(names[0]) : nil,
+            run: ["mode": mode.rawValue].merging(run.map { ["id": $0.rawValue] } ?? [:]) { first, _ in first },
+            output: { id, name in outputs[id]?[name].flatMap(PlanValue.init(json:)) })
+        let value = try renderFields(action?.with ?? step.with, schema: kinds.type(action?.kind ?? step.kind).schema, scope: scope)
+        return JSONValue(value).objectValue ?? [:]
+    }
+}
+
+extension JSONValue {
+    init(_ value: PlanValue) {
+        switch value {
+        case .string(let text): self = .string(text)
+        case .integer(let number): self = .integer(Int64(number))
+        case .double(let number): self = .number(number)
+        case .boolean(let flag): self = .bool(flag)
+        case .null, .opaque: self = .null
+        case .list(let items): self = .array(items.map { JSONValue($0.value) })
+        case .map(let entries):
+            self = .object(Dictionary(entries.map { ($0.key, JSONValue($0.value.value)) }, uniquingKeysWith: { first, _ in first }))
+        }
+    }
+}
+
+extension PlanValue {
+    init?(json: JSONValue) {
+        switch json {
+        case .null: return nil
+        case .bool(let flag): self = .boolean(flag)
+        case .integer(let number): self = .integer(Int(number))
+        case .number(let number): self = .double(number)
+        case .string(let text): self = .string(text)
+        case .array(let items): self = .array(items.compactMap(PlanValue.init(json:)))
+        case .object(let members):
+            self = .map(members.sorted { $0.key < $1.key }.compactMap { key, value in
+                PlanValue(json: value).map { MapEntry(key: key, value: Located($0)) }
+            })
+        }
+    }
+}
+
+extension Duration {
+    package var milliseconds: Int64 {
+        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+    }
+}

@@ -1,0 +1,66 @@
+internal import BlockingIO
+package import PlanModel
+internal import RunCore
+package import SSH
+internal import Steps
+
+/// A live connection to one host and the job ledger behind it.
+package struct HostConnection: Sendable {
+    package let remote: (any RemoteHost)?
+    package let ledger: any JobLedger
+    package let facts: HostFacts
+    /// SHA-256 fingerprint of its SSH host key; nil for this machine.
+    package let hostKey: String?
+    let close: @Sendable () async -> Void
+}
+
+/// Keeps one connection to each host and makes it anew where it was lost.
+package actor HostPool {
+    private let inventory: Inventory
+    private let connector: any HostConnector
+    private var connections: [String: Task<HostConnection, any Error>] = [:]
+
+    package init(inventory: Inventory, connector: any HostConnector) {
+        self.inventory = inventory
+        self.connector = connector
+    }
+
+    /// The connection to `host`; several callers share one.
+    /// - Parameter admit: is called once for each new connection, before anybody uses it: pins the host and announces the fence.
+    func connection(
+        _ host: String, admit: @escaping @Sendable (HostConnection) async throws -> Void
+    ) async throws -> HostConnection {
+        if let task = connections[host] { return try await task.value }
+        let task = Task { [inventory, connector] in
+            let connection = try await connector.connect(host, inventory)
+            do {
+                try await admit(connection)
+            } catch {
+                await connection.close()
+                throw error
+            }
+            return connection
+        }
+        connections[host] = task
+        do {
+            return try await task.value
+        } catch {
+            if connections[host] == task { connections[host] = nil }
+            throw error
+        }
+    }
+
+    func forget(_ host: String) async {
+        guard let task = connections.removeValue(forKey: host) else { return }
+        if let connection = try? await task.value { await connection.close() }
+    }
+
+    package func close() async {
+        for host in Array(connections.keys) { await forget(host) }
+    }
+}
+
+/// How connections are made; the real one speaks SSH.
+package protocol HostConnector: Sendable {
+    func connect(_ host: String, _ inventory: Inventory) async throws -> HostConnection
+}

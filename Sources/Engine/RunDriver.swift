@@ -1,0 +1,281 @@
+internal import BlockingIO
+internal import Foundation
+package import Journal
+package import RunCore
+package import Steps
+
+/// Drives one run: takes events in, asks the machine what follows, makes the events durable, and only then acts.
+///
+/// The order is always `apply` → `append` → `execute`. Nothing else changes the run's state, and nothing acts before the append
+/// has returned. Where an append fails nothing more is done: jobs on hosts go on, and a later process asks the hosts for them.
+package actor RunDriver {
+    /// What reaches the driver from its attempts, its timers and its operator.
+    enum Mail: Sendable {
+        case event(RunEvent, CheckedContinuation<Void, any Error>?)
+        case attemptEnded(AttemptKey)
+        case detach(reason: String)
+        case failed(any Error)
+    }
+
+    struct AttemptKey: Hashable, Sendable {
+        let step: StepID
+        let isUndo: Bool
+    }
+
+    package private(set) var machine: RunMachine
+    package let frozen: FrozenRun
+    package let hold: Hold
+    let journal: any JournalStore
+    let settings: DriverSettings
+    let observer: any RunObserver
+    let redactor: Redactor
+    let kinds: StepRegistry
+    let hosts: HostPool
+    let adapters: Adapters
+    private var attempts: [AttemptKey: Task<Void, Never>] = [:]
+    private var timers: [StepID: Task<Void, Never>] = [:]
+    private var endings: [AttemptKey: StepEnded.Cause] = [:]
+    private var mailbox: [Mail] = []
+    private var waiter: CheckedContinuation<Void, Never>?
+    private var eventsSinceSnapshot = 0
+    private var detachReason: String?
+    /// The run's last durable record, which every job on a host is told.
+    private(set) var head: RunHead
+
+    package init(
+        loaded: ResumableRun, hold: Hold, journal: any JournalStore, kinds: StepRegistry, hosts: HostPool, adapters: Adapters, redactor: Redactor,
+        observer: any RunObserver, settings: DriverSettings
+    ) {
+        machine = loaded.machine
+        frozen = loaded.frozen
+        head = loaded.head
+        self.hold = hold
+        self.journal = journal
+        self.kinds = kinds
+        self.hosts = hosts
+        self.adapters = adapters
+        self.redactor = redactor
+        self.observer = observer
+        self.settings = settings
+    }
+
+    /// Takes the run in hand and drives it until it is settled, waits for a person, is paused, or the operator detaches.
+    ///
+    /// - Parameter words: what the operator says before anything else happens, for example an approval or a retry.
+    /// - Throws: `InvalidTransition` where a word does not fit the run; what the journal throws, after which nothing was done.
+    package func drive(words: [RunEvent] = [], takeOverReason: String? = nil) async throws -> RunEnd {
+        do {
+            let held = RunEvent.held(RunHeld(by: settings.operatorName, fence: hold.fence, takeOverReason: takeOverReason))
+            try await ingest((words.isEmpty ? [held] : words + [held]).map { ($0, nil) })
+            while !isAtRest {
+                try await handle(await nextMails())
+            }
+            try await letGo()
+        } catch {
+            await dropAttempts()
+            await hosts.close()
+            throw error
+        }
+        await hosts.close()
+        return RunEnd(machine: machine, isDetached: detachReason != nil)
+    }
+
+    /// Lets go of the run: attempts are left alone on their hosts, and nothing more is journaled for them.
+    package nonisolated func detach(reason: String) {
+        Task { await self.post(.detach(reason: reason)) }
+    }
+
+    /// Brings in a word of an operator while the run is driven. Durable when it returns.
+    package func take(_ event: RunEvent) async throws {
+        try await withCheckedThrowingContinuation { post(.event(event, $0)) }
+    }
+
+    // MARK: Mail
+
+    private var isAtRest: Bool {
+        if detachReason != nil { return attempts.isEmpty }
+        guard attempts.isEmpty, timers.isEmpty, mailbox.isEmpty else { return false }
+        switch machine.state {
+        case .waiting: return !settings.staysForPeople
+        case .paused: return true
+        case .cancelled, .undone, .succeeded, .succeededWithWarnings, .failed: return true
+        case .accepted, .running, .pausing, .cancelling, .undoing: return true
+        }
+    }
+
+    func post(_ mail: Mail) {
+        mailbox.append(mail)
+        waiter?.resume()
+        waiter = nil
+    }
+
+    private func nextMails() async -> [Mail] {
+        if mailbox.isEmpty { await withCheckedContinuation { waiter = $0 } }
+        defer { mailbox.removeAll(keepingCapacity: true) }
+        return mailbox
+    }
+
+    private func handle(_ mails: [Mail]) async throws {
+        var events: [(RunEvent, CheckedContinuation<Void, any Error>?)] = []
+        var failure: (any Error)?
+        for mail in mails {
+            switch mail {
+            case .event(let event, let continuation): events.append((event, continuation))
+            case .attemptEnded(let key):
+                attempts[key] = nil
+                endings[key] = nil
+            case .detach(let reason):
+                guard detachReason == nil else { continue }
+                detachReason = reason
+                cancelTasks()
+            case .failed(let error): failure = failure ?? error
+            }
+        }
+        try await ingest(events)
+        if let failure { throw failure }
+    }
+
+    // MARK: apply → append → execute
+
+    private func ingest(_ events: [(RunEvent, CheckedContinuation<Void, any Error>?)]) async throws {
+        var accepted: [RunEvent] = []
+        var actions: [Action] = []
+        var continuations: [CheckedContinuation<Void, any Error>] = []
+        for (event, continuation) in events {
+            do {
+                let clean = try redactor.redact(event)
+                actions += try machine.apply(clean)
+                accepted.append(clean)
+                if let continuation { continuations.append(continuation) }
+            } catch let error as InvalidTransition {
+                if let continuation {
+                    continuation.resume(throwing: error)
+                } else if !event.mayComeTooLate {
+                    throw error
+                }
+            }
+        }
+        do {
+            try await append(accepted)
+        } catch {
+            continuations.forEach { $0.resume(throwing: error) }
+            throw error
+        }
+        continuations.forEach { $0.resume() }
+        try await perform(actions)
+    }
+
+    private func append(_ events: [RunEvent]) async throws {
+        guard !events.isEmpty else { return }
+        eventsSinceSnapshot += events.count
+        let isSnapshotDue = eventsSinceSnapshot >= settings.eventsPerSnapshot
+        let records = try await journal.append(
+            events.map(EventCodec.entry), hold: hold, label: machine.state.rawValue,
+            snapshot: isSnapshotDue ? try EventCodec.json(machine) : nil)
+        if isSnapshotDue { eventsSinceSnapshot = 0 }
+        if let last = records.last { head = RunHead(sequence: last.sequence, hash: last.hash) }
+        for event in events { observer.happened(event, machine) }
+    }
+
+    private func perform(_ actions: [Action]) async throws {
+        guard detachReason == nil else { return }
+        var intents: [AttemptStarted] = []
+        for action in actions {
+            switch action {
+            case .startAttempt(let step, let attempt, let isUndo):
+                // A later event of the same batch may have withdrawn the start, or asked for it a second time.
+                guard machine.awaitsStart(step, attempt, isUndo: isUndo), !intents.contains(where: { $0.step == step }) else { continue }
+                intents.append(
+                    AttemptStarted(step: step, attempt: attempt, isUndo: isUndo, specHash: try frozen.specHash(of: step)))
+            case .resumeAttempt(let step, let attempt, let isUndo):
+                launch(step, attempt, isUndo: isUndo, isResumed: true)
+            case .cancelAttempt(let step): end(AttemptKey(step: step, isUndo: false), .cancelled)
+            case .askApproval(let step): ask(step)
+            case .wakeUp(let step, let milliseconds): wake(step, after: milliseconds)
+            }
+        }
+        guard !intents.isEmpty else { return }
+        var next: [Action] = []
+        for intent in intents { next += try machine.apply(.attemptStarted(intent)) }
+        try await append(intents.map { .attemptStarted($0) })
+        for intent in intents { launch(intent.step, intent.attempt, isUndo: intent.isUndo, isResumed: false) }
+        try await perform(next)
+    }
+
+    // MARK: Attempts
+
+    private func launch(_ step: StepID, _ attempt: AttemptNumber, isUndo: Bool, isResumed: Bool) {
+        let key = AttemptKey(step: step, isUndo: isUndo)
+        let runner = AttemptRunner(
+            driver: self, key: key, attempt: attempt, isResumed: isResumed, machine: machine, timeout: frozen.timeout(of: step))
+        attempts[key] = Task.detached {
+            await runner.run()
+            await self.post(.attemptEnded(key))
+        }
+    }
+
+    private func ask(_ step: StepID) {
+        let key = AttemptKey(step: step, isUndo: false)
+        let runner = AttemptRunner(
+            driver: self, key: key, attempt: machine[step]?.attempt ?? 0, isResumed: false, machine: machine, timeout: nil)
+        attempts[key] = Task.detached {
+            await runner.askApproval()
+            await self.post(.attemptEnded(key))
+        }
+    }
+
+    private func wake(_ step: StepID, after milliseconds: Int64) {
+        timers[step] = Task { [weak self] in
+            try? await Task.sleep(for: .milliseconds(milliseconds))
+            guard !Task.isCancelled else { return }
+            await self?.wakeUp(step)
+        }
+    }
+
+    private func wakeUp(_ step: StepID) {
+        timers[step] = nil
+        post(.event(.retryDue(StepNamed(step: step)), nil))
+    }
+
+    /// Ends an attempt from outside; its runner journals what came of it.
+    func end(_ key: AttemptKey, _ cause: StepEnded.Cause) {
+        guard endings[key] == nil, let task = attempts[key] else { return }
+        endings[key] = cause
+        task.cancel()
+    }
+
+    func ending(_ key: AttemptKey) -> StepEnded.Cause? { endings[key] }
+
+    func observation(_ key: AttemptKey, _ name: String) -> JSONValue? {
+        guard let record = machine[key.step] else { return nil }
+        return key.isUndo ? record.undo.observations[name] : record.observations[name]
+    }
+
+    // MARK: The end
+
+    private func cancelTasks() {
+        attempts.values.forEach { $0.cancel() }
+        timers.values.forEach { $0.cancel() }
+        timers = [:]
+    }
+
+    private func letGo() async throws {
+        if !machine.state.isSettled {
+            let reason = detachReason ?? machine.state.rawValue
+            try await ingest([(.released(RunReleased(by: settings.operatorName, reason: reason)), nil)])
+        }
+        try await journal.release(hold)
+    }
+
+    /// After a failure of the journal: stops all tasks and waits for their end, so that nothing acts behind a stopped driver.
+    private func dropAttempts() async {
+        detachReason = detachReason ?? "the journal failed"
+        cancelTasks()
+        for task in attempts.values { await task.value }
+        for mail in mailbox {
+            if case .event(_, let continuation?) = mail { continuation.resume(throwing: CancellationError()) }
+        }
+        mailbox = []
+        try? await journal.release(hold)
+    }
+}

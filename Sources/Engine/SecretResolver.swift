@@ -1,0 +1,61 @@
+internal import Foundation
+internal import PlanModel
+internal import RunCore
+internal import Subprocess
+internal import SystemPackage
+
+/// Reads secrets from where the inventory says they are. Their values go to the redactor and to those who need them, nowhere else.
+enum SecretResolver {
+    /// - Throws: `SecretUnavailable`, which never says anything of the value.
+    static func resolve(_ name: String, _ reference: SecretReference) async throws -> String {
+        switch reference {
+        case .environment(let variable):
+            guard let value = ProcessInfo.processInfo.environment[variable], !value.isEmpty else {
+                throw SecretUnavailable(name, "the environment variable \(variable) is not set", ["export \(variable) and try again"])
+            }
+            return value
+        case .file(let path):
+            return try file(name, path)
+        case .command(let command):
+            return try await output(name, command)
+        }
+    }
+
+    /// A file's content without the newline at its end. A file that others can read is refused: it is no secret.
+    private static func file(_ name: String, _ path: String) throws -> String {
+        let expanded = path.hasPrefix("~/") ? NSHomeDirectory() + path.dropFirst(1) : path
+        let attributes = try? FileManager.default.attributesOfItem(atPath: expanded)
+        guard let attributes, let data = FileManager.default.contents(atPath: expanded), data.count <= 1 << 20 else {
+            throw SecretUnavailable(name, "the file \(path) cannot be read", ["check that it exists and is yours"])
+        }
+        if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
+            throw SecretUnavailable(name, "the file \(path) can be read by others", ["chmod 600 \(path)"])
+        }
+        return trimmed(String(decoding: data, as: UTF8.self))
+    }
+
+    private static func output(_ name: String, _ command: String) async throws -> String {
+        let result = try await Subprocess.run(
+            .path("/bin/sh"), arguments: ["-c", command], output: .string(limit: 1 << 20), error: .discarded)
+        guard result.terminationStatus.isSuccess, !result.standardOutput.isEmpty else {
+            throw SecretUnavailable(name, "its command failed or printed nothing", ["run the command by hand: \(command)"])
+        }
+        return trimmed(result.standardOutput)
+    }
+
+    private static func trimmed(_ text: String) -> String {
+        text.hasSuffix("\n") ? String(text.dropLast()) : text
+    }
+}
+
+struct SecretUnavailable: RepriseError {
+    let code = "secret.unavailable"
+    let message: String
+    let hints: [String]
+    var exitStatus: ExitStatus { .usage }
+
+    init(_ name: String, _ why: String, _ hints: [String]) {
+        message = "the secret \(name) is not to be had: \(why)"
+        self.hints = hints
+    }
+}

@@ -1,0 +1,37 @@
+package import RunCore
+
+/// A fetch on a host failed; its ledger holds the exit status.
+package struct HostFetchFailed: RepriseError {
+    package enum Kind: String, Sendable, Hashable {
+        case contentMismatch = "content-mismatch"
+        case unreachable
+        case noProgram = "no-program"
+        case diskFull = "disk-full"
+        case damaged
+        case quota
+        case rangesIgnored = "ranges-ignored"
+        case unexpected
+    }
+
+    package let kind: Kind
+    package let message: String
+    package let hints: [String]
+
+    init(_ kind: Kind, _ message: String, _ hint: String) {
+        self.kind = kind
+        self.message = message
+        hints = [hint]
+    }
+
+    package var code: String { "host-fetch.\(kind.rawValue)" }
+
+    package var exitStatus: ExitStatus {
+        switch kind {
+        case .contentMismatch: .verificationMismatch
+        case .unreachable, .rangesIgnored: .unreachable
+        case .noProgram, .diskFull, .damaged, .quota, .unexpected: .failed
+        }
+    }
+
+    package var isTransient: Bool { kind == .unreachable }
+}

@@ -1,0 +1,122 @@
+internal import RunCore
+
+extension RecoveryReport {
+    /// The report as people read it.
+    package var document: Document {
+        var document = Document(title: "Recovery report: \(run.title.isEmpty ? run.plan : run.title)")
+        document.blocks = outcome + backupBlocks + proof + timing + stepBlocks + decisionBlocks + warningBlocks + timelineBlocks + journalBlocks
+        return document
+    }
+
+    private var outcome: [Document.Block] {
+        var blocks: [Document.Block] = [
+            .facts([
+                .init("result", run.state, role(ofRunState: run.state)), .init("run", run.run), .init("plan", "\(run.plan) (\(run.mode))"),
+                .init("started", "\(run.startedAt) by \(run.startedBy)"),
+                .init("recovery time (RTO)", durationText(recoverySeconds)),
+                .init("data written after the backup is lost (RPO)", lossSeconds.map(durationText) ?? "unknown: no backup was chosen in this run"),
+            ] + run.parameters.sorted { $0.key < $1.key }.map { .init("parameter \($0.key)", $0.value) })
+        ]
+        for step in run.steps {
+            if let failure = step.failure, step.stepState != .succeeded {
+                blocks.append(.paragraph("\(step.id) failed: \(failure.message)", .bad))
+                if !failure.hints.isEmpty { blocks.append(.list(failure.hints)) }
+            }
+            if let doubt = step.doubt { blocks.append(.paragraph("\(step.id) is in doubt: \(doubt.message)", .attention)) }
+        }
+        if !isSettled, !run.next.isEmpty { blocks.append(.code(run.next.joined(separator: "\n"))) }
+        return blocks
+    }
+
+    private var isSettled: Bool {
+        switch RunState(rawValue: run.state) {
+        case .succeeded, .succeededWithWarnings, .undone: true
+        case .accepted, .running, .waiting, .pausing, .paused, .cancelling, .cancelled, .undoing, .failed, nil: false
+        }
+    }
+
+    private var backupBlocks: [Document.Block] {
+        guard !backups.isEmpty else { return [] }
+        let rows = backups.map { backup in
+            Document.Table.Row([
+                backup.kind, [backup.store, backup.key].compactMap { $0 }.joined(separator: ": "), backup.time ?? "",
+                backup.ageSeconds.map(durationText) ?? "", backup.sizeBytes.map(bytesText) ?? "", backup.sha256 ?? "",
+            ])
+        }
+        return [
+            .heading("Recovered from"),
+            .table(.init(
+                [.init("backup"), .init("key"), .init("made at"), .init("age at start", isNumber: true), .init("size", isNumber: true), .init("SHA-256")],
+                rows)),
+        ]
+    }
+
+    private var proof: [Document.Block] {
+        guard !tables.isEmpty else {
+            return [.heading("Proof"), .paragraph("No step of this run has compared tables with the backup so far.", .attention)]
+        }
+        let verdict: Document.Block =
+            findings.isEmpty
+            ? .paragraph("Exact row counts and content are equal to the backup's in every one of \(counted(tables.count, "comparison")).", .good)
+            : .paragraph("What is there is not what the backup holds: \(counted(findings.count, "finding")).", .bad)
+        let rows = tables.map { proof in
+            Document.Table.Row([
+                proof.step, proof.table, countText(Int64(proof.expectedRows)), proof.actualRows.map { countText(Int64($0)) } ?? "none",
+                proof.verdict,
+            ], proof.isEqual ? .normal : .bad)
+        }
+        return [.heading("Proof"), verdict] + (findings.isEmpty ? [] : [.list(findings)]) + [
+            .table(.init(
+                [.init("step"), .init("table"), .init("rows expected", isNumber: true), .init("rows found", isNumber: true), .init("content")],
+                rows)),
+        ]
+    }
+
+    private var timing: [Document.Block] {
+        var rows = phases.map { Document.Table.Row([$0.name, durationText($0.seconds), $0.steps.joined(separator: ", ")]) }
+        if waitingSeconds > 0 { rows.append(.init(["waiting for people", durationText(waitingSeconds), ""])) }
+        if interruptedSeconds > 0 { rows.append(.init(["nobody drove the run", durationText(interruptedSeconds), ""], .attention)) }
+        guard !rows.isEmpty else { return [] }
+        return [.heading("Where the time went"), .table(.init([.init("phase"), .init("time", isNumber: true), .init("steps")], rows))]
+    }
+
+    private var stepBlocks: [Document.Block] {
+        let rows = run.steps.map { step in
+            Document.Table.Row([
+                step.id, step.stepState.word, "\(step.attempt)", step.seconds.map(durationText) ?? "", step.on.joined(separator: ", "),
+                step.changed || step.stepState != .succeeded || step.kind == "approval" ? step.title : "\(step.title) (was already done)",
+            ], step.stepState.role == .good ? .normal : step.stepState.role)
+        }
+        return [
+            .heading("Steps"),
+            .table(.init(
+                [.init("step"), .init("state"), .init("attempts", isNumber: true), .init("time", isNumber: true), .init("on"), .init("what it does")],
+                rows)),
+        ]
+    }
+
+    private var decisionBlocks: [Document.Block] {
+        guard !decisions.isEmpty else { return [] }
+        let rows = decisions.map { Document.Table.Row([$0.time, $0.step ?? "", $0.what, $0.by, $0.reason]) }
+        return [.heading("Who decided what"), .table(.init([.init("time"), .init("step"), .init("what"), .init("who"), .init("why")], rows))]
+    }
+
+    private var warningBlocks: [Document.Block] {
+        run.warnings.isEmpty ? [] : [.heading("Warnings"), .list(run.warnings)]
+    }
+
+    private var timelineBlocks: [Document.Block] {
+        // Facts noted along the way are for the machine; they are in the JSON and in `reprise journal show`.
+        let told = timeline.filter { $0.kind != "observed" }
+        let rows = told.map { Document.Table.Row(["\($0.sequence)", $0.time, $0.sentence]) }
+        return [.heading("Timeline"), .table(.init([.init("#", isNumber: true), .init("time"), .init("what happened")], rows))]
+    }
+
+    private var journalBlocks: [Document.Block] {
+        [
+            .heading("Journal"),
+            .facts([.init("records", countText(run.events)), .init("head (SHA-256)", run.journalHead)]),
+            .paragraph("Keep the head elsewhere: with it `reprise journal verify` proves later that nothing of this account was changed."),
+        ]
+    }
+}

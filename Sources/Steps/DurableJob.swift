@@ -1,0 +1,277 @@
+internal import BlockingIO
+internal import Foundation
+package import RunCore
+package import SSH
+internal import Synchronization
+
+/// A command that a step runs on a host as a durable job.
+package struct DurableJob: Sendable {
+    package var host: String
+    /// Tells apart the jobs of one attempt; nil for its only one.
+    package var part: String?
+    package var script: JobSpec.Script
+    package var environment: [String: String] = [:]
+    package var stdin: [UInt8]?
+    /// The operating-system user; nil for the one who owns the ledger.
+    package var runAs: String?
+    package var directory: String?
+    package var timeout: Duration?
+    /// Bytes of each stream that the host keeps.
+    package var outputLimit = 1 << 20
+    /// Called with the whole lines of standard output and standard error as they come, each once in each process.
+    package var onLine: (@Sendable (String) -> Void)?
+
+    package init(host: String, part: String? = nil, script: JobSpec.Script) {
+        self.host = host
+        self.part = part
+        self.script = script
+    }
+}
+
+/// What a durable job left.
+package struct DurableJobOutcome: Sendable {
+    package let result: JobResult
+    package let stdout: [UInt8]
+    package let stderr: [UInt8]
+
+    package var stdoutText: String { String(decoding: stdout, as: UTF8.self) }
+    package var stderrText: String { String(decoding: stderr, as: UTF8.self) }
+    package var succeeded: Bool { result.exitStatus == 0 }
+
+    /// The last lines of what it said, for messages.
+    package func tail(lines count: Int = 5) -> String {
+        let text = stderrText.isEmpty ? stdoutText : stderrText
+        return text.split(separator: "\n").suffix(count).joined(separator: "\n")
+    }
+
+    /// What is journaled of it.
+    package var evidence: JSONValue {
+        .object([
+            "exit-status": result.exitStatus.map { .integer(Int64($0)) } ?? .null,
+            "signal": result.signal.map { .integer(Int64($0)) } ?? .null,
+            "stdout-bytes": .integer(Int64(result.stdoutBytes)),
+            "stderr-bytes": .integer(Int64(result.stderrBytes)),
+            "duration-ms": .integer(Int64(result.durationMilliseconds)),
+            "left-behind": .array(result.leftBehind.map { .string($0) }),
+            "tail": .string(String(tail(lines: 3).suffix(1000))),
+        ])
+    }
+}
+
+extension StepContext {
+    /// - Parameter part: tells apart the jobs of one attempt; of the form of a step's id.
+    package func jobID(part: String?) -> JobID {
+        let name = isUndo ? ["undo", part].compactMap { $0 }.joined(separator: "-") : part
+        guard let id = JobID(run: run, step: step, attempt: attempt, part: name) else {
+            preconditionFailure("\(part ?? "") is no name of a job's part")
+        }
+        return id
+    }
+
+    /// Whether the host knows the job of this part, in whatever state: then it must be asked for and not prepared again.
+    package func jobExists(on host: String, part: String?) async throws -> Bool {
+        try await persistently(on: host) { ledger in
+            switch try await ledger.probe(jobID(part: part)) {
+            case .absent, .neverRan: false
+            case .finished, .running, .orphan, .inDoubt: true
+            }
+        }
+    }
+
+    /// Runs the job to its end, through any number of lost connections. Where the host already knows the job it is never started
+    /// again: its end is waited for, or its result is taken.
+    ///
+    /// - Throws: `StepInDoubt` where the host cannot tell; `StepEnded` once a cancelled or timed-out job has ended for certain.
+    package func run(_ job: DurableJob) async throws -> DurableJobOutcome {
+        let id = jobID(part: job.part)
+        let runner = JobRunner(context: self, job: job, id: id)
+        do {
+            let outcome = try await runner.runToEnd()
+            if outcome.result.timedOut { throw StepEnded(.timedOut, "its time was up after \(outcome.result.durationMilliseconds / 1000) s") }
+            if outcome.result.cancelled { throw StepEnded(.cancelled, "the job on \(job.host) was ended") }
+            return outcome
+        } catch is CancellationError {
+            guard let cause = await services.ending else { throw CancellationError() }
+            // The surrounding task is cancelled; ending the job needs one that is not.
+            return try await Task { try await runner.end(cause) }.value
+        }
+    }
+
+    /// Calls `body` with the host's ledger, again on a new connection where one was lost, until the step's time is up.
+    package func persistently<Value: Sendable>(
+        on host: String, _ body: (any JobLedger) async throws -> Value
+    ) async throws -> Value {
+        var delay = Duration.milliseconds(200)
+        let patience = Deadline(after: .seconds(600))
+        while true {
+            do {
+                return try await body(services.ledger(host))
+            } catch let error as any RepriseError where error.isTransient {
+                await services.forgetConnection(host)
+                if (deadline.map { $0.earlier(of: patience) } ?? patience).hasPassed { throw error }
+                services.report(StepProgress("connection to \(host) lost, trying again"))
+                try await Task.sleep(for: delay)
+                delay = min(delay * 2, .seconds(10))
+            }
+        }
+    }
+}
+
+private struct JobRunner: Sendable {
+    let context: StepContext
+    let job: DurableJob
+    let id: JobID
+    let collector = OutputCollector()
+
+    func runToEnd() async throws -> DurableJobOutcome {
+        let spec = JobSpec(
+            id: id, script: job.script, environment: job.environment, stdin: job.stdin, runAs: job.runAs,
+            workingDirectory: job.directory, timeout: job.timeout ?? context.deadline?.remaining, outputLimit: job.outputLimit,
+            specHash: context.specHash, fence: await context.services.ticket)
+        while true {
+            let verdict = try await context.persistently(on: job.host) { ledger in
+                Failpoint.hit("job.before-submit")
+                try await refuseIfLost(ledger)
+                let verdict = try await ledger.submit(spec, deadline: Deadline(after: .seconds(60)))
+                Failpoint.hit("job.after-submit")
+                return try await follow(verdict, ledger)
+            }
+            if let outcome = try await outcome(of: verdict) { return outcome }
+        }
+    }
+
+    /// A job that was seen to run and that the host no longer knows has run: its ledger was deleted.
+    private func refuseIfLost(_ ledger: any JobLedger) async throws {
+        guard context.isResumed, await context.services.observed(submittedKey) != nil else { return }
+        guard case .absent = try await ledger.probe(id) else { return }
+        throw StepInDoubt(
+            "\(job.host) no longer knows the job \(id) that was started on it: its ledger was deleted",
+            evidence: ["host": .string(job.host), "job": .string("\(id)"), "ledger": "absent"])
+    }
+
+    private var submittedKey: String { "submitted:\(job.host):\(job.part ?? "")" }
+
+    private func follow(_ verdict: JobVerdict, _ ledger: any JobLedger) async throws -> JobVerdict {
+        switch verdict {
+        case .running, .orphan:
+            if await context.services.observed(submittedKey) == nil {
+                try await context.services.observe(submittedKey, true)
+            }
+            let offsets = collector.offsets
+            return try await ledger.follow(
+                id, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr, onOutput: take, deadline: nil)
+        case .finished(let result):
+            try await fetchRest(result, ledger)
+            return verdict
+        case .neverRan, .absent, .inDoubt:
+            return verdict
+        }
+    }
+
+    @Sendable private func take(_ output: JobOutput) {
+        for line in collector.add(output) { job.onLine?(line) }
+        context.services.output(host: job.host, part: job.part, output)
+    }
+
+    /// Output of a job that had already ended when it was asked for.
+    private func fetchRest(_ result: JobResult, _ ledger: any JobLedger) async throws {
+        for stream in [JobStream.stdout, .stderr] {
+            let total = stream == .stdout ? result.stdoutKeptBytes : result.stderrKeptBytes
+            while collector.offset(stream) < total {
+                let offset = collector.offset(stream)
+                let bytes = try await ledger.output(id, stream: stream, offset: offset, limit: 1 << 20)
+                if bytes.isEmpty { break }
+                take(JobOutput(stream: stream, offset: offset, bytes: bytes))
+            }
+        }
+    }
+
+    /// Nil where the job has to be submitted again, which is safe: it never ran.
+    private func outcome(of verdict: JobVerdict) async throws -> DurableJobOutcome? {
+        switch verdict {
+        case .finished(let result):
+            Failpoint.hit("job.after-result")
+            return collector.outcome(result)
+        case .running, .neverRan, .absent:
+            return nil
+        case .orphan(let holders):
+            throw StepInDoubt(
+                "on \(job.host) the supervisor of \(id) is gone and its processes are still running",
+                evidence: ["host": .string(job.host), "holders": .array(holders.map { .string($0) })])
+        case .inDoubt(let evidence):
+            throw StepInDoubt(
+                "\(job.host) shows that \(id) was started and not how it ended",
+                evidence: .object(evidence.mapValues { .string($0) }))
+        }
+    }
+
+    /// Ends the job on its host and waits until the ledger confirms it.
+    func end(_ cause: StepEnded.Cause) async throws -> DurableJobOutcome {
+        let verdict = try await context.persistently(on: job.host) { try await $0.cancel(id, grace: .seconds(10)) }
+        switch verdict {
+        case .finished(let result) where !result.cancelled:
+            return collector.outcome(result)
+        case .finished, .neverRan, .absent:
+            throw StepEnded(cause, cause == .cancelled ? "the job on \(job.host) was ended" : "its time was up")
+        case .running, .orphan, .inDoubt:
+            throw StepInDoubt("\(job.host) does not confirm that \(id) has ended", evidence: ["host": .string(job.host)])
+        }
+    }
+}
+
+/// Puts a job's output together from pieces that may overlap after a lost connection.
+private final class OutputCollector: Sendable {
+    private struct Streams {
+        var stdout: [UInt8] = []
+        var stderr: [UInt8] = []
+        var lineStarts: [JobStream: Int] = [:]
+    }
+    private let streams = Mutex(Streams())
+
+    var offsets: (stdout: Int, stderr: Int) { streams.withLock { ($0.stdout.count, $0.stderr.count) } }
+
+    func offset(_ stream: JobStream) -> Int { stream == .stdout ? offsets.stdout : offsets.stderr }
+
+    /// - Returns: the lines of that stream that are whole now and were not before.
+    func add(_ output: JobOutput) -> [String] {
+        streams.withLock { streams in
+            let start = streams.lineStarts[output.stream] ?? 0
+            let (lines, next) = output.stream == .stdout
+                ? Self.lines(&streams.stdout, output, from: start) : Self.lines(&streams.stderr, output, from: start)
+            streams.lineStarts[output.stream] = next
+            return lines
+        }
+    }
+
+    private static func lines(_ buffer: inout [UInt8], _ output: JobOutput, from start: Int) -> ([String], Int) {
+        append(output, to: &buffer)
+        guard let end = buffer[start...].lastIndex(of: UInt8(ascii: "\n")) else { return ([], start) }
+        let lines = buffer[start..<end].split(separator: UInt8(ascii: "\n"))
+        return (lines.map { String(decoding: $0, as: UTF8.self) }, end + 1)
+    }
+
+    private static func append(_ output: JobOutput, to buffer: inout [UInt8]) {
+        let known = buffer.count - output.offset
+        guard known >= 0, known < output.bytes.count else { return }
+        buffer += output.bytes[known...]
+    }
+
+    func outcome(_ result: JobResult) -> DurableJobOutcome {
+        streams.withLock { DurableJobOutcome(result: result, stdout: $0.stdout, stderr: $0.stderr) }
+    }
+}
+
+extension JobSpec.Script {
+    var shellText: String? { if case .shell(let text) = self { text } else { nil } }
+}
+
+/// Counts from 1, from whatever thread.
+final class Counter: Sendable {
+    private let count = Mutex<Int64>(0)
+    func next() -> Int64 {
+        count.withLock { count in
+            count += 1
+            return count
+        }
+    }
+}

@@ -1,0 +1,276 @@
+internal import BlockingIO
+package import Foundation
+package import ObjectStorage
+package import PlanModel
+internal import PostgreSQL
+internal import RunCore
+internal import SSH
+
+/// Chooses a backup, fetches it to a host, and reads it whole, so that what is restored later is known to be complete.
+///
+/// A choice is journaled before anything is fetched. Where `choose: latest` meets a damaged backup, the next older one is taken
+/// and the outcome warns of it. Everything here can be repeated: a fetch goes on where it stopped, a decode changes nothing.
+package struct FetchBackupStep: StepKind {
+    package static let schema = StepKindSchema(
+        name: "fetch-backup", summary: "fetches a backup to a host, and decodes it to know exactly what is in it",
+        fields: [
+            FieldSchema("store", .storeRef, isRequired: true, help: "a store of the inventory"),
+            FieldSchema("kind", .choice(["database", "files"]), default: .string("database")),
+            FieldSchema(
+                "choose", .string, default: .string("latest"),
+                help: "latest (the newest usable one), name:KEY, or before:TIME such as before:2026-11-23T02:00:00Z"),
+            FieldSchema("to", .path, help: "where on the host; a folder of the run's own without it"),
+            FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host"), help: "who talks to the store"),
+            FieldSchema("minimum-size", .bytes, default: .string("1kB"), help: "a smaller backup is not plausible"),
+            FieldSchema("verify-archive", .boolean, default: .boolean(true), help: "decode the whole archive and count its rows"),
+        ], needsHost: true)
+
+    package init() {}
+
+    package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let host = context.hosts[0]
+        var rejected: [String] = []
+        for index in 0..<Self.mostTries {
+            let choice = try await choose(context, index)
+            let target = Self.target(choice, context)
+            do {
+                let file = try await fetch(choice, to: target, host, index, context)
+                let content = try await decode(file, choice, host, index, context)
+                return outcome(choice, file, content, rejected, context)
+            } catch let error as any RepriseError where isDamage(error) && context.optionalString("choose") == "latest" {
+                rejected.append("backup \(choice.key) is not usable and was passed over: \(error.message)")
+                context.services.report(StepProgress("backup \(choice.key) is not usable, trying the next older one"))
+            }
+        }
+        throw StepRefused(
+            "fetch-backup.none-usable", "none of the newest \(Self.mostTries) backups is usable: \(rejected.joined(separator: "; "))",
+            hints: ["see all backups with: reprise backup list", "name one: --param backup=name:KEY"])
+    }
+
+    private static let mostTries = 5
+
+    private func isDamage(_ error: any RepriseError) -> Bool {
+        [
+            "postgresql.content-truncated", "postgresql.content-archive-damaged", "postgresql.content-not-an-archive", "host-fetch.damaged", "host-fetch.content-mismatch", "host-fetch.quota",
+            "fetch-backup.too-small",
+        ].contains(error.code)
+    }
+
+    /// A folder of the run's own, on the host's disk: others can pass through it and read nothing in it.
+    private static func folder(_ context: StepContext) -> String { "/var/backups/reprise/\(context.run)" }
+
+    /// The operating-system user who restores on this host, and to whom the file is given.
+    private static func owner(_ context: StepContext) -> String {
+        context.inventory.databases.first { $0.host == context.hosts[0] }?.superuser ?? "postgres"
+    }
+
+    private static func target(_ choice: Choice, _ context: StepContext) -> String {
+        context.optionalString("to") ?? folder(context) + "/" + fileName(choice.key)
+    }
+
+    private static func fileName(_ key: String) -> String {
+        let base = key.split(separator: "/").last.map(String.init) ?? "backup"
+        let safe = String(base.unicodeScalars.map { $0.isASCII && ($0.properties.isAlphabetic || "0123456789._-".unicodeScalars.contains($0)) ? Character($0) : "_" })
+        let plain = safe.hasPrefix(".") || safe.hasPrefix("-") ? "_" + safe : safe
+        for wrapping in [".gz", ".zst", ".xz"] where plain.hasSuffix(wrapping) { return String(plain.dropLast(wrapping.count)) }
+        return plain
+    }
+
+    // MARK: Choosing
+
+    struct Choice: Codable {
+        var key: String
+        var time: Date
+        var version: ObjectVersion
+        var store: String
+    }
+
+    /// The `index`-th newest backup that fits, chosen once for ever.
+    private func choose(_ context: StepContext, _ index: Int) async throws -> Choice {
+        let value = try await context.decided("choice-\(index)") {
+            context.services.report(StepProgress("choosing a backup"))
+            let choice = try await select(context, index)
+            return try decodeJSON(JSONValue.self, encodeJSON(choice))
+        }
+        return try decodeJSON(Choice.self, encodeJSON(value))
+    }
+
+    private func select(_ context: StepContext, _ index: Int) async throws -> Choice {
+        let name = try context.string("store")
+        let store = try await context.services.store(name)
+        guard let reference = context.inventory.store(name) else {
+            throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
+        }
+        let wanted = try BackupChoice(try context.string("choose"))
+        let naming = try BackupNaming(store: reference, isDatabase: context.optionalString("kind") != "files")
+        let key: String, time: Date
+        if case .named(let named) = wanted {
+            (key, time) = (named, naming.time(of: named) ?? .distantPast)
+        } else {
+            let fitting = try await naming.backups(in: store).filter { wanted.admits($0.time) }
+            guard index < fitting.count else {
+                throw StepRefused(
+                    "fetch-backup.none", index == 0 ? "\(store.displayName) holds no backup that fits \(naming.pattern) and \(wanted)" : "no older backup is left",
+                    hints: ["see what there is: reprise backup list", "check the store's `database-pattern` in the inventory"])
+            }
+            (key, time) = (fitting[index].object.key, fitting[index].time)
+        }
+        let version = try await store.head(key)
+        return Choice(key: key, time: time == .distantPast ? version.lastModified : time, version: version, store: store.displayName)
+    }
+
+    // MARK: Fetching
+
+    private func fetch(
+        _ choice: Choice, to target: String, _ host: String, _ index: Int, _ context: StepContext
+    ) async throws -> HostFetchResult {
+        let least = context.optionalString("minimum-size").flatMap(Quantity.bytes) ?? 0
+        guard choice.version.sizeBytes >= least else {
+            throw StepRefused("fetch-backup.too-small", "\(choice.key) has \(choice.version.sizeBytes) bytes: that is no backup")
+        }
+        let store = try await context.services.store(try context.string("store"))
+        let (script, isFromStore) = try await transport(choice, target, store, host, context)
+        for round in 0..<50 {
+            let part = "fetch-\(index)-\(round)"
+            let job = isFromStore ? try await HostFetchScript.make(choice.version, from: store, to: target) : script!
+            var durable = DurableJob(host: host, part: part, script: .shell(Self.wrapped(job.script, target, context)))
+            durable.stdin = Array(job.standardInput.reveal().utf8)
+            durable.onLine = { line in
+                guard let progress = HostFetchScript.progress(line) else { return }
+                context.services.report(StepProgress("fetching \(choice.key)", done: progress.doneBytes, total: progress.totalBytes, unit: .bytes))
+            }
+            let outcome = try await context.run(durable)
+            switch try HostFetchScript.outcome(exitStatus: Int32(outcome.result.exitStatus ?? -1), output: outcome.stdoutText, name: choice.key) {
+            case .fetched(let result): return result
+            // The addresses ran out before the ranges did: what is there stays, the rest is signed anew.
+            case .expired: continue
+            }
+        }
+        throw StepFailed("fetch-backup.never-ends", "fetching \(choice.key) ran out of signed addresses again and again")
+    }
+
+    /// A store that the host cannot reach is read here and carried over.
+    private func transport(
+        _ choice: Choice, _ target: String, _ store: any ObjectStore, _ host: String, _ context: StepContext
+    ) async throws -> (HostFetchJob?, Bool) {
+        let canSign = try await store.presign(choice.version, range: nil, expires: .seconds(60)) != nil
+        guard context.optionalString("via") == "orchestrator" || !canSign else { return (nil, true) }
+        throw StepRefused(
+            "fetch-backup.via-orchestrator", "\(choice.store) can only be read from this machine, and carrying a backup over to \(host) is not built yet",
+            hints: ["use a store that hands out presigned addresses (S3), and `via: host`"], exitStatus: .usage)
+    }
+
+    /// The fetch's script, between making the folder and giving the file to the one who restores.
+    private static func wrapped(_ script: String, _ target: String, _ context: StepContext) -> String {
+        let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
+        return """
+            install -d -m 0711 -- \(shellQuoted(folder)) || exit 73
+            (
+            \(script)
+            ) || exit $?
+            chown -- \(shellQuoted(owner(context))) \(shellQuoted(target)) && chmod 0400 -- \(shellQuoted(target)) || exit 73
+            """
+    }
+
+    // MARK: Reading it whole
+
+    private func decode(
+        _ file: HostFetchResult, _ choice: Choice, _ host: String, _ index: Int, _ context: StepContext
+    ) async throws -> ContentSummary? {
+        guard context.boolean("verify-archive", default: true), context.optionalString("kind") != "files" else { return nil }
+        let hashing = ContentHashJob.archive(at: Self.target(choice, context), processes: 2)
+        // What a hostile dump does to pg_restore, it does as the database's own user, who could do it anyway.
+        return try await context.hashContent(hashing, host: host, part: "decode-\(index)", runAs: Self.owner(context), "decoding and counting \(choice.key)")
+    }
+
+    private func outcome(
+        _ choice: Choice, _ file: HostFetchResult, _ content: ContentSummary?, _ rejected: [String], _ context: StepContext
+    ) -> StepOutcome {
+        let path = Self.target(choice, context)
+        var outputs: [String: JSONValue] = [
+            "key": .string(choice.key), "path": .string(path), "bytes": .integer(file.bytes), "sha256": .string(file.sha256),
+            "unwrapped-bytes": .integer(file.unwrappedBytes), "unwrapped-sha256": .string(file.unwrappedSHA256),
+            "time": .string(choice.time.ISO8601Format()), "store": .string(choice.store), "host": .string(context.hosts[0]),
+        ]
+        let age = Date().timeIntervalSince(choice.time)
+        outputs["age-seconds"] = .integer(Int64(age))
+        var summary = "Backup \(choice.key) of \(choice.time.ISO8601Format()), \(file.bytes) bytes: what was written in the \(ageText(age)) since then is not in it."
+        if let content, let value = try? decodeJSON(JSONValue.self, encodeJSON(content)) {
+            outputs["content"] = value
+            outputs["tables"] = .integer(Int64(content.tables.count))
+            outputs["rows"] = .integer(Int64(content.rows))
+            summary += " It holds \(content.rows) rows in \(content.tables.count) tables."
+        }
+        outputs["summary"] = .string(summary)
+        return StepOutcome(
+            evidence: ["sha256": .string(file.sha256), "etag": .string(choice.version.etag), "decoded": .bool(content != nil)],
+            outputs: outputs, warnings: rejected)
+    }
+
+    /// A fetch that lost its result is looked at, not guessed: the script itself takes up whatever ranges are whole.
+    package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {
+        DoubtResolution(.notDone, reason: "a fetch keeps whole ranges and can be begun again; a decode changes nothing")
+    }
+
+    package func manualCommands(_ context: StepContext) -> [String] {
+        [
+            "# on \(context.hosts.first ?? "the database host"): fetch the newest backup, unwrap it, and read it whole",
+            "aws s3 ls s3://BUCKET/database/ | sort | tail -n 5", "aws s3 cp s3://BUCKET/database/NAME.dump.gz . && gunzip NAME.dump.gz",
+            "pg_restore -f /dev/null NAME.dump && echo complete",
+        ]
+    }
+}
+
+/// Which backup a person wants.
+package enum BackupChoice: Hashable, Sendable, CustomStringConvertible {
+    case latest
+    case before(Date)
+    case named(String)
+
+    package init(_ text: String) throws {
+        if text == "latest" {
+            self = .latest
+        } else if text.hasPrefix("name:"), text.utf8.count > 5 {
+            self = .named(String(text.dropFirst(5)))
+        } else if text.hasPrefix("before:"), let date = try? Date(String(text.dropFirst(7)), strategy: .iso8601) {
+            self = .before(date)
+        } else {
+            throw StepRefused(
+                "fetch-backup.bad-choice", "`\(text)` does not choose a backup",
+                hints: ["write latest, name:KEY, or before:TIME such as before:2026-11-23T02:00:00Z"], exitStatus: .usage)
+        }
+    }
+
+    package func admits(_ time: Date) -> Bool {
+        if case .before(let limit) = self { time < limit } else { true }
+    }
+
+    package var description: String {
+        switch self {
+        case .latest: "latest"
+        case .before(let date): "before \(date.ISO8601Format())"
+        case .named(let key): key
+        }
+    }
+}
+
+extension BackupNaming {
+    /// The naming that a store of the inventory declares.
+    package init(store: StoreRef, isDatabase: Bool) throws {
+        let pattern = isDatabase ? store.databasePattern : store.filesPattern
+        // The inventory's pattern names the time digit by digit.
+        try self.init(pattern: pattern.replacingOccurrences(of: "YYYYMMDD_HHMISS", with: "{time}"))
+    }
+}
+
+func ageText(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<120: "\(Int(seconds)) seconds"
+    case ..<7200: "\(Int(seconds / 60)) minutes"
+    case ..<172_800: "\(Int(seconds / 3600)) hours"
+    default: "\(Int(seconds / 86_400)) days"
+    }
+}
+
+func encodeJSON(_ value: some Encodable) throws -> Data { try JSONEncoder().encode(value) }
+func decodeJSON<Value: Decodable>(_ type: Value.Type, _ data: Data) throws -> Value { try JSONDecoder().decode(type, from: data) }

@@ -1,0 +1,207 @@
+internal import BlockingIO
+internal import Foundation
+package import PlanModel
+internal import PostgreSQL
+internal import RunCore
+internal import SSH
+
+/// Restores a backup into a scratch database beside the damaged one. Production is not touched.
+///
+/// The scratch database carries a mark of the run in its comment. One without that mark is never dropped; one with it is dropped and
+/// begun again whenever a restore did not come to its end: that is how a doubt is resolved here.
+package struct PostgresRestoreStep: StepKind {
+    package static let schema = StepKindSchema(
+        name: "postgres-restore", summary: "restores a backup into a scratch database, from nothing each time",
+        fields: [
+            FieldSchema("database", .databaseRef, isRequired: true, help: "the production database's name in the inventory"),
+            FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("scratch", .identifier, isRequired: true, help: "name of the database to restore into"),
+            FieldSchema("jobs", .integer, default: .integer(2), range: 1...64, help: "parallel jobs of pg_restore"),
+            FieldSchema("tolerate", .list(.string), help: "regular expressions; errors of pg_restore that match are warnings"),
+            FieldSchema("settings", .map(.string), help: "server settings for the restoring sessions"),
+        ], isDestructive: false)
+
+    package init() {}
+
+    package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let database = try context.database()
+        let scratch = try context.string("scratch")
+        let backup = try context.outputs(ofStepIn: "backup")
+        guard scratch != database.database, let path = backup["path"]?.stringValue else {
+            throw StepRefused("postgres-restore.bad-target", "the scratch database must not be production itself", exitStatus: .usage)
+        }
+        let contents = try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser)
+        // Where the host knows the restoring job already, the scratch database is its business and is not made anew.
+        if try await !context.jobExists(on: database.host, part: "restore") {
+            try await prepare(database, scratch, contents, context)
+        }
+        let job = try restoreJob(database, scratch, path, contents, backup, context)
+        let outcome = try await context.run(job)
+        let warnings = try judge(outcome, contents, context)
+        try await endLeftovers(database, scratch, context)
+        return StepOutcome(
+            evidence: outcome.evidence,
+            outputs: [
+                "database": .string(scratch), "seconds": .number(Double(outcome.result.durationMilliseconds) / 1000),
+                "tolerated-errors": .integer(Int64(warnings.count)),
+            ], warnings: warnings)
+    }
+
+    // MARK: Scratch database
+
+    private static func mark(_ context: StepContext) -> String { "reprise scratch database of run \(context.run)" }
+
+    /// An empty database with the encoding and locale of production, after whatever an earlier attempt left is gone.
+    private func prepare(_ database: DatabaseRef, _ scratch: String, _ contents: ArchiveTOC, _ context: StepContext) async throws {
+        context.services.report(StepProgress("making the scratch database \(scratch)"))
+        let connection = try await context.administer(database)
+        let catalog = Catalog(connection)
+        let deadline = Deadline(after: .seconds(120))
+        try await removeOwn(scratch, catalog, context, deadline)
+        let model = try await catalog.database(named: database.database)
+        let name = try SQLIdentifier(scratch).sql
+        var options = "TEMPLATE template0"
+        if let encoding = model?.encoding ?? contents.encoding { options += " ENCODING \(try SQLLiteral(encoding).sql)" }
+        if let model {
+            options += " LC_COLLATE \(try SQLLiteral(model.collate).sql) LC_CTYPE \(try SQLLiteral(model.ctype).sql)"
+            if model.localeProvider == "icu", let locale = model.icuLocale { options += " LOCALE_PROVIDER icu ICU_LOCALE \(try SQLLiteral(locale).sql)" }
+        }
+        Failpoint.hit("restore.before-create")
+        try await connection.execute("CREATE DATABASE \(name) \(options)", deadline: deadline)
+        Failpoint.hit("restore.before-mark")
+        try await connection.execute("COMMENT ON DATABASE \(name) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
+        await connection.close()
+    }
+
+    /// Drops a scratch database of this run; refuses one of anybody else's.
+    private func removeOwn(_ scratch: String, _ catalog: Catalog, _ context: StepContext, _ deadline: Deadline) async throws {
+        guard let found = try await catalog.database(named: scratch) else { return }
+        let isOwn = found.comment == Self.mark(context)
+        // Killed between CREATE and COMMENT: still empty, without a comment, and the run journaled that it was about to make it.
+        let isUnmarked = found.comment == nil && context.isResumed
+        guard isOwn || isUnmarked || found.comment?.hasPrefix("reprise scratch database of run ") == true else {
+            throw StepRefused(
+                "postgres-restore.scratch-taken", "a database named \"\(scratch)\" exists already and is not a scratch database of Reprise",
+                hints: ["choose another name: --param scratch=…", "or, if nobody needs it, drop it by hand"])
+        }
+        // An orphan of a killed restore goes on, and may even commit, unless it is ended first.
+        _ = try await catalog.terminateSessions(inDatabase: found.oid)
+        try await catalog.connection.execute("DROP DATABASE \(try SQLIdentifier(scratch).sql) WITH (FORCE)", deadline: deadline)
+    }
+
+    private func endLeftovers(_ database: DatabaseRef, _ scratch: String, _ context: StepContext) async throws {
+        let connection = try await context.administer(database)
+        let catalog = Catalog(connection)
+        if let found = try await catalog.database(named: scratch) { _ = try await catalog.terminateSessions(inDatabase: found.oid) }
+        await connection.close()
+    }
+
+    // MARK: pg_restore
+
+    private func restoreJob(
+        _ database: DatabaseRef, _ scratch: String, _ path: String, _ contents: ArchiveTOC, _ backup: [String: JSONValue], _ context: StepContext
+    ) throws -> DurableJob {
+        let jobs = max(1, context.optionalInteger("jobs") ?? 2)
+        let target = shellQuoted(connectionString(scratch)), file = shellQuoted(path)
+        // The archive format that pg_restore cannot read in parallel is restored by one job.
+        let parallel = contents.format == .custom || contents.format == .directory ? "--jobs=\(jobs)" : ""
+        let restore = contents.format == .plain
+            ? "psql -X -q -w -v ON_ERROR_STOP=0 -f \(file) -d \(target)"
+            : "pg_restore --verbose --no-password \(parallel) --dbname=\(target) -- \(file)"
+        var job = DurableJob(
+            host: database.host, part: "restore",
+            script: .shell("export LC_ALL=C\n\(restore)\nstatus=$?\nvacuumdb --analyze-only --quiet --no-password --jobs=\(jobs) --dbname=\(target) || exit 90\nexit $status"))
+        // The script goes on after a failure so that every error is known.
+        job.script = .shell("set +e\n" + (job.script.shellText ?? ""))
+        job.runAs = database.superuser
+        job.directory = "/"
+        job.environment = database.clientEnvironment
+        job.environment["PGOPTIONS"] = try Self.options(context)
+        job.environment["PGAPPNAME"] = "reprise/\(context.run)"
+        job.outputLimit = 32 << 20
+        job.onLine = Self.progress(contents, context)
+        return job
+    }
+
+    /// Settings that make a restore faster and that end with its sessions.
+    private static func options(_ context: StepContext) throws -> String {
+        var settings = ["maintenance_work_mem": "256MB", "synchronous_commit": "off", "client_connection_check_interval": "500", "statement_timeout": "0", "lock_timeout": "0"]
+        for (name, value) in context.with["settings"]?.objectValue ?? [:] { settings[name] = value.plainText }
+        return settings.sorted { $0.key < $1.key }.map { name, value in
+            "-c \(name)=" + value.map { $0 == " " || $0 == "\\" ? "\\\($0)" : String($0) }.joined()
+        }.joined(separator: " ")
+    }
+
+    /// pg_restore names each object as it comes to it.
+    private static func progress(_ contents: ArchiveTOC, _ context: StepContext) -> @Sendable (String) -> Void {
+        let total = Int64(contents.entries.count)
+        let counter = Counter()
+        return { line in
+            guard let range = line.range(of: "pg_restore: ") else { return }
+            let what = line[range.upperBound...]
+            guard ["creating ", "processing data ", "executing ", "finished item", "launching item"].contains(where: what.hasPrefix) else { return }
+            context.services.report(StepProgress("restoring", done: min(counter.next(), total), total: total))
+        }
+    }
+
+    /// Warnings for errors that the plan tolerates; throws where any other is left.
+    private func judge(_ outcome: DurableJobOutcome, _ contents: ArchiveTOC, _ context: StepContext) throws -> [String] {
+        let errors = RestoreErrors.read(outcome.stderrText)
+        let patterns = try context.strings("tolerate").map { pattern in
+            do { return try Regex(pattern) } catch {
+                throw StepRefused("postgres-restore.bad-pattern", "`tolerate: \(pattern)` is no regular expression", exitStatus: .usage)
+            }
+        }
+        let (known, unknown) = errors.reduce(into: ([String](), [String]())) { result, error in
+            if patterns.contains(where: { error.contains($0) }) { result.0.append(error) } else { result.1.append(error) }
+        }
+        if contents.format == .plain, !outcome.stdoutText.isEmpty || unknown.isEmpty, outcome.result.exitStatus == 0 { return known }
+        guard unknown.isEmpty, outcome.result.exitStatus == 0 || !known.isEmpty else {
+            let shown = unknown.isEmpty ? outcome.tail() : unknown.prefix(3).joined(separator: "; ")
+            throw StepRefused(
+                "postgres-restore.failed", "restoring ended with \(unknown.count) errors: \(shown)",
+                hints: RestoreErrors.remedies(unknown) + ["production is as it was; then: reprise retry \(context.run) \(context.step)"],
+                evidence: .array(unknown.prefix(50).map { .string($0) }))
+        }
+        return known.map { "tolerated while restoring: \($0)" }
+    }
+
+    package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {
+        DoubtResolution(.notDone, reason: "the scratch database is dropped and restored from nothing")
+    }
+
+    package func manualCommands(_ context: StepContext) -> [String] {
+        guard let database = try? context.database(), let scratch = context.optionalString("scratch") else { return [] }
+        let path = (try? context.outputs(ofStepIn: "backup"))?["path"]?.stringValue ?? "NAME.dump"
+        return [
+            "# on \(database.host), as \(database.superuser):", "createdb -T template0 \(shellQuoted(scratch))",
+            "pg_restore --jobs=2 --dbname=\(shellQuoted(scratch)) \(shellQuoted(path))", "vacuumdb --analyze-only \(shellQuoted(scratch))",
+        ]
+    }
+}
+
+/// What pg_restore and psql say went wrong.
+enum RestoreErrors {
+    /// Each error as one line, with the server's own words.
+    static func read(_ stderr: String) -> [String] {
+        stderr.split(separator: "\n").compactMap { line in
+            if let range = line.range(of: "pg_restore: error: ") { return String(line[range.upperBound...]) }
+            if line.hasPrefix("psql:"), let range = line.range(of: "ERROR:  ") ?? line.range(of: "FATAL:  ") { return String(line[range.upperBound...]) }
+            return nil
+        }
+    }
+
+    /// What is usually behind an error, once for each kind.
+    static func remedies(_ errors: [String]) -> [String] {
+        let known: [(String, String)] = [
+            ("role \"", "create the missing roles first: pg_dumpall --globals-only from the old server has them"),
+            ("extension \"", "install the extension's package on the database host"),
+            ("could not open extension control file", "install the extension's package on the database host"),
+            ("No space left", "make room on the database's disk"),
+            ("could not read from input file", "the archive is cut off: choose an older backup with --param backup=before:TIME"),
+            ("unsupported version", "the archive is newer than this host's pg_restore: install a newer postgresql-client"),
+            ("does not exist", "where a function depends on search_path, name the error under `tolerate:` and create the object by hand"),
+        ]
+        return known.filter { pattern, _ in errors.contains { $0.contains(pattern) } }.map(\.1)
+    }
+}

@@ -1,0 +1,145 @@
+internal import BlockingIO
+internal import Foundation
+package import PlanModel
+internal import PostgreSQL
+internal import RunCore
+
+/// Puts the restored database in production's place: both names change in one transaction, and production's name leads to exactly
+/// one whole database at every instant.
+///
+/// Which databases are meant is journaled by their OIDs before anything changes; whether the swap happened is decided from the
+/// catalog by those OIDs, so this step is never in doubt.
+package struct PostgresSwapStep: StepKind {
+    package static let schema = StepKindSchema(
+        name: "postgres-swap", summary: "exchanges the names of production and the restored database, in one transaction",
+        fields: [
+            FieldSchema("database", .databaseRef, isRequired: true, help: "the production database's name in the inventory"),
+            FieldSchema("scratch", .identifier, isRequired: true, help: "the restored and verified database"),
+            FieldSchema("keep-as", .identifier, isRequired: true, help: "name under which the damaged database is kept"),
+            FieldSchema("sequence-margin", .integer, default: .integer(1000), range: 0...1_000_000_000, help: "numbers to leave out beyond the last ones that the damaged database gave out"),
+            FieldSchema("copy-settings", .boolean, default: .boolean(true), help: "carry over owner, grants, settings, comment and connection limit"),
+        ], isDestructive: true)
+
+    package static let hasUndo = true
+
+    package init() {}
+
+    package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let database = try context.database()
+        let swap = try await planned(database, context)
+        var warnings: [String] = []
+        var moved = 0
+        let connection = try await context.administer(database)
+        if try await swap.state(Catalog(connection)) == .notSwapped {
+            let obstacles = try await swap.obstacles(Catalog(connection))
+            warnings += Self.warnings(obstacles, database)
+            if context.boolean("copy-settings", default: true) {
+                context.services.report(StepProgress("carrying over owner, grants and settings"))
+                Failpoint.hit("swap.before-settings")
+                _ = try await DatabaseProperties.copy(
+                    from: swap.damagedOID, to: swap.restoredOID, catalog: Catalog(connection), deadline: Deadline(after: .seconds(60)))
+            }
+            (moved, warnings) = try await advanceSequences(swap, database, context, warnings)
+        }
+        await connection.close()
+        try await rename(swap, database, context)
+        return StepOutcome(
+            evidence: ["production-oid": .integer(Int64(swap.restoredOID)), "damaged-oid": .integer(Int64(swap.damagedOID)), "sequences-moved": .integer(Int64(moved))],
+            outputs: ["damaged": .string(swap.retiredName), "summary": .string("\(swap.productionName) is the restored database; the damaged one is kept as \(swap.retiredName).")],
+            warnings: warnings)
+    }
+
+    /// Which databases are meant: journaled before anything changes.
+    private func planned(_ database: DatabaseRef, _ context: StepContext) async throws -> DatabaseSwap {
+        let value = try await context.decided("swap") {
+            let connection = try await context.administer(database)
+            let swap = try await DatabaseSwap.plan(
+                production: database.database, scratch: try context.string("scratch"), retired: try context.string("keep-as"),
+                catalog: Catalog(connection))
+            await connection.close()
+            return try decodeJSON(JSONValue.self, encodeJSON(swap))
+        }
+        return try decodeJSON(DatabaseSwap.self, encodeJSON(value))
+    }
+
+    private func rename(_ swap: DatabaseSwap, _ database: DatabaseRef, _ context: StepContext) async throws {
+        context.services.report(StepProgress("exchanging the names"))
+        Failpoint.hit("swap.before-rename")
+        // The address of a connection of this kind: the swap makes its own, one to rename and one to end sessions.
+        let sample = try await context.administer(database)
+        let target = sample.target
+        await sample.close()
+        _ = try await swap.swap(
+            target: target, session: PostgresSession(run: context.run, step: context.step, attempt: context.attempt, lockTimeout: .seconds(5)),
+            deadline: context.deadline ?? Deadline(after: .seconds(300)))
+        Failpoint.hit("swap.after-rename")
+    }
+
+    /// Numbers that the damaged database gave out after the backup are not given out again. Where it cannot be read, that is said.
+    private func advanceSequences(
+        _ swap: DatabaseSwap, _ database: DatabaseRef, _ context: StepContext, _ warnings: [String]
+    ) async throws -> (Int, [String]) {
+        context.services.report(StepProgress("moving sequences past the damaged database's"))
+        let damaged: [Catalog.SequencePosition]
+        do {
+            let connection = try await context.services.connect(database, name: swap.productionName)
+            damaged = try await Catalog(connection).sequences()
+            await connection.close()
+        } catch let error as any RepriseError where !error.isTransient {
+            return (0, warnings + ["the damaged database's sequences cannot be read (\(error.message)): numbers given out after the backup may be given out again"])
+        }
+        let connection = try await context.services.connect(database, name: swap.scratchName)
+        let restored = try await Catalog(connection).sequences()
+        let moves = SequenceAdvance.plan(damaged: damaged, restored: restored, margin: context.optionalInteger("sequence-margin") ?? 1000)
+        Failpoint.hit("swap.before-sequences")
+        try await SequenceAdvance.apply(moves, connection: connection, deadline: Deadline(after: .seconds(60)))
+        await connection.close()
+        return (moves.count, warnings)
+    }
+
+    private static func warnings(_ obstacles: DatabaseSwap.Obstacles, _ database: DatabaseRef) -> [String] {
+        var warnings: [String] = []
+        if !obstacles.subscriptions.isEmpty {
+            warnings.append("subscriptions stay with the damaged database and go on writing into it: \(obstacles.subscriptions.joined(separator: ", "))")
+        }
+        if obstacles.hasCronJobs { warnings.append("pg_cron's jobs name the database and run in the restored one from now on") }
+        if !obstacles.standbys.isEmpty { warnings.append("\(obstacles.standbys.count) standbys have to receive the restored database") }
+        return warnings
+    }
+
+    /// The names change back. What was restored keeps the scratch name afterwards.
+    package func undo(_ context: StepContext) async throws -> StepOutcome {
+        let database = try context.database()
+        let connection = try await context.administer(database)
+        let catalog = Catalog(connection)
+        let value = try await context.decided("undo") {
+            guard let damaged = try await catalog.database(named: try context.string("keep-as")),
+                let production = try await catalog.database(named: database.database)
+            else { return .null }
+            let swap = try DatabaseSwap(
+                productionName: database.database, scratchName: try context.string("keep-as"), retiredName: try context.string("scratch"),
+                damagedOID: production.oid, restoredOID: damaged.oid)
+            return try decodeJSON(JSONValue.self, encodeJSON(swap))
+        }
+        await connection.close()
+        guard value != .null else { return StepOutcome(evidence: ["swapped": false], changed: false) }
+        try await rename(try decodeJSON(DatabaseSwap.self, encodeJSON(value)), database, context)
+        return StepOutcome(outputs: ["summary": .string("\(database.database) is the database that it was before the swap.")])
+    }
+
+    package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {
+        // A new attempt asks the catalog by the journaled OIDs and goes on from what it finds.
+        DoubtResolution(.notDone, reason: "the catalog decides by the databases' OIDs what is left to do")
+    }
+
+    package func manualCommands(_ context: StepContext) -> [String] {
+        guard let database = try? context.database(), let scratch = try? SQLIdentifier(context.string("scratch")).sql,
+            let production = try? SQLIdentifier(database.database).sql, let kept = try? SQLIdentifier(context.string("keep-as")).sql
+        else { return [] }
+        return [
+            "# on \(database.host), in psql as \(database.superuser), database postgres; end sessions until it succeeds:",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('\(database.database.replacingOccurrences(of: "'", with: "''"))');",
+            "BEGIN; ALTER DATABASE \(production) RENAME TO \(kept); ALTER DATABASE \(scratch) RENAME TO \(production); COMMIT;",
+        ]
+    }
+}

@@ -1,0 +1,162 @@
+internal import BlockingIO
+internal import Foundation
+package import PlanModel
+internal import PostgreSQL
+internal import RunCore
+internal import SSH
+
+/// Proves that a database is what the backup holds: structure, exact row counts and content, references, sequences, indexes.
+///
+/// It changes nothing. What it expects comes from the archive alone, never from the damaged database.
+package struct PostgresVerifyStep: StepKind {
+    package static let schema = StepKindSchema(
+        name: "postgres-verify", summary: "compares a database with the backup: structure, every row count, every row's content",
+        fields: [
+            FieldSchema("database", .databaseRef, isRequired: true, help: "the production database's name in the inventory"),
+            FieldSchema("name", .identifier, help: "the database to look at, if it is not production itself"),
+            FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("structure", .boolean, default: .boolean(true), help: "keys, constraints, indexes, triggers, owners, grants, …"),
+            FieldSchema("content", .boolean, default: .boolean(true), help: "exact counts and content hashes of every table"),
+            FieldSchema("orphans", .boolean, default: .boolean(true), help: "rows whose foreign keys lead nowhere"),
+            FieldSchema("sequences", .boolean, default: .boolean(true), help: "no sequence hands out a key that exists"),
+            FieldSchema("amcheck", .choice(["auto", "require", "off"]), default: .string("auto"), help: "B-tree indexes, where amcheck is installed"),
+        ])
+
+    package init() {}
+
+    package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let database = try context.database()
+        let name = context.optionalString("name") ?? database.database
+        let backup = try context.outputs(ofStepIn: "backup")
+        var findings: [String] = [], warnings: [String] = []
+        var evidence: [String: JSONValue] = ["database": .string(name)]
+        if context.boolean("structure", default: true) {
+            let diff = try await structure(name, database, backup, context)
+            findings += diff.findings.map(\.text)
+            evidence["objects-compared"] = .integer(Int64(diff.comparedObjects))
+            evidence["definitions-compared"] = .bool(diff.comparesDefinitions)
+        }
+        var summary = "Verified \(name) against the archive."
+        if context.boolean("content", default: true) {
+            let comparison = try await content(name, database, backup, context)
+            findings += comparison.findings
+            evidence["tables"] = .array(comparison.tables.map(Self.evidence))
+            evidence["sequences-compared"] = .integer(Int64(comparison.sequences.count))
+            let rows = comparison.tables.reduce(0) { $0 + ($1.actualRows ?? 0) }
+            summary += " \(comparison.tables.count) tables with \(rows) rows, equal in count and content."
+        }
+        let more = try await integrity(name, database, context)
+        findings += more.findings
+        warnings += more.warnings
+        evidence.merge(more.evidence) { first, _ in first }
+        guard findings.isEmpty else { throw mismatch(name, findings, evidence) }
+        return StepOutcome(evidence: .object(evidence), outputs: ["summary": .string(summary)], warnings: warnings)
+    }
+
+    private static func evidence(_ table: ContentComparison.TableResult) -> JSONValue {
+        [
+            "table": .string("\(table.table)"), "expected": .integer(Int64(table.expectedRows)),
+            "actual": table.actualRows.map { .integer(Int64($0)) } ?? .null, "content-equal": .bool(table.isContentEqual),
+            "hash": .string(table.expectedHash),
+        ]
+    }
+
+    private func mismatch(_ name: String, _ findings: [String], _ evidence: [String: JSONValue]) -> StepRefused {
+        var evidence = evidence
+        evidence["findings"] = .array(findings.prefix(200).map { .string($0) })
+        return StepRefused(
+            "postgres-verify.mismatch",
+            "database \(name) is not what the backup holds; \(findings.count) findings: \(findings.prefix(5).joined(separator: "; "))",
+            hints: ["do not swap; see all findings with: reprise status --json", "restore again, or choose another backup"],
+            exitStatus: .verificationMismatch, evidence: .object(evidence))
+    }
+
+    private func structure(
+        _ name: String, _ database: DatabaseRef, _ backup: [String: JSONValue], _ context: StepContext
+    ) async throws -> StructureDiff {
+        context.services.report(StepProgress("comparing structure"))
+        guard let path = backup["path"]?.stringValue else {
+            throw StepRefused("postgres-verify.no-archive", "the backup step left no archive to compare with")
+        }
+        async let expected = context.contents(ofArchive: path, host: database.host, part: "expected-structure", runAs: database.superuser)
+        async let actual = context.contents(ofDatabase: name, database, part: "actual-structure")
+        return StructureDiff(archive: try await expected, database: try await actual)
+    }
+
+    private func content(
+        _ name: String, _ database: DatabaseRef, _ backup: [String: JSONValue], _ context: StepContext
+    ) async throws -> ContentComparison {
+        guard let value = backup["content"], let expected = try? decodeJSON(ContentSummary.self, encodeJSON(value)) else {
+            throw StepRefused(
+                "postgres-verify.no-counts", "the backup was fetched without being decoded: what it holds is not known",
+                hints: ["set `verify-archive: true` on the fetch-backup step"], exitStatus: .usage)
+        }
+        var environment = database.clientEnvironment
+        // Taken as a name whatever it looks like: only arguments are read as connection strings.
+        environment["PGDATABASE"] = name
+        let hashing = ContentHashJob.database(
+            expecting: expected, environment: environment, applicationName: "reprise/\(context.run)", processes: 2)
+        let actual = try await context.hashContent(
+            hashing, host: database.host, part: "actual-content", runAs: database.superuser, "counting and hashing \(expected.rows) rows of \(name)")
+        return ContentComparison(expected: expected, actual: actual)
+    }
+
+    // MARK: Inside the database
+
+    private struct Integrity {
+        var findings: [String] = []
+        var warnings: [String] = []
+        var evidence: [String: JSONValue] = [:]
+    }
+
+    private func integrity(_ name: String, _ database: DatabaseRef, _ context: StepContext) async throws -> Integrity {
+        let connection = try await context.services.connect(database, name: name)
+        let catalog = Catalog(connection, timeout: context.deadline?.remaining ?? .seconds(3600))
+        var result = Integrity()
+        if context.boolean("orphans", default: true) {
+            context.services.report(StepProgress("looking for orphans"))
+            result.evidence["foreign-keys-checked"] = .integer(Int64(try await catalog.foreignKeys().count))
+            result.findings += try await catalog.orphans().map { "\($0.rows) rows of \($0.key.table) break \($0.key.name)" }
+        }
+        if context.boolean("sequences", default: true) {
+            result.findings += try await catalog.sequencesBehindTheirKeys().map {
+                "sequence \($0.sequence) would hand out \($0.nextValue), and \($0.column) is at \($0.key) already"
+            }
+        }
+        try await indexes(catalog, context, &result)
+        let server = try await catalog.server()
+        if !server.fsync || !server.fullPageWrites {
+            result.findings.append("the server runs with fsync or full_page_writes off: a crash would destroy what was restored")
+        }
+        result.warnings += try await catalog.collationMismatches().map { "collation \($0.collation) has another version than its indexes were built with" }
+        await connection.close()
+        return result
+    }
+
+    private func indexes(_ catalog: Catalog, _ context: StepContext, _ result: inout Integrity) async throws {
+        let wish = context.optionalString("amcheck") ?? "auto"
+        guard wish != "off" else { return }
+        context.services.report(StepProgress("checking indexes"))
+        if let problems = try await catalog.indexProblems() {
+            result.evidence["indexes-checked"] = true
+            result.findings += problems.map { "index \($0.index): \($0.problem)" }
+        } else if wish == "require" {
+            result.findings.append("amcheck is not installed in the database, and the plan requires it")
+        }
+    }
+
+    package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {
+        DoubtResolution(.notDone, reason: "a verification only reads and can be done again")
+    }
+
+    package func manualCommands(_ context: StepContext) -> [String] {
+        guard let database = try? context.database() else { return [] }
+        let name = context.optionalString("name") ?? database.database
+        let path = (try? context.outputs(ofStepIn: "backup"))?["path"]?.stringValue ?? "NAME.dump"
+        let counts = (try? context.outputs(ofStepIn: "backup"))?["content"].flatMap { try? decodeJSON(ContentSummary.self, encodeJSON($0)) }
+        return [
+            "# on \(database.host), as \(database.superuser): compare structure, then every count",
+            "diff <(pg_restore -s -f - \(shellQuoted(path))) <(pg_dump -s \(shellQuoted(name)))",
+        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellQuoted(name)) -Atc 'SELECT count(*) FROM \($0.name.sql.replacingOccurrences(of: "'", with: #"'\''"#))'   # expected: \($0.rows)" }
+    }
+}

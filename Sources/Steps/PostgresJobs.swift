@@ -1,0 +1,86 @@
+internal import BlockingIO
+internal import Foundation
+internal import PlanModel
+internal import PostgreSQL
+internal import RunCore
+internal import SSH
+
+/// What several step kinds do with PostgreSQL's own programs on the database host.
+extension StepContext {
+    /// Runs a job that counts and hashes content, and reads its result.
+    ///
+    /// - Throws: `ContentHashFailure` where nothing is known about the content.
+    func hashContent(
+        _ hashing: ContentHashJob, host: String, part: String, runAs: String, _ phase: String
+    ) async throws -> ContentSummary {
+        var job = DurableJob(host: host, part: part, script: .argv(["perl", "-"]))
+        job.stdin = Array(hashing.program.utf8)
+        job.runAs = runAs
+        job.directory = "/"
+        job.outputLimit = 256 << 20
+        job.onLine = { line in
+            guard let progress = ContentHashProgress(line: line) else { return }
+            services.report(StepProgress(phase, done: Int64(progress.rows), unit: .rows))
+        }
+        let outcome = try await run(job)
+        guard outcome.succeeded else { throw ContentHashFailure(jobErrors: outcome.stderrText) }
+        return try ContentSummary(jobOutput: outcome.stdout)
+    }
+
+    /// The table of contents of an archive on a host.
+    func contents(ofArchive path: String, host: String, part: String, runAs: String) async throws -> ArchiveTOC {
+        // The table stands at the beginning of every format; a plain dump is read through for its outline.
+        let script = """
+            set -u
+            file=\(shellQuoted(path))
+            [ -d "$file" ] && file="$file/toc.dat"
+            stat -c %s -- "$file" >&2
+            head -c \(Self.contentsLimit) -- "$file"
+            """
+        var job = DurableJob(host: host, part: part, script: .shell(script))
+        job.runAs = runAs
+        job.directory = "/"
+        job.outputLimit = Self.contentsLimit
+        let outcome = try await run(job)
+        guard outcome.succeeded else {
+            throw StepRefused("postgresql.archive-unreadable", "the archive \(path) on \(host) cannot be read: \(outcome.tail(lines: 1))")
+        }
+        let size = Int(outcome.stderrText.split(separator: "\n").first ?? "")
+        return try ArchiveTOC(bytes: outcome.stdout, fileBytes: size)
+    }
+
+    private static var contentsLimit: Int { 32 << 20 }
+
+    /// The table of contents that a database would have in an archive, made by its host's own pg_dump.
+    func contents(ofDatabase name: String, _ database: DatabaseRef, part: String) async throws -> ArchiveTOC {
+        var job = DurableJob(
+            host: database.host, part: part,
+            script: .argv(["pg_dump", "--schema-only", "--format=custom", "--no-password", "--dbname=\(connectionString(name))"]))
+        job.runAs = database.superuser
+        job.environment = database.clientEnvironment
+        job.directory = "/"
+        job.outputLimit = Self.contentsLimit
+        let outcome = try await run(job)
+        guard outcome.succeeded else {
+            throw StepFailed("postgresql.dump-failed", "pg_dump cannot read the structure of \(name): \(outcome.tail())", evidence: outcome.evidence)
+        }
+        return try ArchiveTOC(bytes: outcome.stdout, fileBytes: outcome.stdout.count)
+    }
+
+    /// A connection to the administrative database of that server.
+    func administer(_ database: DatabaseRef) async throws -> PostgresConnection {
+        try await services.connect(database, name: "postgres")
+    }
+}
+
+/// A database name as a connection string, so that a name that looks like one is still a name.
+func connectionString(_ name: String) -> String {
+    "dbname='" + name.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "'", with: "\\'") + "'"
+}
+
+extension DatabaseRef {
+    /// How PostgreSQL's client programs on the host find the server; holds no secret.
+    var clientEnvironment: [String: String] {
+        ["PGHOST": socketDirectory, "PGPORT": "\(port)", "PGUSER": superuser]
+    }
+}

@@ -1,0 +1,29 @@
+package import PlanModel
+
+/// The step kinds that plans can name.
+package struct StepRegistry: Sendable {
+    private let kinds: [String: any StepKind.Type]
+
+    package init(_ kinds: [any StepKind.Type]) {
+        self.kinds = Dictionary(uniqueKeysWithValues: kinds.map { ($0.schema.name, $0) })
+    }
+
+    /// All kinds that Reprise comes with.
+    package static let standard = StepRegistry([
+        CommandStep.self, ApprovalStep.self, FetchBackupStep.self, PostgresRestoreStep.self, PostgresVerifyStep.self,
+        PostgresSwapStep.self, HTTPCheckStep.self, SQLCheckStep.self,
+    ])
+
+    package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }
+
+    package func type(_ name: String) throws -> any StepKind.Type {
+        guard let kind = kinds[name] else {
+            throw StepRefused(
+                "steps.unknown-kind", "this version knows no steps of kind \(name)",
+                hints: ["use the version of reprise that started the run, or a newer one"])
+        }
+        return kind
+    }
+
+    package func make(_ name: String) throws -> any StepKind { try type(name).init() }
+}

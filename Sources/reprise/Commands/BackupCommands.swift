@@ -1,0 +1,89 @@
+import ArgumentParser
+internal import Engine
+internal import Foundation
+internal import ObjectStorage
+internal import PlanModel
+internal import PlanYAML
+internal import PostgreSQL
+internal import Reporting
+internal import RunCore
+internal import Steps
+
+struct BackupGroup: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backup", abstract: "Looks at the backups in a store of the inventory.", discussion: help(),
+        subcommands: [BackupList.self, BackupShow.self, BackupVerify.self])
+}
+
+struct StoreOptions: ParsableArguments {
+    @Option(help: "The store; default: the only one of the inventory.") var store: String?
+    @Option(help: "database or files.") var kind: Kind = .database
+
+    enum Kind: String, ExpressibleByArgument, CaseIterable { case database, files }
+}
+
+struct BackupList: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "The newest backups with age and size.",
+        discussion: help("A size far below that of the others is marked: such a backup is rarely whole."))
+    @OptionGroup var place: StoreOptions
+    @Option(help: "At most so many.") var limit = 10
+    @OptionGroup var options: GlobalOptions
+
+    private struct Entry: Encodable {
+        let key: String
+        let time: String
+        let ageSeconds: Double
+        let sizeBytes: Int64
+        let etag: String
+        let remark: String?
+    }
+
+    func run() async throws {
+        let opened = try BackupStore(place, options)
+        let backups = try await opened.naming.backups(in: opened.store)
+        let usual = backups.map(\.object.sizeBytes).sorted().dropFirst(backups.count / 2).first ?? 0
+        let entries = backups.prefix(max(1, limit)).map { backup in
+            Entry(
+                key: backup.object.key, time: timestamp(Int64(backup.time.timeIntervalSince1970 * 1000)),
+                ageSeconds: Date().timeIntervalSince(backup.time), sizeBytes: backup.object.sizeBytes, etag: backup.object.etag,
+                remark: backup.object.sizeBytes * 2 < usual ? "less than half the usual size" : nil)
+        }
+        let rows = entries.map {
+            Document.Table.Row(
+                [$0.key, $0.time, durationText($0.ageSeconds), bytesText($0.sizeBytes), $0.remark ?? ""], $0.remark == nil ? .normal : .attention)
+        }
+        let table = Document.Table(
+            [.init("KEY"), .init("MADE AT"), .init("AGE", isNumber: true), .init("SIZE", isNumber: true), .init("")], rows)
+        let none = "no backups in \(oneLine(opened.store.displayName)) fit \(oneLine(opened.naming.pattern))\n"
+        try options.show(entries, entries.isEmpty ? none : tableText(table, style: options.style))
+    }
+}
+
+/// A store of the inventory and how its backups are named.
+struct BackupStore {
+    let store: any ObjectStore
+    let naming: BackupNaming
+
+    init(_ place: StoreOptions, _ options: GlobalOptions) throws {
+        let inventory = try PlanFiles(options: options).requiredInventory(besidePlan: nil).inventory
+        let names = inventory.stores.map(\.name)
+        let reference: StoreRef
+        if let wanted = place.store {
+            guard let found = inventory.store(wanted) else {
+                var speller = Speller()
+                throw Refusal(
+                    "unknown-store", "the inventory has no store \(printable(wanted))", hints: speller.hints(for: wanted, among: names, what: "stores"))
+            }
+            reference = found
+        } else {
+            guard let only = inventory.stores.first, names.count == 1 else {
+                throw Refusal(
+                    "which-store", names.isEmpty ? "the inventory has no stores" : "the inventory has several stores", hints: names.map { "--store \($0)" })
+            }
+            reference = only
+        }
+        store = try Wiring.adapters().makeStore(reference)
+        naming = try BackupNaming(store: reference, isDatabase: place.kind == .database)
+    }
+}

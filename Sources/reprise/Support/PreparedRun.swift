@@ -1,0 +1,53 @@
+import ArgumentParser
+internal import Engine
+internal import Foundation
+internal import PlanModel
+internal import PlanYAML
+internal import Reporting
+internal import RunCore
+internal import Steps
+
+/// Options that fill a plan in.
+struct ParameterOptions: ParsableArguments {
+    @Option(name: .customLong("param"), help: ArgumentHelp("A parameter of the plan; may be repeated.", valueName: "name=value"))
+    var parameters: [String] = []
+
+    @Option(help: "recovery, or drill: a restore test on another target.")
+    var mode: Mode = .recovery
+
+    enum Mode: String, ExpressibleByArgument, CaseIterable { case recovery, drill }
+
+    var runMode: RunMode { mode == .drill ? .drill : .recovery }
+}
+
+/// A plan with everything that a run of it is frozen from.
+struct PreparedRun {
+    let frozen: FrozenRun
+
+    init(_ word: String, _ options: ParameterOptions, _ global: GlobalOptions) throws {
+        let (plan, inventory, path) = try PlanFiles(options: global).load(word, requiresInventory: true)
+        guard let inventory else { throw Refusal("no-inventory", "no inventory is named") }
+        frozen = try FrozenRun(
+            plan: plan.plan, inventory: inventory.inventory, parameters: bind(options.parameters, to: plan.plan), mode: options.runMode,
+            planPath: path)
+    }
+
+    func preview() throws -> PlanPreview {
+        guard let run = RunID("preview") else { preconditionFailure("preview is a run id") }
+        return try PlanPreview(StepPreviewer(frozen, kinds: .standard, run: run))
+    }
+
+    /// The names of what destructive steps overwrite or remove: databases, else the hosts of the step.
+    func destructiveTargets() throws -> [String] {
+        var targets: [String] = []
+        for step in try preview().steps where step.isDestructive {
+            if let name = step.with["database"]?.stringValue, let database = frozen.inventory.database(name) {
+                targets.append(database.database)
+            } else {
+                targets += step.on.isEmpty ? [step.id] : step.on
+            }
+        }
+        var seen = Set<String>()
+        return targets.filter { seen.insert($0).inserted }
+    }
+}

@@ -1,0 +1,174 @@
+internal import BlockingIO
+internal import Engine
+internal import Foundation
+internal import ObjectStorage
+internal import PlanModel
+internal import Reporting
+internal import RunCore
+internal import SSH
+internal import Steps
+
+/// One thing that was looked at before a run. Its fields only ever grow.
+struct Finding: Encodable, Sendable {
+    enum Verdict: String, Encodable, Sendable {
+        case ok
+        case warning
+        case missing
+        case unreachable
+    }
+    let verdict: Verdict
+    let subject: String
+    let text: String
+    var hints: [String] = []
+
+    init(_ verdict: Verdict, _ subject: String, _ text: String, hints: [String] = []) {
+        self.verdict = verdict
+        self.subject = subject
+        self.text = text
+        self.hints = hints
+    }
+
+    init(_ error: any Error, _ subject: String) {
+        let known = error as? any RepriseError
+        verdict = known?.exitStatus == .unreachable || known?.isTransient == true ? .unreachable : .missing
+        self.subject = subject
+        text = known?.message ?? "an unexpected failure: \(type(of: error))"
+        hints = known?.hints ?? []
+    }
+}
+
+/// Looks whether a run could start: reaches every host and store that the plan uses, and changes nothing.
+struct Readiness {
+    private let frozen: FrozenRun
+    private let preview: PlanPreview
+
+    init(_ frozen: FrozenRun, preview: PlanPreview) {
+        self.frozen = frozen
+        self.preview = preview
+    }
+
+    func check() async throws -> [Finding] {
+        let hosts = Set(preview.steps.flatMap(\.on)).union(databases.map(\.host)).subtracting([Inventory.orchestrator]).sorted()
+        return await withTaskGroup(of: (Int, [Finding]).self) { group in
+            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host: host)) } }
+            for (index, store) in stores.enumerated() { group.addTask { (hosts.count + index, await check(store: store)) } }
+            return await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.flatMap(\.1)
+        }
+    }
+
+    private var databases: [DatabaseRef] {
+        let names = preview.steps.compactMap { $0.with["database"]?.stringValue }
+        return Set(names).sorted().compactMap(frozen.inventory.database)
+    }
+
+    private var stores: [StoreRef] {
+        Set(preview.steps.compactMap { $0.with["store"]?.stringValue }).sorted().compactMap(frozen.inventory.store)
+    }
+
+    // MARK: Hosts
+
+    private static let leastFreeBytes = 1 << 30
+
+    private func check(host: String) async -> [Finding] {
+        do {
+            let connection = try await Wiring.connector().connect(host, frozen.inventory)
+            let facts = connection.facts
+            var findings = [
+                Finding(.ok, host, "\(facts.operatingSystem), \(facts.user), perl \(facts.perlVersion), host key \(connection.hostKey ?? "none")")
+            ]
+            if let free = facts.stateFreeBytes {
+                findings.append(
+                    Finding(
+                        free < Self.leastFreeBytes ? .warning : .ok, "\(host): disk", "\(bytesText(Int64(free))) free at \(facts.stateDirectory)"))
+            }
+            let drift = abs(facts.clockMilliseconds - now())
+            if drift > 5000 {
+                findings.append(Finding(.warning, "\(host): clock", "its clock differs from this machine's by \(durationText(Double(drift) / 1000))"))
+            }
+            for database in databases where database.host == host { findings += await check(database, connection) }
+            return findings
+        } catch {
+            return [Finding(error, host)]
+        }
+    }
+
+    // MARK: Databases
+
+    /// Asks the server itself, as its superuser; one line for each answer.
+    private func check(_ database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {
+        let subject = "\(database.host): database \(database.name)"
+        guard let remote = connection.remote else { return [] }
+        let query = """
+            select current_setting('server_version'), current_setting('data_directory'), \
+            coalesce((select pg_database_size(oid) from pg_database where datname = \(literal(database.database))), -1)
+            """
+        let psql = "psql -XAtq -F '|' -h \(shellQuoted(database.socketDirectory)) -p \(database.port) -U \(shellQuoted(database.superuser)) "
+            + "-d postgres -c \(shellQuoted(query))"
+        let user = shellQuoted(database.superuser)
+        let command = """
+            command -v pg_restore >/dev/null || echo 'tool|pg_restore'
+            command -v psql >/dev/null || echo 'tool|psql'
+            if [ "$(id -un)" = \(user) ]; then \(psql); elif [ "$(id -u)" = 0 ]; then runuser -u \(user) -- \(psql); else sudo -n -u \(user) -- \(psql); fi
+            """
+        do {
+            let result = try await remote.run(command, stdin: [], outputLimit: 65_536, deadline: Deadline(after: .seconds(30)))
+            return try await read(result, database, subject, remote)
+        } catch {
+            return [Finding(error, subject)]
+        }
+    }
+
+    private func read(
+        _ result: ExecResult, _ database: DatabaseRef, _ subject: String, _ remote: any RemoteHost
+    ) async throws -> [Finding] {
+        let lines = result.stdoutText.split(separator: "\n").map { $0.split(separator: "|").map(String.init) }
+        var findings = lines.filter { $0.first == "tool" && $0.count == 2 }.map {
+            Finding(.missing, subject, "\($0[1]) is not installed on \(database.host)", hints: ["on \(database.host): apt-get install postgresql-client"])
+        }
+        guard result.status == 0, let answer = lines.last, answer.count == 3, let size = Int64(answer[2]) else {
+            let why = oneLine(result.stderrText).isEmpty ? "exit status \(result.status)" : oneLine(result.stderrText)
+            return findings + [Finding(.missing, subject, "the server does not answer: \(why)", hints: ["on \(database.host): pg_lsclusters"])]
+        }
+        findings.append(
+            size < 0
+                ? Finding(.warning, subject, "PostgreSQL \(answer[0]), which has no database \(database.database)")
+                : Finding(.ok, subject, "PostgreSQL \(answer[0]), \(bytesText(size))"))
+        let disk = try await remote.run(
+            "df -PB1 -- \(shellQuoted(answer[1])) | tail -n 1", stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(15)))
+        let words = disk.stdoutText.split(whereSeparator: { $0.isWhitespace })
+        if words.count >= 4, let free = Int64(words[3]) {
+            // The damaged database is there already; a restored one and its dump come beside it.
+            let wanted = max(size, 0) * 2
+            findings.append(
+                Finding(
+                    free < wanted ? .warning : .ok, "\(subject): disk",
+                    "\(bytesText(free)) free at \(answer[1]), \(bytesText(wanted)) wanted for a restored copy and its dump"))
+        }
+        return findings
+    }
+
+    private func literal(_ text: String) -> String { "'" + text.replacingOccurrences(of: "'", with: "''") + "'" }
+
+    // MARK: Stores
+
+    private static let oldBackupSeconds = 26.0 * 3600
+
+    private func check(store reference: StoreRef) async -> [Finding] {
+        let subject = "store \(reference.name)"
+        do {
+            let store = try Wiring.adapters().makeStore(reference)
+            let backups = try await BackupNaming(store: reference, isDatabase: true).backups(in: store)
+            guard let newest = backups.first else {
+                return [Finding(.missing, subject, "no database backups in \(store.displayName)", hints: ["see: reprise backup list --store \(reference.name)"])]
+            }
+            let age = Date().timeIntervalSince(newest.time)
+            return [
+                Finding(
+                    age > Self.oldBackupSeconds ? .warning : .ok, subject,
+                    "\(counted(backups.count, "backup")), the newest \(newest.object.key): \(durationText(age)) old, \(bytesText(newest.object.sizeBytes))")
+            ]
+        } catch {
+            return [Finding(error, subject)]
+        }
+    }
+}

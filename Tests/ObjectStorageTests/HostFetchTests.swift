@@ -1,0 +1,309 @@
+import Foundation
+import Glibc
+import ObjectStorage
+import RunCore
+import Testing
+
+/// The script for hosts, run here by sh with curl, as a host would.
+@Suite struct HostFetchTests {
+    let scratch: Scratch
+    let body = randomBytes(700_001, seed: 61)
+    init() throws { scratch = try Scratch() }
+
+    private func options(expected: String? = nil, quotaBytes: Int64 = 1 << 30) -> HostFetchScript.Options {
+        HostFetchScript.Options(
+            rangeSizeBytes: 65_536, parallel: 3, quotaBytes: quotaBytes, retries: 2,
+            limits: ReadLimits(minimumBytesPerSecond: 1000, stallSeconds: 2), expectedSHA256: expected)
+    }
+
+    private func start(_ job: HostFetchJob, shell: String = "sh", path: String? = nil) throws -> Command.Child {
+        try scratch.write("job.sh", job.script)
+        try scratch.write("job.in", job.standardInput.reveal())
+        var environment = ProcessInfo.processInfo.environment
+        if let path { environment["PATH"] = path }
+        let program = shell == "sh" ? "/bin/sh" : shell
+        return try Command.start(program, [scratch.file("job.sh")], inputPath: scratch.file("job.in"), environment: environment)
+    }
+
+    private func run(_ server: FaultServer, _ options: HostFetchScript.Options, shell: String = "sh", path: String? = nil)
+        async throws -> HostFetchScript.Outcome
+    {
+        let store = try server.store()
+        let job = try await HostFetchScript.make(
+            try await store.head("db.dump"), from: store, to: scratch.file("it's $here/out"), options: options)
+        try FileManager.default.createDirectory(atPath: scratch.file("it's $here"), withIntermediateDirectories: true)
+        let ended = try await start(job, shell: shell, path: path).wait()
+        #expect(!ended.output.contains("X-Amz-Signature"), "an address is in the output")
+        return try HostFetchScript.outcome(exitStatus: ended.status, output: ended.output, name: "db.dump")
+    }
+
+    private func fetched(_ outcome: HostFetchScript.Outcome) throws -> HostFetchResult {
+        guard case .fetched(let result) = outcome else { throw NotFetched(outcome: outcome) }
+        return result
+    }
+    private struct NotFetched: Error { let outcome: HostFetchScript.Outcome }
+
+    private var left: [String] { (try? FileManager.default.contentsOfDirectory(atPath: scratch.file("it's $here")).sorted()) ?? [] }
+    private func arrived() throws -> [UInt8] { try scratch.bytes("it's $here/out") }
+
+    @Test(arguments: ["sh", "bash"]) func anObjectArrivesWholeAndVerified(_ shell: String) async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let result = try fetched(try await run(server, options(expected: sha256(body)), shell: shell))
+            #expect(result.bytes == 700_001 && result.sha256 == sha256(body))
+            #expect(result.wrapper == .none && result.unwrappedBytes == 700_001 && result.unwrappedSHA256 == sha256(body))
+            #expect(try arrived() == body)
+            #expect(left == ["out"])
+        }
+    }
+
+    @Test(arguments: [Wrapper.gzip, .zstd, .xz]) func aWrappedObjectIsUnwrappedOnTheWay(_ wrapper: Wrapper) async throws {
+        let program = try #require(wrapper.program)
+        try scratch.write("plain", body)
+        let wrapped = try await Command.run("sh", ["-c", "\(program) -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("wrapped")])
+        guard wrapped.status == 0 else { return print("SKIPPED: \(program) is not installed") }
+        let bytes = try scratch.bytes("wrapped")
+        try await withServer { server async throws in
+            server.put("db.dump", bytes)
+            let result = try fetched(try await run(server, options(expected: sha256(bytes))))
+            #expect(result.wrapper == wrapper && result.sha256 == sha256(bytes) && result.bytes == Int64(bytes.count))
+            #expect(result.unwrappedSHA256 == sha256(body) && result.unwrappedBytes == 700_001)
+            #expect(try arrived() == body)
+        }
+    }
+
+    @Test func anEmptyObjectIsAnEmptyFile() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", [])
+            let result = try fetched(try await run(server, options()))
+            #expect(result.bytes == 0 && result.sha256 == sha256([]))
+            #expect(try arrived().isEmpty)
+        }
+    }
+
+    @Test func addressesThatRunOutEndTheJobAndFinishedRangesStay() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in
+                (request.range?.lowerBound ?? 0) >= 400_000 ? .status(403, code: "AccessDenied") : nil
+            }
+            #expect(try await run(server, options()) == .expired(detail: "HTTP 403 AccessDenied"))
+            #expect(left == ["out.reprise-ranges"])
+            let first = server.requests.count
+            server.onRequest { _, _ in nil }
+            let result = try fetched(try await run(server, options()))
+            #expect(result.sha256 == sha256(body))
+            let again = server.requests.dropFirst(first).filter { $0.method == "GET" }
+            #expect(!again.isEmpty && again.count < 11)
+            #expect(try arrived() == body)
+        }
+    }
+
+    @Test func aKilledJobGoesOnWithItsFinishedRanges() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body, etag: "\"one\"")
+            server.onRequest { request, _ in (request.range?.lowerBound ?? 0) >= 400_000 ? .stall(after: 10) : nil }
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            let job = try await HostFetchScript.make(version, from: store, to: scratch.file("out"), options: options())
+            let child = try start(job)
+            try await eventually("six ranges are there") {
+                (try? FileManager.default.contentsOfDirectory(atPath: scratch.file("out.reprise-ranges")))?
+                    .count { $0.hasSuffix(".part") } ?? 0 >= 6
+            }
+            for process in Self.descendants(of: child.process) { kill(process, SIGKILL) }
+            _ = try await child.wait()
+            server.onRequest { _, _ in nil }
+            let first = server.requests.count
+            let ended = try await start(job).wait()
+            let result = try fetched(try HostFetchScript.outcome(exitStatus: ended.status, output: ended.output, name: "x"))
+            #expect(result.sha256 == sha256(body))
+            #expect(server.requests.count - first <= 5)
+        }
+    }
+
+    @Test func aReplacedObjectEndsTheJob() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in
+                if request.method == "GET", request.range?.lowerBound == 196_608 { server.put("db.dump", [1, 2]) }
+                return nil
+            }
+            #expect(await failure { _ = try await run(server, options()) } is ObjectChanged)
+            #expect(left == [])
+        }
+    }
+
+    @Test func aFlippedByteFailsByItsHash() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in request.range?.lowerBound == 131_072 ? .flip(at: 5) : nil }
+            let error = await failure { _ = try await run(server, options(expected: sha256(body))) }
+            #expect(error?.code == "host-fetch.content-mismatch" && error?.exitStatus == .verificationMismatch)
+            #expect(left == [])
+        }
+    }
+
+    @Test func aBombIsStoppedAtTheQuota() async throws {
+        try scratch.write("plain", [UInt8](repeating: 0, count: 50_000_000))
+        _ = try await Command.run("sh", ["-c", "gzip -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("bomb")])
+        let bytes = try scratch.bytes("bomb")
+        try await withServer { server async throws in
+            server.put("db.dump", bytes)
+            #expect(await failure { _ = try await run(server, options(quotaBytes: 1_000_000)) }?.code == "host-fetch.quota")
+            #expect(left == [])
+        }
+    }
+
+    @Test func aTruncatedWrapperIsDamaged() async throws {
+        try scratch.write("plain", body)
+        _ = try await Command.run("sh", ["-c", "gzip -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("wrapped")])
+        let bytes = Array(try scratch.bytes("wrapped").dropLast(100))
+        try await withServer { server async throws in
+            server.put("db.dump", bytes)
+            #expect(await failure { _ = try await run(server, options(expected: sha256(bytes))) }?.code == "host-fetch.damaged")
+            #expect(left == [])
+        }
+    }
+
+    @Test(arguments: [
+        FaultServer.Fault.status(503, code: "SlowDown"), .truncate(after: 100), .reset, .stall(after: 100),
+        .contentRange("bytes 0-65535/700001"), .excess,
+    ])
+    func aPassingFaultIsTriedAgain(_ fault: FaultServer.Fault) async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let count = Counter()
+            server.onRequest { request, _ in
+                request.method == "GET" && request.range?.lowerBound == 131_072 && count.next() <= 1 ? fault : nil
+            }
+            let result = try fetched(try await run(server, options()))
+            #expect(result.sha256 == sha256(body))
+        }
+    }
+
+    @Test func aStoreThatStaysBusyIsUnreachable() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in request.range?.lowerBound == 131_072 ? .status(503) : nil }
+            let error = await failure { _ = try await run(server, options()) }
+            #expect(error?.code == "host-fetch.unreachable" && error?.isTransient == true)
+            #expect(left == ["out.reprise-ranges"])
+        }
+    }
+
+    @Test func aStoreWithoutRangesIsNamed() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in request.method == "GET" ? .ignoreRange : nil }
+            #expect(await failure { _ = try await run(server, options()) }?.code == "host-fetch.ranges-ignored")
+            var whole = options()
+            whole.rangeSizeBytes = 1 << 20
+            let result = try fetched(try await run(server, whole))
+            #expect(result.sha256 == sha256(body))
+        }
+    }
+
+    @Test func aHostWithoutCurlIsNamed() async throws {
+        try FileManager.default.createDirectory(atPath: scratch.file("bin"), withIntermediateDirectories: true)
+        for tool in ["cat", "mkdir", "rm", "stat", "tr", "tail", "df", "mkfifo"] {
+            symlink("/usr/bin/\(tool)", scratch.file("bin/\(tool)"))
+        }
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let error = await failure { _ = try await run(server, options(), path: scratch.file("bin")) }
+            #expect(error?.code == "host-fetch.no-program" && error?.message.contains("curl") == true)
+        }
+    }
+
+    @Test func aFullDiskOfTheHostIsNamedAndResumed() async throws {
+        guard let small = try SmallDisk(bytes: 2 << 20) else { return }
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            let job = try await HostFetchScript.make(version, from: store, to: small.path + "/out", options: options())
+            try Data(count: 1 << 20).write(to: URL(fileURLWithPath: small.path + "/ballast"))
+            let full = try await start(job).wait()
+            let error = await failure {
+                _ = try HostFetchScript.outcome(exitStatus: full.status, output: full.output, name: "db.dump")
+            }
+            #expect(error?.code == "host-fetch.disk-full")
+            try FileManager.default.removeItem(atPath: small.path + "/ballast")
+            let ended = try await start(job).wait()
+            let result = try fetched(try HostFetchScript.outcome(exitStatus: ended.status, output: ended.output, name: "x"))
+            #expect(result.sha256 == sha256(body))
+        }
+    }
+
+    /// While it runs: the addresses are in no argument list and no environment of any process of the job.
+    @Test func addressesAreNeverInArgumentsOrEnvironments() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in request.method == "GET" ? .stall(after: 100) : nil }
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            var patient = options()
+            patient.limits = ReadLimits(minimumBytesPerSecond: 1, stallSeconds: 600)
+            let job = try await HostFetchScript.make(version, from: store, to: scratch.file("out"), options: patient)
+            #expect(!job.script.contains("X-Amz-Signature"))
+            let child = try start(job)
+            var processes: [pid_t] = []
+            // Three ranges are under way, and stay so.
+            try await eventually("three of curl run") {
+                processes = Self.descendants(of: child.process)
+                return server.requests.count >= 4 && processes.count { Self.text($0, "cmdline").hasPrefix("curl") } == 3
+            }
+            for process in processes {
+                let text = Self.text(process, "cmdline") + Self.text(process, "environ")
+                #expect(!text.contains("X-Amz") && !text.contains(FaultServer.secretKey))
+            }
+            for process in processes { kill(process, SIGKILL) }
+            try await child.wait()
+        }
+    }
+
+    @Test func progressLinesAreUnderstood() {
+        let progress = HostFetchScript.progress("reprise-progress 5 10")
+        #expect(progress?.doneBytes == 5 && progress?.totalBytes == 10)
+        for line in ["", "reprise-progress 5", "reprise-progress x 10", "other 5 10"] { #expect(HostFetchScript.progress(line) == nil) }
+    }
+
+    @Test func aFolderAndARelativePathAreRefused() async throws {
+        try scratch.write("file", "x")
+        let folder = DirectoryStore(path: scratch.path)
+        let version = try await folder.head("file")
+        #expect(await failure { _ = try await HostFetchScript.make(version, from: folder, to: "/x") }?.code == "store.configuration")
+        #expect(await failure { _ = try await HostFetchScript.make(version, from: folder, to: "x") }?.code == "store.configuration")
+    }
+
+    @Test func theScriptPassesShellcheck() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let store = try server.store()
+            let job = try await HostFetchScript.make(try await store.head("db.dump"), from: store, to: "/x")
+            try scratch.write("job.sh", "#!/bin/sh\n" + job.script)
+            let (status, output) = try await Command.run("shellcheck", [scratch.file("job.sh")])
+            if status == 127 { return print("SKIPPED: shellcheck is not installed") }
+            #expect(status == 0, "\(output)")
+        }
+    }
+
+    private static func text(_ process: pid_t, _ file: String) -> String {
+        String(decoding: FileManager.default.contents(atPath: "/proc/\(process)/\(file)") ?? Data(), as: UTF8.self)
+    }
+
+    private static func descendants(of process: pid_t) -> [pid_t] {
+        var parents: [pid_t: pid_t] = [:]
+        for entry in (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? [] {
+            guard let id = pid_t(entry), let text = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8),
+                let end = text.lastIndex(of: ")")
+            else { continue }
+            parents[id] = text[text.index(after: end)...].split(separator: " ").dropFirst().first.flatMap { pid_t($0) }
+        }
+        func children(_ parent: pid_t) -> [pid_t] {
+            [parent] + parents.filter { $0.value == parent }.flatMap { children($0.key) }
+        }
+        return children(process)
+    }
+}

@@ -1,0 +1,153 @@
+import Foundation
+import Glibc
+import ObjectStorage
+import RunCore
+import Testing
+
+/// What every store holds to. A store that is added is added here.
+@Suite struct StoreContractTests {
+    enum Kind: CaseIterable, Sendable { case s3, s3WithPrefix, folder }
+
+    static let objects: [String: [UInt8]] = [
+        "database/db_20261101_020000.dump.gz": randomBytes(100_000, seed: 41),
+        "database/db_20261102_020000.dump.gz": randomBytes(200_000, seed: 42),
+        "files/files_20261102_020000.tar.gz": randomBytes(10, seed: 43), "zürich & co.txt": [], "a": [1, 2, 3],
+    ]
+
+    private func withStore(_ kind: Kind, _ body: (any ObjectStore, (String, [UInt8]) throws -> Void) async throws -> Void) async throws {
+        switch kind {
+        case .folder:
+            let scratch = try Scratch()
+            func put(_ key: String, _ bytes: [UInt8]) throws {
+                let path = scratch.file(key)
+                try FileManager.default.createDirectory(
+                    atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+                try Data(bytes).write(to: URL(fileURLWithPath: path), options: .atomic)
+            }
+            for (key, bytes) in Self.objects { try put(key, bytes) }
+            try await body(DirectoryStore(path: scratch.path + "/"), put)
+        case .s3, .s3WithPrefix:
+            let prefix = kind == .s3 ? "" : "prod/eu/"
+            try await withServer { server async throws in
+                func put(_ key: String, _ bytes: [UInt8]) { server.put(prefix + key, bytes, etag: "\"\(sha256(bytes))\"") }
+                for (key, bytes) in Self.objects { put(key, bytes) }
+                if kind == .s3WithPrefix { server.put("prod/other", [9]) }
+                server.setPageSize(2)
+                try await body(try server.store(prefix: kind == .s3 ? "" : "prod/eu"), put)
+            }
+        }
+    }
+
+    private func all(_ store: any ObjectStore, _ version: ObjectVersion, _ range: Range<Int64>) async throws -> [UInt8] {
+        let bytes = Recorder<[UInt8]>()
+        try await store.read(version, range: range, limits: ReadLimits()) { bytes.append(Array($0)) }
+        return bytes.values.flatMap { $0 }
+    }
+
+    @Test(arguments: Kind.allCases) func listingHasAllPagesSortedByKey(_ kind: Kind) async throws {
+        try await withStore(kind) { store, _ in
+            let listed = try await store.list(prefix: "")
+            #expect(listed.map(\.key) == Self.objects.keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) })
+            #expect(listed.allSatisfy { Int64(Self.objects[$0.key]?.count ?? -1) == $0.sizeBytes && !$0.etag.isEmpty })
+            #expect(try await store.list(prefix: "database/db_").count == 2)
+            #expect(try await store.list(prefix: "data").count == 2)
+            #expect(try await store.list(prefix: "nothing").isEmpty)
+        }
+    }
+
+    @Test(arguments: Kind.allCases) func everyRangeReadsItsBytes(_ kind: Kind) async throws {
+        try await withStore(kind) { store, _ in
+            let key = "database/db_20261102_020000.dump.gz"
+            let expected = try #require(Self.objects[key])
+            let version = try await store.head(key)
+            #expect(version.sizeBytes == 200_000 && version.key == key)
+            for range: Range<Int64> in [0..<200_000, 0..<1, 199_999..<200_000, 70_000..<150_001, 5..<5] {
+                #expect(try await all(store, version, range) == Array(expected[Int(range.lowerBound)..<Int(range.upperBound)]))
+            }
+            #expect(try await all(store, try await store.head("zürich & co.txt"), 0..<0) == [])
+        }
+    }
+
+    @Test(arguments: Kind.allCases, ["nothing", "../a", "database", "database/../a", "/a", "", "a/", "x\u{0}y"])
+    func whatIsNotThereIsNamed(_ kind: Kind, _ key: String) async throws {
+        try await withStore(kind) { store, _ in
+            #expect(await failure { _ = try await store.head(key) }?.code == "store.no-such-key")
+        }
+    }
+
+    @Test(arguments: Kind.allCases) func aReplacedObjectIsNotTheVersionThatWasPinned(_ kind: Kind) async throws {
+        try await withStore(kind) { store, put in
+            let version = try await store.head("a")
+            try put("a", [4, 5, 6])
+            #expect(await failure { _ = try await all(store, version, 0..<3) } is ObjectChanged)
+            let fresh = try await store.head("a")
+            #expect(try await all(store, fresh, 0..<3) == [4, 5, 6])
+        }
+    }
+
+    @Test(arguments: Kind.allCases) func fetchingWorksFromEveryStore(_ kind: Kind) async throws {
+        try await withStore(kind) { store, _ in
+            let scratch = try Scratch()
+            for (key, bytes) in Self.objects {
+                let file = try await Fetch(from: store).fetch(
+                    try await store.head(key), to: scratch.file("out"), options: quickOptions())
+                #expect(file.sha256 == sha256(bytes))
+            }
+            #expect(scratch.names == ["out"])
+        }
+    }
+
+    @Test(arguments: Kind.allCases) func theNewestBackupComesFirst(_ kind: Kind) async throws {
+        try await withStore(kind) { store, _ in
+            let found = try await BackupNaming.runbookDatabase.backups(in: store)
+            #expect(found.map(\.object.key) == ["database/db_20261102_020000.dump.gz", "database/db_20261101_020000.dump.gz"])
+        }
+    }
+
+    @Test func aFolderGivesNothingOutsideOfItself() async throws {
+        let scratch = try Scratch()
+        try scratch.write("secret", "canary")
+        try FileManager.default.createDirectory(atPath: scratch.file("root"), withIntermediateDirectories: true)
+        try scratch.write("root/inside", "fine")
+        symlink("../secret", scratch.file("root/out"))
+        symlink("inside", scratch.file("root/latest"))
+        mkfifo(scratch.file("root/pipe"), 0o600)
+        let store = DirectoryStore(path: scratch.file("root"))
+        #expect(try await store.list(prefix: "").map(\.key) == ["inside", "latest"])
+        #expect(try await store.head("latest").sizeBytes == 4)
+        for key in ["out", "pipe", "../secret"] {
+            #expect(await failure { _ = try await store.head(key) }?.code == "store.no-such-key")
+        }
+        let presigned = try await store.presign(try await store.head("inside"), range: nil, expires: .seconds(1))
+        #expect(presigned == nil)
+    }
+
+    @Test func aMissingFolderIsNamed() async throws {
+        let store = DirectoryStore(path: "/nonexistent/reprise")
+        #expect(await failure { _ = try await store.list(prefix: "") }?.code == "store.no-such-bucket")
+    }
+
+    @Test func aListingThatNeverEndsIsRefused() async throws {
+        try await withServer { server async throws in
+            server.onRequest { _, _ in
+                .status(200, xml: "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken></ListBucketResult>")
+            }
+            #expect(await failure { _ = try await server.store().list(prefix: "") }?.code == "store.malformed-answer")
+        }
+    }
+
+    @Test(arguments: [
+        "", "hello", "<html><body>login</body></html>", "<ListBucketResult>", "<ListBucketResult></ListBucketResul>",
+        "<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult/>", "<ListBucketResult>&a;</ListBucketResult>",
+        "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>", "<ListBucketResult/><x/>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "<ListBucketResult a=b/>",
+        "<ListBucketResult><Contents><Key>a</Key><Size>-1</Size><LastModified>2026-11-23T02:14:07Z</LastModified></Contents></ListBucketResult>",
+        String(repeating: "<a>", count: 100_000), "<ListBucketResult>&#xD800;</ListBucketResult>",
+    ])
+    func anAnswerThatIsNoListingIsRefused(_ xml: String) async throws {
+        try await withServer { server async throws in
+            server.onRequest { _, _ in .status(200, xml: xml) }
+            #expect(await failure { _ = try await server.store().list(prefix: "") }?.code == "store.malformed-answer")
+        }
+    }
+}

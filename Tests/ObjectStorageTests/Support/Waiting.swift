@@ -1,0 +1,22 @@
+import Foundation
+import Synchronization
+import Testing
+
+/// Collects values from any thread.
+final class Recorder<Value: Sendable>: Sendable {
+    private let state = Mutex<[Value]>([])
+    func append(_ value: Value) { state.withLock { $0.append(value) } }
+    var values: [Value] { state.withLock { $0 } }
+}
+
+/// Waits until `condition` holds, at most half a minute.
+func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
+    let start = ContinuousClock.now
+    while try !condition() {
+        guard start.duration(to: .now) < .seconds(30) else {
+            Issue.record("waited in vain until \(what)")
+            return
+        }
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}

@@ -1,0 +1,61 @@
+import Foundation
+import PlanModel
+import PlanYAML
+import RunCore
+import Testing
+
+@Suite struct ShippedFilesTests {
+    @Test(arguments: ["lab.yaml", "production.example.yaml"])
+    func theCorruptionPlanFitsTheShippedInventories(file: String) throws {
+        let inventory = try loadInventory(at: "\(checkout)/inventory/\(file)")
+        #expect(inventory.warnings.isEmpty)
+        let loaded = try loadPlan(
+            at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: inventory.inventory)
+        #expect(loaded.warnings.isEmpty)
+    }
+
+    @Test func theCorruptionPlanDoesThingsInTheRightOrder() throws {
+        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory)
+            .plan
+        let order = try #require(PlanGraph(plan).topologicalOrder()).map(\.rawValue)
+        func index(_ id: String) throws -> Int { try #require(order.firstIndex(of: id)) }
+        #expect(try index("verify-scratch") < index("approve-swap"))
+        #expect(try index("approve-swap") < index("swap"))
+        #expect(try index("maintenance-on") < index("swap"))
+        #expect(try index("verify-production") < index("maintenance-off"))
+        #expect(plan.steps.first { $0.id.rawValue == "fetch" }?.needs == [])
+        #expect(plan.steps(in: .drill).map(\.id.rawValue) == ["fetch", "restore", "verify-scratch"])
+        guard case .action(let undo) = plan.steps[0].undo else {
+            Issue.record("maintenance mode cannot be undone")
+            return
+        }
+        #expect(undo.with["run"]?.value == "php artisan up")
+    }
+
+    @Test func theApprovalIsAskedForUnlessTheOperatorWaivedIt() throws {
+        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory)
+            .plan
+        let step = try #require(plan.step(StepID("approve-swap")!))
+        let schema = try #require(registry.first { $0.name == "approval" })
+        for (words, isRequired) in [([], true), (["approve=no"], false), (["approve=yes"], true)] {
+            let binding = try #require(ParameterBinding.bind(words, to: plan).binding)
+            let fields = try renderFields(step.with, schema: schema, scope: TemplateScope(parameters: binding))
+            #expect(fields["required"]?.value == .boolean(isRequired))
+            #expect(fields["message"]?.value.string?.contains("chms_damaged") == true)
+        }
+    }
+
+    @Test func theLabInventoryLeadsToTheLab() throws {
+        let db = try #require(labInventory.host("db1"))
+        let endpoint = labInventory.endpoint(of: db)
+        #expect(endpoint.address == "10.77.0.12" && endpoint.port == 22 && endpoint.user == "root")
+        #expect(endpoint.identityFiles == ["/var/lib/reprise-lab/ssh/id_ed25519"])
+        #expect(endpoint.knownHosts == ["/var/lib/reprise-lab/ssh/known_hosts"])
+        #expect(labInventory.hosts(on: "app")?.map(\.name) == ["app1"])
+        guard case .s3(let place) = labInventory.store("backups")?.kind else {
+            Issue.record("no S3 store")
+            return
+        }
+        #expect(place.usesPathStyle && place.bucket == "chms-backups" && place.endpoint == "http://10.77.0.10:7480")
+    }
+}

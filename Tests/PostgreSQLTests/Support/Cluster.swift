@@ -1,0 +1,119 @@
+import BlockingIO
+import Foundation
+import Glibc
+import PostgreSQL
+import Testing
+
+/// A private PostgreSQL 15 server for these tests, with its files in a temporary folder and its socket there.
+///
+/// A small supervisor owns it: when the tests end in whatever way, its standard input closes, and it stops the server and
+/// removes the folder.
+final class Cluster: Sendable {
+    let folder: String
+    let port = 5432
+    /// Of postgres itself.
+    let pid: Int32
+    private let supervisorInput: Int32
+    static let programs = "/usr/lib/postgresql/15/bin"
+
+    static var isAvailable: Bool { access(programs + "/initdb", X_OK) == 0 }
+    static let missing: Comment = "SKIPPED: no PostgreSQL 15 server programs in /usr/lib/postgresql/15/bin (Debian: apt-get install postgresql-15)"
+
+    /// One server for all tests of this process.
+    static let shared = Task { try await Cluster() }
+
+    /// The shared server, or a loud skip.
+    static func server() async throws -> Cluster { try await shared.value }
+
+    private init() async throws {
+        folder = try temporaryFolder("pg")
+        let owner = geteuid() == 0 ? (getpwnam("postgres") != nil ? "postgres" : "nobody") : ""
+        let prefix = owner.isEmpty ? "" : "runuser -u \(owner) --"
+        let made = try await shell(
+            """
+            \(owner.isEmpty ? "" : "chown \(owner) \(folder)")
+            cd \(folder)
+            \(prefix) \(Self.programs)/initdb -D \(folder)/data -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync > initdb.log
+            \(prefix) tee -a data/postgresql.conf > /dev/null <<EOF
+            listen_addresses = ''
+            unix_socket_directories = '\(folder)'
+            fsync = off
+            max_prepared_transactions = 4
+            wal_level = logical
+            timezone = 'Europe/Zurich'
+            EOF
+            """)
+        guard made.status == 0 else { throw ShellFailed(description: "initdb failed: \(made.errors)") }
+        (supervisorInput, pid) = try Self.supervise(folder, prefix)
+        _ = try await psql("SELECT 1")
+    }
+
+    private static func supervise(_ folder: String, _ prefix: String) throws -> (Int32, Int32) {
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { throw ShellFailed(description: "no pipe") }
+        _ = fcntl(ends[1], F_SETFD, FD_CLOEXEC)
+        let script = """
+            cd /; \(prefix) \(programs)/pg_ctl -D \(folder)/data -l \(folder)/log -w start > /dev/null || exit 1
+            read -r _
+            \(prefix) \(programs)/pg_ctl -D \(folder)/data -m immediate -w stop > /dev/null 2>&1
+            rm -rf -- '\(folder)'
+            """
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        let arguments: [UnsafeMutablePointer<CChar>?] = (["bash", "-c", script] as [String]).map { strdup($0) } + [nil]
+        defer { arguments.forEach { free($0) } }
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        // Ctrl-C must reach the supervisor through the pipe only.
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        var pid: pid_t = 0
+        guard posix_spawn(&pid, "/bin/bash", &actions, &attributes, arguments, environ) == 0 else { throw ShellFailed(description: "no bash") }
+        close(ends[0])
+        return (ends[1], pid)
+    }
+
+    var target: PostgresTarget { PostgresTarget(.socketFolder(folder, port: port), database: "postgres", user: "postgres") }
+    var environment: [String: String] { ["PGHOST": folder, "PGPORT": "\(port)", "PGUSER": "postgres", "PGDATABASE": "postgres"] }
+
+    func connect(_ database: String = "postgres", name: String = "tests") async throws -> PostgresConnection {
+        try await PostgresConnection.connect(
+            to: target.database(database), session: PostgresSession(applicationName: name), deadline: Deadline(after: .seconds(30)))
+    }
+
+    /// Runs SQL by the real psql, waiting for the server where it is still starting.
+    @discardableResult
+    func psql(_ sql: String, database: String = "postgres") async throws -> String {
+        for attempt in 0... {
+            let outcome = try await run("psql -XqAt -v ON_ERROR_STOP=1 -d '\(database)' -f -", input: sql)
+            if outcome.status == 0 { return outcome.text.trimmingCharacters(in: .newlines) }
+            guard outcome.status == 2, attempt < 100 else { throw ShellFailed(description: "psql: \(outcome.errors)") }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        fatalError("unreachable")
+    }
+
+    func run(_ script: String, environment extra: [String: String] = [:], input: String = "") async throws -> Outcome {
+        try await shell("PATH=\(Self.programs):$PATH\n" + script, environment: environment.merging(extra) { $1 }, input: input)
+    }
+
+    /// Runs a script that must succeed.
+    @discardableResult
+    func must(_ script: String, environment extra: [String: String] = [:], input: String = "") async throws -> Outcome {
+        let outcome = try await run(script, environment: extra, input: input)
+        guard outcome.status == 0 else { throw ShellFailed(description: "\(script): status \(outcome.status): \(outcome.errors)") }
+        return outcome
+    }
+
+    /// A new, empty database with a name of its own.
+    func newDatabase(_ prefix: String = "t") async throws -> String {
+        let name = "\(prefix)_\(UInt32.random(in: 0 ... .max))"
+        try await psql("CREATE DATABASE \(name) TEMPLATE template0")
+        return name
+    }
+}
+
+func soon(_ seconds: Int = 60) -> Deadline { Deadline(after: .seconds(seconds)) }

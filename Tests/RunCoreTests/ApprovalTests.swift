@@ -1,0 +1,98 @@
+import RunCore
+import Testing
+
+/// Steps that a person has to agree to.
+@Suite struct ApprovalTests {
+    @Test func aStepAsksThenWaitsThenRunsOnceApproved() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"), state: .running)
+        try run.on(.asked("swap"), state: .waiting, steps: ["swap": .waiting])
+        #expect(run["swap"].approval?.message == "swap?")
+        try run.on(.approved("swap"), gives: .start("swap"), state: .running)
+        try run.succeeds("swap", state: .succeeded)
+    }
+
+    @Test func otherStepsGoOnWhileOneWaitsForItsApproval() throws {
+        var run = try Scenario(step("swap", approval: true), step("b"), limits: .init(perHost: 1, total: 1))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"), gives: .start("b"), state: .running)
+        try run.succeeds("b", state: .waiting)
+    }
+
+    @Test func aDenialFailsTheStepForGoodAndARetryAsksAgain() throws {
+        var run = try Scenario(step("swap", tries: 5, approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.on(.denied("swap"), state: .failed, steps: ["swap": .failed])
+        #expect(run["swap"].failure?.code == "run.approval-denied")
+        try run.on(.retry("swap"), gives: .ask("swap"), state: .running)
+        try run.on(.asked("swap"), state: .waiting)
+        try run.on(.approved("swap"), gives: .start("swap"))
+    }
+
+    @Test func whoStartedTheRunMayNotApproveWhereThePlanSaysSoButMayDeny() throws {
+        var run = try Scenario(step("swap", approval: true, byAnother: true), startedBy: "ada")
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        let error = run.refuses(.approved("swap", by: "ada"))
+        #expect(error?.message == "step swap must be approved by another person than ada, who started the run")
+        #expect(error?.hints == ["have a second person run: reprise approve RUN swap"])
+        var other = run
+        try run.on(.approved("swap", by: "bob"), gives: .start("swap"))
+        try other.on(.denied("swap", by: "ada"), state: .failed)
+    }
+
+    @Test func aRetryWithinTheTriesDoesNotAskAgain() throws {
+        var run = try Scenario(step("swap", tries: 2, approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.on(.approved("swap"), gives: .start("swap"))
+        try run.fails("swap", gives: .wake("swap", after: 1000))
+        try run.on(.due("swap"), gives: .start("swap", 2))
+    }
+
+    @Test func anOperatorsRetryAsksAgainAlthoughTheFirstAttemptWasApproved() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.on(.approved("swap"), gives: .start("swap"))
+        try run.fails("swap", state: .failed)
+        try run.on(.retry("swap"), gives: .ask("swap"))
+    }
+
+    @Test func aCrashBeforeTheRequestAsksAgainAndOneAfterItDoesNot() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.held(state: .waiting)
+    }
+
+    @Test func anApprovalIsTakenWhileNobodyHoldsTheRunAndStartsWithTheNextHolder() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.on(.letGo, state: .waiting)
+        try run.on(.approved("swap"), state: .running)
+        try run.held(gives: .start("swap"))
+    }
+
+    @Test func aStepThatWaitsCanBeSkipped() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        try run.on(.skip("swap"), state: .succeededWithWarnings)
+        run.refuses(.approved("swap"))
+    }
+
+    @Test func nothingStartsWithoutTheDecision() throws {
+        var run = try Scenario(step("swap", approval: true))
+        run.refuses(.asked("swap"))
+        try run.held(gives: .ask("swap"))
+        run.refuses(.approved("swap"))
+        run.refuses(.began("swap"))
+        try run.on(.asked("swap"))
+        run.refuses(.began("swap"))
+        run.refuses(.asked("swap"))
+    }
+}

@@ -1,0 +1,23 @@
+#!/bin/bash
+# The runbook's upload into the cloud. DATE names the backup; the runbook takes
+# the time of the upload, under which no file was ever made.
+# upload-chms-backup.sh database|files
+set -euo pipefail
+BACKUP_DIR="/var/backups/chms"
+S3_BUCKET="chms-backups"
+# Where the store is not Amazon's.
+endpoint=()
+# shellcheck source=/dev/null
+[[ ! -r /etc/chms-backup.conf ]] || . /etc/chms-backup.conf
+[[ -z ${S3_ENDPOINT:-} ]] || endpoint=(--endpoint-url "$S3_ENDPOINT")
+
+case ${1:-} in
+    database) file="db_${DATE:?}.dump.gz" ;;
+    files) file="files_${DATE:?}.tar.gz" ;;
+    *)
+        echo "usage: DATE=YYYYMMDD_HHMMSS $0 database|files" >&2
+        exit 2
+        ;;
+esac
+
+aws "${endpoint[@]}" s3 cp --no-progress "$BACKUP_DIR/$file" "s3://${S3_BUCKET}/$1/$file"

@@ -205,7 +205,7 @@ import Testing
             ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out",
                 certificate, "-days", "1", "-subj", "/CN=localhost"])
         guard made.status == 0 else { return print("SKIPPED: openssl is not installed; TLS was not checked") }
-        let port = Int.random(in: 20_000..<50_000)
+        let port = Int.random(in: 10_000..<32_000)
         let server = try Command.start("openssl", ["s_server", "-accept", "127.0.0.1:\(port)", "-key", key, "-cert", certificate, "-www"])
         try await eventually("openssl listens") { server.outputSoFar.contains("ACCEPT") }
         let store = S3Store(

@@ -186,7 +186,9 @@ import Testing
         try await withServer { server async throws in
             server.put("db.dump", body)
             hit(server, times: 2, .reset)
-            #expect(try await fetch(server).retries == 2)
+            // libcurl makes up for a kept connection that is dead by itself, so who asked again is left open.
+            #expect(try await fetch(server).retries <= 2)
+            #expect(server.requests.count { $0.range?.lowerBound == 131_072 } == 3)
             #expect(try scratch.bytes("out") == body)
         }
     }

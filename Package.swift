@@ -83,6 +83,8 @@ let package = Package(
         tests(of: "SSH", ["RunCore", "BlockingIO", crypto]),
         tests(of: "ObjectStorage", ["RunCore", "BlockingIO", crypto]),
         tests(of: "PostgreSQL", ["RunCore", "BlockingIO"]),
+        tests(of: "Steps", ["RunCore", "PlanModel", "PlanYAML", "ObjectStorage"]),
+        tests(of: "Engine", ["RunCore", "Journal", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
         .testTarget(name: "CommandLineTests", dependencies: ["reprise", "RunCore"], swiftSettings: swiftSettings),
     ]

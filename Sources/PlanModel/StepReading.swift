@@ -50,6 +50,10 @@ struct StepReader {
         step.approval = readApproval(map["approval"], label, index: index)
         if let unless = map["unless"], let script = findings.string(unless, "\(label), `unless`") {
             step.unless = script
+            // Silence would let somebody rely on it.
+            findings.warning(
+                "plan.not-carried-out", at: unless.keyMark, "\(label): `unless` is checked but not asked by this version: the step always runs",
+                hints: ["put the check into the script itself"])
             checkFields(label, index: index) { $0.checkScript(script, unless.value, "\(label), `unless`") }
         }
         step.undo = readUndo(map["undo"], label, index: index)

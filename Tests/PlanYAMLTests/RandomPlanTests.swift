@@ -94,7 +94,8 @@ import Testing
             let plan = maker.plan()
             let text = writeYAML(plan.document)
             let (again, diagnostics) = readPlan(source(text), kinds: registry, inventory: labInventory)
-            #expect(found(diagnostics).filter { !$0.contains("NUL") } == [], "seed \(seed), round \(round)\n\(text)")
+            // `unless` is warned of, as it is not carried out.
+            #expect(found(diagnostics).filter { !$0.contains("NUL") && !$0.contains("plan.not-carried-out") } == [], "seed \(seed), round \(round)\n\(text)")
             #expect(again == plan, "seed \(seed), round \(round)\n\(text)")
             let frozen = try JSONDecoder().decode(Plan.self, from: try JSONEncoder().encode(plan))
             #expect(frozen == plan, "seed \(seed), round \(round)")

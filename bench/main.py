@@ -3,7 +3,7 @@ import argparse
 import importlib
 import os
 from pathlib import Path
-from measuring import Bench
+from measuring import BUILD, RELEASE, Bench
 
 SECTIONS = ["journal", "resume", "steps", "fetch", "recovery"]
 
@@ -17,6 +17,8 @@ def main():
     wanted = SECTIONS if "all" in options.sections else options.sections
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     print(f"{os.cpu_count()} cores, {memory:.0f} GB of memory, Linux {os.uname().release}")
+    if BUILD != RELEASE:
+        print(f"NOT the release build: {BUILD}. These figures are not to be quoted.")
     for name in wanted:
         with Bench(name, options.quick, options.venv) as bench:
             importlib.import_module(name).measure(bench)

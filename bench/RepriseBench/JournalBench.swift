@@ -2,6 +2,7 @@ import Engine
 import Journal
 import PlanModel
 import RunCore
+import SSH
 import Steps
 
 /// A step that does nothing, in this process: what remains is what Reprise itself costs.

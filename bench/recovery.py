@@ -23,7 +23,7 @@ runuser -u postgres -- createdb -T template0 -E "$ENCODING" --lc-collate="$COLLA
 runuser -u postgres -- pg_restore -d chms_runbook runbook.dump
 now restore
 runuser -u postgres -- psql -X -At -d chms_runbook -c \
-    "SELECT format('SELECT count(*) FROM %I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')" \
+    "SELECT format('SELECT count(*) FROM %I.%I;', schemaname, tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')" \
     | runuser -u postgres -- psql -X -At -v ON_ERROR_STOP=1 -d chms_runbook >/dev/null
 now count
 """

@@ -2,8 +2,10 @@
 import argparse
 import importlib
 import os
+import signal
+import sys
 from pathlib import Path
-from measuring import Bench
+from measuring import BUILD, RELEASE, Bench
 
 SECTIONS = ["journal", "resume", "steps", "fetch", "recovery"]
 
@@ -14,9 +16,13 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("sections", nargs="+", choices=[*SECTIONS, "all"])
     options = parser.parse_args()
+    # Ended from outside, it still removes what it put into the lab.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended before its time"))
     wanted = SECTIONS if "all" in options.sections else options.sections
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     print(f"{os.cpu_count()} cores, {memory:.0f} GB of memory, Linux {os.uname().release}")
+    if BUILD != RELEASE:
+        print(f"NOT the release build: {BUILD}. These figures are not to be quoted.")
     for name in wanted:
         with Bench(name, options.quick, options.venv) as bench:
             importlib.import_module(name).measure(bench)

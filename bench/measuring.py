@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / ".build" / "release"
+# Another folder of binaries is for trying the benchmark itself out; what is printed says so.
+RELEASE = ROOT / ".build" / "release"
+BUILD = Path(os.environ.get("REPRISE_BENCH_BINARIES", RELEASE))
 LAB = Path(os.environ.get("REPRISE_LAB_DIR", "/var/lib/reprise-lab"))
 
 

@@ -8,7 +8,7 @@ private let stepCount = 100
 /// As `DriverSettings` has it.
 private let eventsPerSnapshot = 256
 
-/// One run that has seen `count` events: a hundred steps, tried again and again, as an operator's retries would.
+/// One run that has seen `count` events: a hundred steps, sixteen of them under way and observed again and again.
 ///
 /// Commits hold 256 events, so that filling takes seconds; what is read afterwards is the same.
 func fill(path: String, events count: Int) async throws {

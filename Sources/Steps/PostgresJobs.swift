@@ -29,13 +29,29 @@ extension StepContext {
 
     /// The table of contents of an archive on a host.
     func contents(ofArchive path: String, host: String, part: String, runAs: String) async throws -> ArchiveTOC {
-        // The table stands at the beginning of every format; a plain dump is read through for its outline.
+        // A table of some thousand entries is well below the first limit; only where it is longer is more carried over.
+        let beginning = try await beginning(ofArchive: path, host, part, runAs, limit: Self.usualContentsLimit)
+        do {
+            return try ArchiveTOC(bytes: beginning.bytes, fileBytes: beginning.fileBytes)
+        } catch {
+            guard error.code == "postgresql.archive-incomplete", beginning.bytes.count >= Self.usualContentsLimit else { throw error }
+            let more = try await self.beginning(ofArchive: path, host, part + "-long", runAs, limit: Self.contentsLimit)
+            return try ArchiveTOC(bytes: more.bytes, fileBytes: more.fileBytes)
+        }
+    }
+
+    /// The table stands at the beginning of every format; a plain dump, which has none, is read through for its outline.
+    private func beginning(
+        ofArchive path: String, _ host: String, _ part: String, _ runAs: String, limit: Int
+    ) async throws -> (bytes: [UInt8], fileBytes: Int?) {
         let script = """
             set -u
             file=\(shellQuoted(path))
             [ -d "$file" ] && file="$file/toc.dat"
+            limit=\(Self.contentsLimit)
+            if [ "$(head -c 5 -- "$file" | od -An -tx1 | tr -d ' \\n')" = 5047444d50 ]; then limit=\(limit); fi
             stat -c %s -- "$file" >&2
-            head -c \(Self.contentsLimit) -- "$file"
+            head -c "$limit" -- "$file"
             """
         var job = DurableJob(host: host, part: part, script: .shell(script))
         job.runAs = runAs
@@ -45,10 +61,10 @@ extension StepContext {
         guard outcome.succeeded else {
             throw StepRefused("postgresql.archive-unreadable", "the archive \(path) on \(host) cannot be read: \(outcome.tail(lines: 1))")
         }
-        let size = Int(outcome.stderrText.split(separator: "\n").first ?? "")
-        return try ArchiveTOC(bytes: outcome.stdout, fileBytes: size)
+        return (outcome.stdout, Int(outcome.stderrText.split(separator: "\n").first ?? ""))
     }
 
+    private static var usualContentsLimit: Int { 1 << 20 }
     private static var contentsLimit: Int { 32 << 20 }
 
     /// The table of contents that a database would have in an archive, made by its host's own pg_dump.

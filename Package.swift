@@ -67,7 +67,7 @@ let package = Package(
             name: "reprise",
             dependencies: [
                 "RunCore", "PlanModel", "PlanYAML", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", "Engine", "Reporting",
-                arguments, logging,
+                arguments, logging, subprocess, systemPackage,
             ], swiftSettings: swiftSettings),
         // A child process for the journal's own tests: it is killed, stopped and starved in them.
         .executableTarget(name: "JournalProbe", dependencies: ["Journal", "RunCore", "BlockingIO"], swiftSettings: swiftSettings),
@@ -79,5 +79,7 @@ let package = Package(
         tests(of: "SSH", ["RunCore", "BlockingIO", crypto]),
         tests(of: "ObjectStorage", ["RunCore", "BlockingIO", crypto]),
         tests(of: "PostgreSQL", ["RunCore", "BlockingIO"]),
+        tests(of: "Reporting", ["RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
+        .testTarget(name: "CommandLineTests", dependencies: ["reprise", "RunCore"], swiftSettings: swiftSettings),
     ]
 )

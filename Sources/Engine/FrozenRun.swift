@@ -35,6 +35,13 @@ package struct FrozenRun: Codable, Sendable {
         plan.steps(in: mode).map { ($0, .main) } + plan.finally(in: mode).map { ($0, .finally) }
     }
 
+    /// What the run reserves on a host while it works there: the databases that its steps name. Two runs, of whatever journals,
+    /// never work on the same one.
+    func claims(on host: String) -> [String] {
+        let named = Set(steps.compactMap { $0.step.with["database"]?.value.string })
+        return inventory.databases.filter { $0.host == host && named.contains($0.name) }.map { "database:\($0.port):\($0.database)" }.sorted()
+    }
+
     package func step(_ id: StepID) throws -> PlanStep {
         guard let step = plan.step(id) else {
             throw StepRefused("run.unknown-step", "the run has no step \(id)")
@@ -87,11 +94,13 @@ extension FrozenRun {
         let specs = try steps.map { step, phase in try spec(step, phase, kinds) }
         return RunAccepted(
             spec: RunSpec(steps: specs, limits: .init(perHost: plan.limits.perHost, total: plan.limits.total)),
-            planName: plan.name, mode: mode.rawValue, startedBy: startedBy, document: try EventCodec.value(self))
+            planName: plan.name, mode: mode.rawValue, startedBy: startedBy,
+            document: .string(String(decoding: try EventCodec.json(self), as: UTF8.self)))
     }
 
     package static func read(_ accepted: RunAccepted) throws -> FrozenRun {
-        try EventCodec.decode(FrozenRun.self, from: accepted.document)
+        // As text: a copy that has to be exact is not taken apart into numbers and put together again.
+        try EventCodec.decode(FrozenRun.self, Array((accepted.document.stringValue ?? "").utf8))
     }
 
     private func spec(_ step: PlanStep, _ phase: StepSpec.Phase, _ kinds: StepRegistry) throws -> StepSpec {

@@ -39,6 +39,8 @@ package actor RunDriver {
     private var waiter: CheckedContinuation<Void, Never>?
     private var eventsSinceSnapshot = 0
     private var detachReason: String?
+    /// Nobody reads the mailbox any more.
+    private var hasEnded = false
     /// The run's last durable record, which every job on a host is told.
     private(set) var head: RunHead
 
@@ -67,6 +69,13 @@ package actor RunDriver {
         do {
             let held = RunEvent.held(RunHeld(by: settings.operatorName, fence: hold.fence, takeOverReason: takeOverReason))
             try await ingest((words.isEmpty ? [held] : words + [held]).map { ($0, nil) })
+            let listener = Task { [weak self] in
+                while !Task.isCancelled {
+                    await self?.collectWords()
+                    try? await Task.sleep(for: .milliseconds(250))
+                }
+            }
+            defer { listener.cancel() }
             while !isAtRest {
                 try await handle(await nextMails())
             }
@@ -87,7 +96,23 @@ package actor RunDriver {
 
     /// Brings in a word of an operator while the run is driven. Durable when it returns.
     package func take(_ event: RunEvent) async throws {
+        guard !hasEnded else { throw CancellationError() }
         try await withCheckedThrowingContinuation { post(.event(event, $0)) }
+    }
+
+    /// Takes in what operators left for the holder of the run. A word that does not fit is refused and changes nothing.
+    private func collectWords() async {
+        guard let words = try? await journal.leftWords(run: hold.run) else { return }
+        for word in words {
+            var refusal: String?
+            do {
+                let event = try RunEvent(kind: word.kind) { try EventCodec.decode($0, word.payload) }
+                if let event, event.isOperatorsWord { try await take(event) } else { refusal = "\(word.kind) is no word of an operator" }
+            } catch {
+                refusal = (error as? any RepriseError)?.message ?? "it cannot be read"
+            }
+            try? await journal.answerWord(run: hold.run, name: word.name, refusal: refusal)
+        }
     }
 
     // MARK: Mail
@@ -260,11 +285,21 @@ package actor RunDriver {
     }
 
     private func letGo() async throws {
+        await releaseClaims()
         if !machine.state.isSettled {
             let reason = detachReason ?? machine.state.rawValue
             try await ingest([(.released(RunReleased(by: settings.operatorName, reason: reason)), nil)])
         }
+        hasEnded = true
+        rejectMail()
         try await journal.release(hold)
+    }
+
+    private func rejectMail() {
+        for mail in mailbox {
+            if case .event(_, let continuation?) = mail { continuation.resume(throwing: CancellationError()) }
+        }
+        mailbox = []
     }
 
     /// After a failure of the journal: stops all tasks and waits for their end, so that nothing acts behind a stopped driver.
@@ -272,10 +307,8 @@ package actor RunDriver {
         detachReason = detachReason ?? "the journal failed"
         cancelTasks()
         for task in attempts.values { await task.value }
-        for mail in mailbox {
-            if case .event(_, let continuation?) = mail { continuation.resume(throwing: CancellationError()) }
-        }
-        mailbox = []
+        hasEnded = true
+        rejectMail()
         try? await journal.release(hold)
     }
 }

@@ -97,7 +97,23 @@ extension RunDriver {
             try await refuseIfLedgerLost(host, connection)
         }
         try await connection.ledger.announce(await ticket)
+        for resource in frozen.claims(on: host) { try await connection.ledger.claim(resource: resource, ticket: await ticket) }
         if await machine.pins[host] == nil { try await take(.hostPinned(met)) }
+    }
+
+    /// Gives back what the run had reserved on its hosts, once it has ended for good. A failed run keeps it: it can be retried.
+    func releaseClaims() async {
+        switch machine.state {
+        case .succeeded, .succeededWithWarnings, .cancelled, .undone: break
+        case .accepted, .running, .waiting, .pausing, .paused, .cancelling, .undoing, .failed: return
+        }
+        for host in machine.pins.keys.sorted() {
+            for resource in frozen.claims(on: host) {
+                // A host that cannot be reached now keeps its claim until somebody says: reprise claims release.
+                _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(
+                    resource: resource, run: hold.run, force: false)
+            }
+        }
     }
 
     /// A run that was announced to a host and is unknown there means that the ledger was deleted, and what it knew of jobs with it.

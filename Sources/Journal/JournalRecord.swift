@@ -21,7 +21,7 @@ package struct JournalEntry: Hashable, Sendable {
 /// Bounds on everything that a journal stores, so that no reader has to trust a length.
 package enum JournalLimits {
     package static let kindBytes = 64
-    package static let payloadBytes = 4 << 20
+    package static let payloadBytes = 16 << 20
     package static let snapshotBytes = 64 << 20
     package static let labelBytes = 64
     package static let entriesPerAppend = 10_000

@@ -57,6 +57,19 @@ package protocol JournalStore: Sendable {
     /// Damage is reported, not thrown.
     func verify(run: RunID?) async throws -> VerificationReport
 
+    /// Leaves a word for the live holder of `run`, who alone may append to it. Not durable against power loss.
+    /// - Returns: the word's name, for `fateOfWord`.
+    func leaveWord(run: RunID, kind: String, payload: [UInt8]) async throws -> String
+
+    /// The words that were left for the holder of `run` and are not answered yet, oldest first.
+    func leftWords(run: RunID) async throws -> [LeftWord]
+
+    /// - Parameter refusal: why the word was not taken; nil where it was.
+    func answerWord(run: RunID, name: String, refusal: String?) async throws
+
+    /// What became of a word. A refusal is told once.
+    func fateOfWord(run: RunID, name: String) async throws -> WordFate
+
     /// The records of `run` above `after`, and then each new one as it becomes durable, whichever process writes it.
     /// The stream ends when its task is cancelled, or throws what `records` throws.
     func changes(run: RunID, after: Int64) -> AsyncThrowingStream<[JournalRecord], any Error>

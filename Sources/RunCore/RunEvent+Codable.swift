@@ -63,6 +63,16 @@ extension RunEvent {
         }
     }
 
+    /// True for what a person says of a run, as against what the engine notes of it.
+    package var isOperatorsWord: Bool {
+        switch self {
+        case .approvalDecided, .doubtResolved, .stepSkipped, .stepRetryRequested, .pauseRequested, .cancelRequested, .undoRequested: true
+        case .accepted, .held, .released, .hostPinned, .attemptStarted, .observed, .attemptSucceeded, .attemptFailed, .attemptDoubted,
+            .retryDue, .approvalRequested:
+            false
+        }
+    }
+
     /// The payload without the kind, for the encoder of a store.
     package var payload: any Encodable & Sendable {
         switch self {

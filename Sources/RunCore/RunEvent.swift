@@ -33,7 +33,7 @@ package struct RunAccepted: Codable, Hashable, Sendable {
     /// `recovery` or `drill`.
     package var mode: String
     package var startedBy: String
-    /// The frozen plan, inventory, parameters (secrets by reference) and their digests.
+    /// The frozen plan, inventory, parameters (secrets by reference) and their digests, as JSON text: exact to the byte.
     package var document: JSONValue
 
     package init(spec: RunSpec, planName: String, mode: String, startedBy: String, document: JSONValue) {

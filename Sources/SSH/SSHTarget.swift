@@ -8,8 +8,10 @@ package struct SSHTarget: Hashable, Sendable {
     package var user: String
     /// Private key files, tried in order before the ssh agent's keys.
     package var identityFiles: [String]
-    /// Whether the keys of the agent at `SSH_AUTH_SOCK` are tried. The agent is never forwarded.
+    /// Whether the agent's keys are tried. The agent is never forwarded.
     package var useAgent: Bool
+    /// The agent's socket; nil for the one that `SSH_AUTH_SOCK` names.
+    package var agentSocket: String?
     /// Read in order; a file that does not exist is skipped.
     package var knownHostsFiles: [String]
     /// Hosts to pass through, the first one dialled first.
@@ -23,7 +25,7 @@ package struct SSHTarget: Hashable, Sendable {
 
     package init(
         name: String, host: String, port: Int = 22, user: String, identityFiles: [String] = [], useAgent: Bool = true,
-        knownHostsFiles: [String], jump: [SSHTarget] = [], connectTimeout: Duration = .seconds(15),
+        agentSocket: String? = nil, knownHostsFiles: [String], jump: [SSHTarget] = [], connectTimeout: Duration = .seconds(15),
         keepaliveInterval: Duration = .seconds(5), deadPeerTimeout: Duration = .seconds(20)
     ) {
         self.name = name
@@ -32,6 +34,7 @@ package struct SSHTarget: Hashable, Sendable {
         self.user = user
         self.identityFiles = identityFiles
         self.useAgent = useAgent
+        self.agentSocket = agentSocket
         self.knownHostsFiles = knownHostsFiles
         self.jump = jump
         self.connectTimeout = connectTimeout

@@ -30,6 +30,7 @@ enum Main {
     static func main() async {
         // A closed pipe must end a write, not the process.
         signal(SIGPIPE, SIG_IGN)
+        keepDescriptorsFromChildren()
         let arguments = Array(CommandLine.arguments.dropFirst())
         do {
             var command = try Reprise.parseAsRoot(arguments)
@@ -42,6 +43,14 @@ enum Main {
         } catch {
             exit(Failures.report(error, arguments: arguments).rawValue)
         }
+    }
+}
+
+/// Whatever the caller left open (a lock of a script, a pipe of a scheduler) must not live on in jobs that outlive this process.
+private func keepDescriptorsFromChildren() {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
+        guard let descriptor = Int32(name), descriptor > STDERR_FILENO else { continue }
+        _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     }
 }
 

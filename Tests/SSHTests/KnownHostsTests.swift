@@ -169,6 +169,30 @@ import Testing
         #expect(wrong?.code == "ssh.auth-refused" && wrong?.message.contains("no-such-user") == true)
     }
 
+    @Test func aKeyWithAPassphraseWorksThroughTheAgent() async throws {
+        let server = try LoopbackServer()
+        let (folder, agent) = (server.folder, server.folder + "/agent")
+        try execute(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", "\(folder)/user"])
+        let process = try spawn(["ssh-agent", "-D", "-a", agent])
+        defer {
+            kill(process, SIGTERM)
+            var status: Int32 = 0
+            waitpid(process, &status, 0)
+        }
+        try await eventually("the agent") { FileManager.default.fileExists(atPath: agent) }
+        var target = server.target()
+        target.useAgent = true
+        target.agentSocket = agent
+        #expect(await failure(target)?.message.contains("the agent holds no keys") == true)
+        try "#!/bin/sh\necho secret\n".write(toFile: "\(folder)/askpass", atomically: true, encoding: .utf8)
+        chmod("\(folder)/askpass", 0o700)
+        let environment = ["SSH_AUTH_SOCK": agent, "SSH_ASKPASS": "\(folder)/askpass", "SSH_ASKPASS_REQUIRE": "force"]
+        try execute(["ssh-add", "-q", "\(folder)/user"], environment: environment)
+        #expect(await works(target))
+        target.agentSocket = "\(folder)/nowhere"
+        #expect(await failure(target)?.message.contains("does not answer") == true)
+    }
+
     @Test func anRSAKeyIsNamedWithTheRemedyWhereTheLibraryCannotUseIt() async throws {
         let server = try LoopbackServer()
         try execute(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", "\(server.folder)/rsa"])

@@ -31,10 +31,12 @@ package final class SQLiteJournal: JournalStore {
     package let path: String
     let thread: DedicatedThread
     let core: JournalCore
+    let spool: WordSpool
     let pending = Mutex<[AppendRequest]>([])
 
     private init(path: String, thread: DedicatedThread, core: JournalCore) {
         (self.path, self.thread, self.core) = (path, thread, core)
+        spool = WordSpool(database: path)
     }
 
     /// Opens the journal at `path`, and creates it, with its folder, unless `options.readOnly`.

@@ -48,9 +48,7 @@ package struct StructureDiff: Sendable, Hashable, Codable {
         var findings: [Finding] = []
         for object in Set(expected.keys).union(actual.keys).sorted() {
             findings += Self.compare(
-                object, expected[object] ?? [], actual[object] ?? [],
-                // An extension's comment and members belong to its installed version, not to the archive.
-                definitions: comparesDefinitions)
+                object, expected[object] ?? [], actual[object] ?? [], definitions: comparesDefinitions)
         }
         self.findings = findings
         self.comparesDefinitions = comparesDefinitions
@@ -117,9 +115,9 @@ package struct StructureDiff: Sendable, Hashable, Codable {
         return result.mapValues { $0.sorted { ($0.owner ?? "", $0.definition) < ($1.owner ?? "", $1.definition) } }
     }
 
-    /// Instants in UTC, and grants in any order; otherwise white space outside quotes counts as one space.
+    /// Moments in UTC; grants in any order; otherwise white space outside quotes counts as one space.
     private static func normalised(_ entry: ArchiveEntry) -> String {
-        let text = InstantText.inUTC(entry.definition)
+        let text = SQLMoments.inUTC(entry.definition)
         if ["ACL", "DEFAULT ACL"].contains(entry.kind) {
             return text.split(separator: "\n").map(SQLSpacing.collapsed).filter { !$0.isEmpty }.sorted().joined(separator: "\n")
         }

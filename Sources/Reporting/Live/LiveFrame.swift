@@ -44,6 +44,7 @@ package struct LiveFrame: Sendable {
 
     /// No line is wider than `width`, so that each takes one row of the terminal.
     package func lines(style: Style, width: Int) -> [String] {
+        guard total > 0 else { return [] }
         let names = active.map { ($0.isUndo ? "undo " : "") + $0.step }
         let nameWidth = min(28, names.map(columns).max() ?? 0)
         var lines = zip(active, names).prefix(Self.mostSteps).map { step, name in

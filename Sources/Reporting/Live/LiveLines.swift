@@ -25,6 +25,8 @@ struct LiveLines {
             return [line(style.glyph(.failed), sentence(event) + again, .bad)] + failed.failure.hints.map { "          HINT: \(oneLine($0))" }
         case .attemptDoubted: return [line(style.glyph(.inDoubt), sentence(event), .attention)]
         case .approvalRequested(let asked):
+            // On a terminal the question follows at once, with its whole text.
+            if settings.mode == .terminal { return [line(style.glyph(.waiting), "\(asked.step) waits for approval", .attention)] }
             let text = terminalSafe(asked.message).split(separator: "\n", omittingEmptySubsequences: false).map { "          \($0)" }
             return [line(style.glyph(.waiting), "\(asked.step) waits for approval", .attention)] + text
         case .attemptStarted: return [line(style.glyph(.running), sentence(event), .active)]

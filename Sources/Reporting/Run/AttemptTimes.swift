@@ -7,6 +7,11 @@ package struct AttemptTimes: Sendable {
     package struct Span: Sendable, Hashable {
         package var start: Int64
         package var end: Int64?
+
+        package init(start: Int64, end: Int64? = nil) {
+            self.start = start
+            self.end = end
+        }
     }
 
     /// The last attempt of each step, or its wait for a person where it has no other work.

@@ -35,11 +35,15 @@ final class LocalProcessChannel: ByteChannel {
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
         // A session of its own: Ctrl-C at the terminal ends the orchestrator, not the ledger's program in mid-write. The
-        // ignored SIGPIPE of this process must not be inherited.
+        // ignored SIGPIPE of this process must not be inherited, nor the signals that its worker threads block.
         var defaults = sigset_t()
         sigfillset(&defaults)
         posix_spawnattr_setsigdefault(&attributes, &defaults)
-        posix_spawnattr_setflags(&attributes, Int16(0x80 /* POSIX_SPAWN_SETSID, behind _GNU_SOURCE */) | Int16(POSIX_SPAWN_SETSIGDEF))
+        var blocked = sigset_t()
+        sigemptyset(&blocked)
+        posix_spawnattr_setsigmask(&attributes, &blocked)
+        let newSession = Int16(0x80)  // POSIX_SPAWN_SETSID, which the headers hide behind _GNU_SOURCE.
+        posix_spawnattr_setflags(&attributes, newSession | Int16(POSIX_SPAWN_SETSIGDEF) | Int16(POSIX_SPAWN_SETSIGMASK))
         var arguments: [UnsafeMutablePointer<CChar>?] = ["sh", "-c", shellCommand].map { (word: String) in strdup(word) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var child: pid_t = 0

@@ -248,7 +248,8 @@ let supervisorJobSource = #"""
     sub become_job {
         my ($job, $child, $in, $out, $err, @readers) = @_;
         POSIX::setsid();
-        # Ignored signals would stay ignored across exec.
+        # Ignored and blocked signals would stay so across exec.
+        POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
         $SIG{$_} = 'DEFAULT' for qw(PIPE CHLD HUP INT QUIT TERM);
         POSIX::dup2(fileno $in, 0); POSIX::dup2(fileno $out, 1); POSIX::dup2(fileno $err, 2);
         # L2 goes to the whole process tree. So do the reading ends of its output: if the supervisor is killed, the tree is not

@@ -99,12 +99,13 @@ struct Authentication {
     }
 
     private func tryAgent(_ attempts: inout [String]) throws -> Bool {
-        guard let path = ProcessInfo.processInfo.environment["SSH_AUTH_SOCK"], !path.isEmpty else {
+        guard let path = target.agentSocket ?? ProcessInfo.processInfo.environment["SSH_AUTH_SOCK"], !path.isEmpty else {
             attempts.append("no agent (SSH_AUTH_SOCK is not set)")
             return false
         }
         guard let agent = libssh2_agent_init(session) else { return false }
         defer { libssh2_agent_free(agent) }
+        libssh2_agent_set_identity_path(agent, path)
         guard libssh2_agent_connect(agent) == 0, libssh2_agent_list_identities(agent) == 0 else {
             attempts.append("the agent at \(path) does not answer")
             return false

@@ -190,7 +190,7 @@ package struct FetchBackupStep: StepKind {
         var outputs: [String: JSONValue] = [
             "key": .string(choice.key), "path": .string(path), "bytes": .integer(file.bytes), "sha256": .string(file.sha256),
             "unwrapped-bytes": .integer(file.unwrappedBytes), "unwrapped-sha256": .string(file.unwrappedSHA256),
-            "time": .string(choice.time.ISO8601Format()), "store": .string(choice.store), "host": .string(context.hosts[0]),
+            "kind": .string(context.optionalString("kind") ?? "database"), "time": .string(choice.time.ISO8601Format()), "store": .string(choice.store), "host": .string(context.hosts[0]),
         ]
         let age = Date().timeIntervalSince(choice.time)
         outputs["age-seconds"] = .integer(Int64(age))

@@ -40,7 +40,8 @@ package struct PostgresVerifyStep: StepKind {
         if context.boolean("content", default: true) {
             let comparison = try await content(name, database, backup, context)
             findings += comparison.findings
-            evidence["tables"] = .array(comparison.tables.map(Self.evidence))
+            // The whole comparison: the report shows it table by table.
+            evidence["content"] = try decodeJSON(JSONValue.self, encodeJSON(comparison))
             evidence["sequences-compared"] = .integer(Int64(comparison.sequences.count))
             let rows = comparison.tables.reduce(0) { $0 + ($1.actualRows ?? 0) }
             summary += " \(comparison.tables.count) tables with \(rows) rows, equal in count and content."
@@ -51,14 +52,6 @@ package struct PostgresVerifyStep: StepKind {
         evidence.merge(more.evidence) { first, _ in first }
         guard findings.isEmpty else { throw mismatch(name, findings, evidence) }
         return StepOutcome(evidence: .object(evidence), outputs: ["summary": .string(summary)], warnings: warnings)
-    }
-
-    private static func evidence(_ table: ContentComparison.TableResult) -> JSONValue {
-        [
-            "table": .string("\(table.table)"), "expected": .integer(Int64(table.expectedRows)),
-            "actual": table.actualRows.map { .integer(Int64($0)) } ?? .null, "content-equal": .bool(table.isContentEqual),
-            "hash": .string(table.expectedHash),
-        ]
     }
 
     private func mismatch(_ name: String, _ findings: [String], _ evidence: [String: JSONValue]) -> StepRefused {

@@ -46,6 +46,23 @@ enum Words {
     private static func leaveForHolder(
         _ words: [RunEvent], of run: RunID, _ held: HeldByAnother, _ journal: any JournalStore, _ options: GlobalOptions
     ) async throws {
+        for word in words {
+            let entry = try EventCodec.entry(word)
+            let name = try await journal.leaveWord(run: run, kind: entry.kind, payload: entry.payload)
+            try await awaitAnswer(name, run, held, journal)
+        }
+        Console.write("\(held.holder.identity.summary) drives run \(run) and has taken it in; watch it with: reprise watch \(run)\n")
+    }
+
+    /// The holder looks several times a second; one that does not answer is stopped or stuck, and the word stays for it.
+    private static func awaitAnswer(_ name: String, _ run: RunID, _ held: HeldByAnother, _ journal: any JournalStore) async throws {
+        for _ in 0..<100 {
+            switch try await journal.fateOfWord(run: run, name: name) {
+            case .taken: return
+            case .refused(let why): throw Refusal("word-refused", "the process that drives run \(run) refused: \(why)", hints: ["see where it stands: reprise status \(run)"])
+            case .waiting: try await Task.sleep(for: .milliseconds(100))
+            }
+        }
         throw held
     }
 

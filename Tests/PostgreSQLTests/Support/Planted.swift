@@ -106,7 +106,9 @@ final class Archives: Sendable {
     let folder: String
 
     init(of database: String, on cluster: Cluster, zone: String = "UTC", options: String = "", formats: [String] = all) async throws {
-        folder = try temporaryFolder("archives")
+        // Within the server's folder, which goes away with the tests however they end.
+        folder = "\(cluster.folder)/archives-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         let environment = ["TZ": zone, "PGTZ": zone]
         let commands = [
             "custom.dump": "-Fc -f custom.dump", "folder.dump": "-Fd -f folder.dump", "tar.dump": "-Ft -f tar.dump",

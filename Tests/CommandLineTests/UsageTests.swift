@@ -1,0 +1,71 @@
+import Foundation
+import Testing
+
+@Suite struct UsageTests {
+    private static let commands: [[String]] = [
+        [], ["plan"], ["plan", "list"], ["plan", "show"], ["plan", "validate"], ["plan", "graph"], ["plan", "schema"], ["check"], ["start"],
+        ["resume"], ["status"], ["list"], ["watch"], ["logs"], ["pause"], ["cancel"], ["undo"], ["retry"], ["skip"], ["resolve"], ["approve"],
+        ["deny"], ["report"], ["journal"], ["journal", "verify"], ["journal", "show"], ["journal", "export"], ["backup"], ["backup", "list"],
+        ["backup", "show"], ["backup", "verify"], ["claims"], ["claims", "list"], ["claims", "release"], ["adopt"], ["completions"], ["version"],
+    ]
+
+    @Test(arguments: commands)
+    func everyHelpTextSaysWhatTheExitStatusesMean(command: [String]) async throws {
+        let result = try await Program().start(command + ["--help"]).result()
+        #expect(result.status == 0)
+        #expect(result.output.contains("EXIT STATUS"))
+        #expect(result.output.contains("130"))
+        #expect(result.errors.isEmpty)
+    }
+
+    @Test(arguments: [
+        ["nonsense"], ["start"], ["start", "x", "--nonsense"], ["skip", "step"], ["resolve", "step", "--as", "maybe", "--reason", "x"],
+        ["approve", "step"], ["resume", "--take-over"], ["status", "a", "b"], ["start", "x", "--mode", "y"], ["list", "--quiet", "--verbose"],
+        ["report", "--format", "pdf"], ["retry", "Not A Step"],
+    ])
+    func badUsageEndsWithStatusTwoAndSaysWhyOnStandardError(arguments: [String]) async throws {
+        let result = try await Program().start(arguments).result()
+        #expect(result.status == 2)
+        #expect(result.output.isEmpty)
+        #expect(result.errors.hasPrefix("reprise: "))
+    }
+
+    @Test func badUsageIsAnObjectWhereJSONIsAskedFor() async throws {
+        let result = try await Program().run("start", "x", "--nonsense", "--json")
+        #expect(result.status == 2)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(result.errors.utf8)) as? [String: [String: Any]])
+        #expect(object["error"]?["code"] as? String == "usage")
+        let message = try #require(object["error"]?["message"] as? String)
+        #expect(!message.isEmpty)
+    }
+
+    @Test func theVersionIsShownInEveryUsualWay() async throws {
+        #expect(try await Program().run("version").output.hasPrefix("reprise "))
+        #expect(try await Program().run("--version").status == 0)
+        let answer = try #require(try await Program().run("version", "--json").json() as? [String: Any])
+        #expect(answer["version"] != nil)
+    }
+
+    @Test(arguments: ["bash", "zsh", "fish"])
+    func completionScriptsKnowTheCommands(shell: String) async throws {
+        for arguments in [["completions", shell], ["--generate-completion-script", shell]] {
+            let result = try await Program().start(arguments).result()
+            #expect(result.status == 0)
+            #expect(result.output.contains("resume"))
+        }
+    }
+
+    @Test func anEmptyJournalHoldsNoRunsAndIsNotMadeByLooking() async throws {
+        let program = try Program()
+        let list = try await program.run("list")
+        #expect(list.status == 0)
+        #expect(list.output == "no runs yet\n")
+        #expect(try await program.run("list", "--json").output == "[]\n")
+        #expect(!FileManager.default.fileExists(atPath: program.folder + "/state"))
+        let status = try await program.run("status", "--json")
+        #expect(status.status == 2)
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(status.errors.utf8)) as? [String: [String: Any]])
+        #expect(object["error"]?["code"] as? String == "journal.missing")
+        #expect((object["error"]?["hints"] as? [String])?.isEmpty == false)
+    }
+}

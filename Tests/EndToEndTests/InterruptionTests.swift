@@ -4,7 +4,7 @@ extension EndToEnd {
     /// A recovery is interrupted in the middle of its restore, and goes on.
     @Suite
     struct InterruptionTests {
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aKillInTheMiddleOfTheRestoreIsResumed() async throws {
             try await Scenario.play(
                 """
@@ -22,7 +22,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func controlCLetsGoAndTheJobGoesOn() async throws {
             try await Scenario.play(
                 """
@@ -40,7 +40,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aSecondResumeIsToldWhoHoldsTheRun() async throws {
             try await Scenario.play(
                 """
@@ -60,7 +60,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func theSessionsServerIsKilledInTheMiddleOfAJob() async throws {
             try await Scenario.play(
                 """
@@ -75,7 +75,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aCableIsPulledForSomeSeconds() async throws {
             try await Scenario.play(
                 """
@@ -92,7 +92,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func theDatabaseHostLosesItsPowerInTheMiddleOfTheRestore() async throws {
             try await Scenario.play(
                 """

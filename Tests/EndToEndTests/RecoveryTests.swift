@@ -4,7 +4,7 @@ extension EndToEnd {
     /// The whole recovery on real hosts. One scenario at a time: they share one lab.
     @Suite
     struct RecoveryTests {
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aCorruptedDatabaseIsRestoredProvenAndSwapped() async throws {
             try await Scenario.play(
                 """
@@ -17,7 +17,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func undoAfterSuccessPutsTheDamagedDatabaseBack() async throws {
             try await Scenario.play(
                 """
@@ -30,7 +30,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aDumpMadeUnderAnotherTimeZoneVerifies() async throws {
             try await Scenario.play(
                 """
@@ -48,7 +48,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func oneChangedByteStopsBeforeTheSwap() async throws {
             try await Scenario.play(
                 #"""
@@ -63,7 +63,7 @@ extension EndToEnd {
                 """#)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aTruncatedLatestBackupIsPassedOverAndSaidLoudly() async throws {
             try await Scenario.play(
                 """
@@ -85,7 +85,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func theSwapWaitsForAPersonsWord() async throws {
             try await Scenario.play(
                 """

@@ -4,7 +4,7 @@ extension EndToEnd {
     /// What must stop a recovery, by name and before anything is changed.
     @Suite
     struct RefusalTests {
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aChangedHostKeyStopsWithBothFingerprints() async throws {
             try await Scenario.play(
                 """
@@ -24,7 +24,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aMissingBucketIsNamed() async throws {
             try await Scenario.play(
                 """
@@ -39,7 +39,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func wrongCredentialsAreNamedAndNotShown() async throws {
             try await Scenario.play(
                 """
@@ -55,7 +55,7 @@ extension EndToEnd {
                 """)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func aSecretParameterIsFoundNowhere() async throws {
             try await Scenario.play(
                 #"""
@@ -101,7 +101,7 @@ extension EndToEnd {
                 """#)
         }
 
-        @Test(.timeLimit(.minutes(5)))
+        @Test(.timeLimit(.minutes(10)))
         func twoRecoveriesOfOneDatabaseExcludeEachOther() async throws {
             try await Scenario.play(
                 """

@@ -101,7 +101,7 @@ enum Scenario {
             expect "the databases" "chms_damaged chms_production chms_seed" "$(databases)"
             expect "the damaged database" "$DAMAGED" "$(oid chms_damaged)"
             expect "the application's answer" 200 "$(health)"
-            expect "the members" "$(sql chms_production 'SELECT count(full_name) FROM members')" "$(sql chms_production 'SELECT count(email) + count(*) FILTER (WHERE email IS NULL) FROM members')"
+            expect "the members" 2000 "$(sql chms_production 'SELECT count(full_name) FROM members')"
             reprise journal verify >/dev/null || { echo "the journal does not verify"; exit 1; }
         }
         untouched() { expect "production" "$DAMAGED" "$(oid chms_production)"; expect "chms_damaged" "" "$(oid chms_damaged)"; }

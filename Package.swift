@@ -71,6 +71,10 @@ let package = Package(
             ], swiftSettings: swiftSettings),
         // A child process for the journal's own tests: it is killed, stopped and starved in them.
         .executableTarget(name: "JournalProbe", dependencies: ["Journal", "RunCore", "BlockingIO"], swiftSettings: swiftSettings),
+        // What scripts/bench measures with. Not installed.
+        .executableTarget(
+            name: "RepriseBench", dependencies: ["RunCore", "PlanModel", "Journal", "BlockingIO", "ObjectStorage", "Steps", "Engine", "SSH"],
+            path: "bench/RepriseBench", swiftSettings: swiftSettings),
         tests(of: "RunCore"),
         tests(of: "PlanModel", ["RunCore"]),
         tests(of: "PlanYAML", ["RunCore", "PlanModel"]),

@@ -11,7 +11,8 @@ package struct HostConnection: Sendable {
     package let facts: HostFacts
     /// SHA-256 fingerprint of its SSH host key; nil for this machine.
     package let hostKey: String?
-    let close: @Sendable () async -> Void
+    /// Ends the conversation; to be called by whoever connected. Jobs go on.
+    package let close: @Sendable () async -> Void
 }
 
 /// Keeps one connection to each host and makes it anew where it was lost.

@@ -154,18 +154,24 @@ private struct JobRunner: Sendable {
     private func follow(_ verdict: JobVerdict, _ ledger: any JobLedger) async throws -> JobVerdict {
         switch verdict {
         case .running, .orphan:
-            if await context.services.observed(submittedKey) == nil {
-                try await context.services.observe(submittedKey, true)
-            }
+            // Journaled while the job runs, and durable before its outcome is.
+            async let noted: Void = noteSubmission()
             let offsets = collector.offsets
-            return try await ledger.follow(
+            let end = try await ledger.follow(
                 id, stdoutOffset: offsets.stdout, stderrOffset: offsets.stderr, onOutput: take, deadline: nil)
+            try await noted
+            return end
         case .finished(let result):
             try await fetchRest(result, ledger)
             return verdict
         case .neverRan, .absent, .inDoubt:
             return verdict
         }
+    }
+
+    private func noteSubmission() async throws {
+        guard await context.services.observed(submittedKey) == nil else { return }
+        try await context.services.observe(submittedKey, true)
     }
 
     @Sendable private func take(_ output: JobOutput) {

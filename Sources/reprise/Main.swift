@@ -2,6 +2,7 @@ import ArgumentParser
 internal import Foundation
 internal import Glibc
 internal import RunCore
+internal import SSH
 
 /// The root of the command line. Commands are thin: what they do is in the modules.
 struct Reprise: AsyncParsableCommand {
@@ -30,6 +31,7 @@ enum Main {
     static func main() async {
         // A closed pipe must end a write, not the process.
         signal(SIGPIPE, SIG_IGN)
+        prepareSSH()
         keepDescriptorsFromChildren()
         let arguments = Array(CommandLine.arguments.dropFirst())
         do {

@@ -186,7 +186,9 @@ import Testing
         try await withServer { server async throws in
             server.put("db.dump", body)
             hit(server, times: 2, .reset)
-            #expect(try await fetch(server).retries == 2)
+            // libcurl makes up for a kept connection that is dead by itself, so who asked again is left open.
+            #expect(try await fetch(server).retries <= 2)
+            #expect(server.requests.count { $0.range?.lowerBound == 131_072 } == 3)
             #expect(try scratch.bytes("out") == body)
         }
     }
@@ -326,7 +328,8 @@ import Testing
                 _ = try await Fetch(from: store).fetch(version, to: small.path + "/out", options: unreserved)
             }
             #expect((error as? FileFailure)?.isDiskFull == true)
-            try FileManager.default.removeItem(atPath: ballast)
+            // Not removed: a program that another test starts just now may have inherited it, and would keep its room.
+            truncate(ballast, 0)
             let file = try await Fetch(from: store).fetch(version, to: small.path + "/out", options: unreserved)
             #expect(file.sha256 == sha256(body))
             #expect(file.reusedBytes >= 65_536)

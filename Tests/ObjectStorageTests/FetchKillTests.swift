@@ -79,6 +79,34 @@ import Testing
         }
     }
 
+    /// A power cut may take bytes that were never flushed: what was counted without a flush counts for this boot only.
+    @Test(arguments: [FetchOptions.Durability.powerLoss, .processCrash])
+    func afterARestartOfTheMachineOnlyFlushedPartsCount(_ durability: FetchOptions.Durability) async throws {
+        let scratch = try Scratch()
+        let body = randomBytes(300_000, seed: 33)
+        try await withServer { server async throws in
+            server.put("db.dump", body, etag: "\"one\"")
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            server.onRequest { request, _ in
+                (request.range?.lowerBound ?? 0) > 200_000 ? .status(403, code: "AccessDenied") : nil
+            }
+            var options = quickOptions(concurrency: 1)
+            options.durability = durability
+            let chosen = options
+            _ = await failure { _ = try await Fetch(from: store).fetch(version, to: scratch.file("out"), options: chosen) }
+            let bootID = try String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
+                .trimmingCharacters(in: .whitespacesAndNewlines)
+            let state = try String(decoding: scratch.bytes("out.reprise-fetch"), as: UTF8.self)
+            #expect(state.contains(bootID) == (durability == .processCrash))
+            try scratch.write("out.reprise-fetch", state.replacingOccurrences(of: bootID, with: "another-boot"))
+            server.onRequest { _, _ in nil }
+            let file = try await Fetch(from: store).fetch(version, to: scratch.file("out"), options: chosen)
+            #expect(file.sha256 == sha256(body))
+            #expect(file.reusedBytes == (durability == .powerLoss ? 4 * 65_536 : 0))
+        }
+    }
+
     private func start(_ server: FaultServer, _ scratch: Scratch, _ durability: FetchOptions.Durability) throws -> Command.Child {
         var environment = ProcessInfo.processInfo.environment
         environment[Self.variable] = [server.endpoint, scratch.file("out"), durability.rawValue].joined(separator: "\n")

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import ObjectStorage
 import RunCore
 import Testing
@@ -180,6 +181,39 @@ import Testing
                 try await store.head("db.dump"), to: scratch.file("out"), options: quickOptions())
             #expect(try scratch.bytes("out") == body && file.reusedBytes == 0)
         }
+    }
+
+    @Test func aFolderOrAMissingFolderAsTargetIsRefusedAtOnce() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            let before = server.requests.count
+            for path in [scratch.path, scratch.file("missing/out")] {
+                let error = await failure { _ = try await Fetch(from: store).fetch(version, to: path) }
+                #expect(error is FileFailure)
+            }
+            #expect(server.requests.count == before)
+            #expect(scratch.names == [] && access(scratch.path + ".reprise-fetch", F_OK) != 0)
+        }
+    }
+
+    @Test func aCertificateThatNobodyTrustsIsRefused() async throws {
+        let key = scratch.file("key.pem"), certificate = scratch.file("certificate.pem")
+        let made = try await Command.run(
+            "openssl",
+            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out",
+                certificate, "-days", "1", "-subj", "/CN=localhost"])
+        guard made.status == 0 else { return print("SKIPPED: openssl is not installed; TLS was not checked") }
+        let port = Int.random(in: 10_000..<32_000)
+        let server = try Command.start("openssl", ["s_server", "-accept", "127.0.0.1:\(port)", "-key", key, "-cert", certificate, "-www"])
+        try await eventually("openssl listens") { server.outputSoFar.contains("ACCEPT") }
+        let store = S3Store(
+            try S3Location(bucket: "backups", endpoint: Endpoint("https://127.0.0.1:\(port)")), credentials: FixedCredentials())
+        let error = await failure { _ = try await store.list(prefix: "") }
+        #expect(error?.code == "store.untrusted-certificate" && error?.isTransient == false)
+        kill(server.process, SIGKILL)
+        try await server.wait()
     }
 
     private static func bytes(hex: String) -> [UInt8]? {

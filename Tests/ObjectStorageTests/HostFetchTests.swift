@@ -229,7 +229,8 @@ import Testing
                 _ = try HostFetchScript.outcome(exitStatus: full.status, output: full.output, name: "db.dump")
             }
             #expect(error?.code == "host-fetch.disk-full")
-            try FileManager.default.removeItem(atPath: small.path + "/ballast")
+            // Not removed: a program that another test starts just now may have inherited it, and would keep its room.
+            truncate(small.path + "/ballast", 0)
             let ended = try await start(job).wait()
             let result = try fetched(try HostFetchScript.outcome(exitStatus: ended.status, output: ended.output, name: "x"))
             #expect(result.sha256 == sha256(body))

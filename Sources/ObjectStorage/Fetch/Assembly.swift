@@ -9,6 +9,7 @@ final class Assembly: @unchecked Sendable {
     let partCount: Int
 
     private let condition = NSCondition()
+    private let writing = NSLock()
     private var written: [Int64]
     private var pending: [Int]
     private var frontierPart = 0
@@ -96,6 +97,14 @@ final class Assembly: @unchecked Sendable {
 
     private func advanceFrontier() {
         while frontierPart < partCount, written[frontierPart] == length(of: frontierPart) { frontierPart += 1 }
+    }
+
+    /// Writers of one file exclude each other inside the kernel, where they spin on the processor that the others need.
+    /// Waiting here, they sleep.
+    func writeAlone(_ body: () throws -> Void) rethrows {
+        writing.lock()
+        defer { writing.unlock() }
+        try body()
     }
 
     private func locked<Value>(_ body: () -> Value) -> Value {

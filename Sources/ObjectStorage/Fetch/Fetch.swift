@@ -39,7 +39,7 @@ package struct Fetch: Sendable {
     ) async throws -> FetchedFile {
         let version = files.version
         let assembly = Assembly(sizeBytes: version.sizeBytes, partSizeBytes: partSize, finished: finished)
-        let reused = assembly.count.doneBytes
+        var reused = assembly.count.doneBytes
         do {
             let sha256: String
             var retries = 0
@@ -49,6 +49,7 @@ package struct Fetch: Sendable {
                 ).run()
                 retries = assembly.count.failures
             } catch let error as ObjectStorageError where [.rangeIgnored, .rangeNotSatisfiable].contains(error.kind) {
+                reused = 0
                 (sha256, retries) = try await fetchInOnePiece(files, progress)
             }
             if let expected = files.options.expectedSHA256 ?? version.sha256, expected != sha256 {
@@ -73,7 +74,7 @@ package struct Fetch: Sendable {
         _ files: FetchFiles, _ progress: @escaping @Sendable (FetchProgress) -> Void
     ) async throws -> (sha256: String, retries: Int) {
         let size = max(files.version.sizeBytes, 1)
-        try await runBlocking("reprise-files") { _ in try files.startOver(partSizeBytes: size) }
+        try await runBlocking("reprise-files") { _ in try files.begin(partSizeBytes: size) }
         var failures = 0
         while true {
             let assembly = Assembly(sizeBytes: files.version.sizeBytes, partSizeBytes: size, finished: [])

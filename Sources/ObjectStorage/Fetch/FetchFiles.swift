@@ -18,6 +18,8 @@ final class FetchFiles: Sendable {
         self.version = version
         self.path = path
         self.options = options
+        var target = stat()
+        if stat(path, &target) == 0, target.st_mode & S_IFMT == S_IFDIR { throw FileFailure.error("write", path, EISDIR) }
         state = try FetchState(path: Self.statePath(path), for: path)
         // Hidden behind the sidecar's lock: nobody else writes it.
         partial = try File(Self.partialPath(path), O_RDWR | O_CREAT)
@@ -34,16 +36,22 @@ final class FetchFiles: Sendable {
         let content = try state.load()
         if let whole = try alreadyWhole(content, isCancelled) { return .finished(whole) }
         var finished: Set<Int> = []
-        var partSize = options.partSizeBytes
+        // Larger parts for larger objects: each costs a round trip, and what a kill may lose stays small beside the whole.
+        var partSize = max(options.partSizeBytes, min(version.sizeBytes / 100, 64 << 20))
         while version.sizeBytes / partSize >= 10_000 { partSize *= 2 }
-        if let header = content.header, header.version == version, header.partSizeBytes > 0, content.wholeSHA256 == nil,
+        if let header = content.header, header.counts(for: version), content.wholeSHA256 == nil,
             Int64(try partial.status().st_size) == version.sizeBytes
         {
             finished = content.parts
             partSize = header.partSizeBytes
+            // Parts that are not flushed must not be counted under a header that says they are.
+            if header.bootID == nil, !isDurable {
+                try begin(partSizeBytes: partSize)
+                try state.record(parts: finished.sorted(), synchronize: false)
+            }
         } else {
             try partial.truncate(to: 0)
-            try state.begin(FetchState.Header(version: version, partSizeBytes: partSize), synchronize: isDurable)
+            try begin(partSizeBytes: partSize)
         }
         try reserve()
         return .fetch(finished: finished, partSizeBytes: partSize)
@@ -78,8 +86,10 @@ final class FetchFiles: Sendable {
     }
 
     /// Nothing of what is there counts any more.
-    func startOver(partSizeBytes: Int64) throws {
-        try state.begin(FetchState.Header(version: version, partSizeBytes: partSizeBytes), synchronize: isDurable)
+    func begin(partSizeBytes: Int64) throws {
+        let header = FetchState.Header(
+            version: version, partSizeBytes: partSizeBytes, bootID: isDurable ? nil : FetchState.currentBootID)
+        try state.begin(header, synchronize: isDurable)
     }
 
     /// Counts finished parts; where durability asks for it, only after their bytes are on the disk.

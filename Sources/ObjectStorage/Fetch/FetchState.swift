@@ -9,7 +9,16 @@ final class FetchState: Sendable {
     struct Header: Codable, Equatable {
         let version: ObjectVersion
         let partSizeBytes: Int64
+        /// Set where parts are counted before they are on the disk: they then count until the machine starts anew.
+        let bootID: String?
+
+        func counts(for version: ObjectVersion) -> Bool {
+            self.version == version && partSizeBytes > 0 && (bootID == nil || bootID == FetchState.currentBootID)
+        }
     }
+
+    static let currentBootID: String =
+        (try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8))?.trimmed ?? "unknown"
 
     struct Content {
         var header: Header?

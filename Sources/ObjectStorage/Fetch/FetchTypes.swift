@@ -4,13 +4,15 @@ package struct FetchOptions: Hashable, Sendable {
     package enum Durability: String, Hashable, Sendable, Codable {
         /// Parts are on the disk before they are counted, the file before it gets its name.
         case powerLoss
-        /// Survives a kill of the process. After a power cut the file must be checked by its hash again.
+        /// Survives a kill of the process. After a power cut what was finished does not count, and a file that has its name
+        /// already must be checked by its hash again. Faster where the disk is slower than the network.
         case processCrash
     }
 
     /// Parts that are read at once, 1 to 32.
     package var concurrency: Int
-    /// At least 64 KiB; grown so that no object has more than 10,000 parts.
+    /// The least, itself at least 64 KiB; grown to a hundredth of the object, to 64 MiB at most, and then so that no object
+    /// has more than 10,000 parts.
     package var partSizeBytes: Int64
     /// Further attempts for a part that makes no progress.
     package var retry: RetryPolicy

@@ -11,7 +11,7 @@ final class PartWriter: @unchecked Sendable {
         var flushed = ContinuousClock.now
     }
 
-    private static let capacity = 256 * 1024
+    private static let capacity = 128 * 1024
     private let file: File
     private let assembly: Assembly
     private let part: Int
@@ -51,7 +51,9 @@ final class PartWriter: @unchecked Sendable {
 
     private func flush(_ state: inout State) throws {
         guard state.filled > 0 else { return }
-        try file.write(UnsafeRawBufferPointer(rebasing: buffer.prefix(state.filled)), at: state.offset)
+        try assembly.writeAlone {
+            try file.write(UnsafeRawBufferPointer(rebasing: buffer.prefix(state.filled)), at: state.offset)
+        }
         assembly.advance(part, by: Int64(state.filled))
         state.offset += Int64(state.filled)
         state.filled = 0

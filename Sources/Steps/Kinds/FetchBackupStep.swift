@@ -129,10 +129,13 @@ package struct FetchBackupStep: StepKind {
             throw StepRefused("fetch-backup.too-small", "\(choice.key) has \(choice.version.sizeBytes) bytes: that is no backup")
         }
         let store = try await context.services.store(try context.string("store"))
-        let (script, isFromStore) = try await transport(choice, target, store, host, context)
+        if try await needsCarrying(choice, store, context) {
+            let carrying = CarryOver(context: context, host: host, store: store, version: choice.version, target: target)
+            return try await carrying.run(part: "carry-\(index)") { Self.wrapped($0, target, context) }
+        }
         for round in 0..<50 {
             let part = "fetch-\(index)-\(round)"
-            let job = isFromStore ? try await HostFetchScript.make(choice.version, from: store, to: target) : script!
+            let job = try await HostFetchScript.make(choice.version, from: store, to: target)
             var durable = DurableJob(host: host, part: part, script: .shell(Self.wrapped(job.script, target, context)))
             durable.stdin = Array(job.standardInput.reveal().utf8)
             durable.onLine = { line in
@@ -149,15 +152,10 @@ package struct FetchBackupStep: StepKind {
         throw StepFailed("fetch-backup.never-ends", "fetching \(choice.key) ran out of signed addresses again and again")
     }
 
-    /// A store that the host cannot reach is read here and carried over.
-    private func transport(
-        _ choice: Choice, _ target: String, _ store: any ObjectStore, _ host: String, _ context: StepContext
-    ) async throws -> (HostFetchJob?, Bool) {
-        let canSign = try await store.presign(choice.version, range: nil, expires: .seconds(60)) != nil
-        guard context.optionalString("via") == "orchestrator" || !canSign else { return (nil, true) }
-        throw StepRefused(
-            "fetch-backup.via-orchestrator", "\(choice.store) can only be read from this machine, and carrying a backup over to \(host) is not built yet",
-            hints: ["use a store that hands out presigned addresses (S3), and `via: host`"], exitStatus: .usage)
+    /// Whether this machine has to read the store: because the plan says so, or because the store signs no addresses for others.
+    private func needsCarrying(_ choice: Choice, _ store: any ObjectStore, _ context: StepContext) async throws -> Bool {
+        if context.optionalString("via") == "orchestrator" { return true }
+        return try await store.presign(choice.version, range: nil, expires: .seconds(60)) == nil
     }
 
     /// The fetch's script, between making the folder and giving the file to the one who restores.

@@ -21,9 +21,15 @@ struct CheckCommand: AsyncParsableCommand {
             Document.Table.Row([$0.verdict.rawValue, $0.subject, $0.text], $0.verdict == .ok ? .good : $0.verdict == .warning ? .attention : .bad)
         }
         let table = Document.Table([.init(""), .init("WHAT"), .init("FINDING")], rows)
-        let hints = findings.flatMap(\.hints).map { "HINT: \(oneLine($0))\n" }.joined()
-        try options.show(findings, tableText(table, style: options.style) + hints)
+        try options.show(findings, tableText(table, style: options.style) + findings.map(Self.remedy).joined())
         if findings.contains(where: { $0.verdict == .unreachable }) { throw Ended(status: .unreachable) }
         try Ended.check(findings.contains { $0.verdict == .missing } ? .failed : .done)
+    }
+
+    /// What is not as it should be, uncut, with what to do about it: a table's cell may have been too narrow for it.
+    private static func remedy(_ finding: Finding) -> String {
+        guard finding.verdict != .ok || !finding.hints.isEmpty else { return "" }
+        return "\n\(finding.subject): \(oneLine(finding.text))\n"
+            + finding.hints.map { "HINT: \(oneLine($0))\n" }.joined()
     }
 }

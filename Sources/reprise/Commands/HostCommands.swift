@@ -35,7 +35,18 @@ struct Hosts {
         }
     }
 
-    func connect(_ host: String) async throws -> HostConnection { try await Wiring.connector().connect(host, inventory) }
+    /// Gives `body` the ledger of a host. The connection is held until `body` has ended: without it the ledger hears nothing.
+    func withLedger<Value: Sendable>(of host: String, _ body: (any JobLedger) async throws -> Value) async throws -> Value {
+        let connection = try await Wiring.connector().connect(host, inventory)
+        do {
+            let value = try await body(connection.ledger)
+            await connection.close()
+            return value
+        } catch {
+            await connection.close()
+            throw error
+        }
+    }
 }
 
 struct ClaimsList: AsyncParsableCommand {
@@ -56,7 +67,7 @@ struct ClaimsList: AsyncParsableCommand {
         let reach = try Hosts(options)
         var entries: [Entry] = []
         for host in try reach.named(hosts) {
-            for claim in try await reach.connect(host).ledger.claims() {
+            for claim in try await reach.withLedger(of: host, { try await $0.claims() }) {
                 entries.append(
                     Entry(
                         host: host, resource: claim.resource, run: claim.run.rawValue, by: claim.operator,
@@ -91,7 +102,7 @@ struct ClaimsRelease: AsyncParsableCommand {
         let reach = try Hosts(options)
         guard let name = try reach.named([host]).first else { throw Refusal("unknown-host", "there is no host of that name") }
         try await Confirmation.require([resource], isGiven: yes, what: "releasing a claim on \(name)")
-        let was = try await reach.connect(name).ledger.releaseClaim(resource: resource, run: run, force: true)
+        let was = try await reach.withLedger(of: name) { try await $0.releaseClaim(resource: resource, run: run, force: true) }
         try options.show(
             Released(host: name, resource: resource, wasClaimed: was),
             was ? "released \(oneLine(resource)) on \(name)\n" : "\(oneLine(resource)) was not claimed on \(name)\n")
@@ -124,9 +135,8 @@ struct AdoptCommand: AsyncParsableCommand {
     func run() async throws {
         let reach = try Hosts(options)
         guard let name = try reach.named([host]).first else { throw Refusal("unknown-host", "there is no host of that name") }
-        let ledger = try await reach.connect(name).ledger
-        if let run_ { return try await showJobs(of: run_, ledger) }
-        let runs = try await ledger.runs().map {
+        if let run_ { return try await reach.withLedger(of: name) { try await showJobs(of: run_, $0) } }
+        let runs = try await reach.withLedger(of: name) { try await $0.runs() }.map {
             Known(
                 run: $0.ticket.run.rawValue, fence: $0.ticket.fence, by: $0.ticket.operator, announcedAt: timestamp($0.announcedAtMilliseconds),
                 jobs: $0.jobCount, journalSequence: $0.ticket.journalSequence)

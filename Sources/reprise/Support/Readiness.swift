@@ -85,7 +85,10 @@ struct Readiness {
             if drift > 5000 {
                 findings.append(Finding(.warning, "\(host): clock", "its clock differs from this machine's by \(durationText(Double(drift) / 1000))"))
             }
-            for database in databases where database.host == host { findings += await check(database, connection) }
+            for database in databases where database.host == host {
+                findings += await check(database, connection)
+                findings += await checkNeeds(database, connection)
+            }
             return findings
         } catch {
             return [Finding(error, host)]
@@ -93,6 +96,23 @@ struct Readiness {
     }
 
     // MARK: Databases
+
+    /// Whether the server has what the newest backup needs. A backup that cannot be looked at is the store's own finding.
+    private func checkNeeds(_ database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {
+        let subject = "\(database.host): database \(database.name): backup"
+        guard let remote = connection.remote, let reference = stores.first else { return [] }
+        do {
+            let store = try Wiring.adapters().makeStore(reference)
+            guard let newest = try await BackupNaming(store: reference, isDatabase: true).backups(in: store).first else { return [] }
+            let version = try await store.head(newest.object.key)
+            guard let contents = try await BackupNeeds.contents(of: version, in: store) else {
+                return [Finding(.warning, subject, "the newest backup's table of contents is longer than what was read of it; its needs are not known")]
+            }
+            return try await BackupNeeds.check(contents, database, on: remote, subject: subject)
+        } catch {
+            return [Finding(error, subject)]
+        }
+    }
 
     /// Asks the server itself, as its superuser; one line for each answer.
     private func check(_ database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {

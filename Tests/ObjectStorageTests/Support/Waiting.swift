@@ -9,11 +9,11 @@ final class Recorder<Value: Sendable>: Sendable {
     var values: [Value] { state.withLock { $0 } }
 }
 
-/// Waits until `condition` holds, at most half a minute.
+/// Waits until `condition` holds, at most two minutes: the machine may be busy.
 func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
     let start = ContinuousClock.now
     while try !condition() {
-        guard start.duration(to: .now) < .seconds(30) else {
+        guard start.duration(to: .now) < .seconds(120) else {
             Issue.record("waited in vain until \(what)")
             return
         }

@@ -1,0 +1,52 @@
+// What scripts/bench measures with. Not installed; every command prints one line of `name=value` pairs.
+//
+//   RepriseBench journal PATH STEPS      a chain of STEPS steps: state machine and journal, intent and outcome in commits of their own
+//   RepriseBench engine PATH STEPS       the same steps through the whole engine
+//   RepriseBench wide PATH STEPS         the same, with no step waiting for another, 16 at a time
+//   RepriseBench fill PATH EVENTS        one run of EVENTS events, with snapshots as the engine leaves them
+//   RepriseBench load PATH               what `resume` does first: opens the journal and folds the run into its state
+//   RepriseBench fetch ENDPOINT BUCKET KEY FILE CREDENTIALS PROFILE   fetches an object, its SHA-256 taken on the way
+import Glibc
+import RunCore
+
+signal(SIGPIPE, SIG_IGN)
+
+let arguments = CommandLine.arguments
+
+func say(_ line: String) {
+    let bytes = Array("\(line)\n".utf8)
+    _ = write(STDOUT_FILENO, bytes, bytes.count)
+}
+
+func fail(_ text: String) -> Never {
+    let bytes = Array("RepriseBench: \(text)\n".utf8)
+    _ = write(STDERR_FILENO, bytes, bytes.count)
+    exit(2)
+}
+
+func number(_ index: Int) -> Int {
+    guard arguments.count > index, let value = Int(arguments[index]), value > 0 else { fail("argument \(index) must be a positive number") }
+    return value
+}
+
+func seconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
+}
+
+guard arguments.count >= 3 else { fail("usage: RepriseBench journal|engine|wide|fill|load PATH …, or fetch …") }
+
+do {
+    switch arguments[1] {
+    case "journal": try await measureJournal(path: arguments[2], steps: number(3))
+    case "engine": try await measureEngine(path: arguments[2], steps: number(3), isChain: true)
+    case "wide": try await measureEngine(path: arguments[2], steps: number(3), isChain: false)
+    case "fill": try await fill(path: arguments[2], events: number(3))
+    case "load": try await load(path: arguments[2])
+    case "fetch":
+        guard arguments.count == 8 else { fail("fetch takes ENDPOINT BUCKET KEY FILE CREDENTIALS PROFILE") }
+        try await measureFetch(Array(arguments[2...]))
+    default: fail("unknown command \(arguments[1])")
+    }
+} catch let error as any RepriseError {
+    fail("\(error.code): \(error.message)")
+}

@@ -53,13 +53,13 @@ extension EndToEnd {
             try await Scenario.play(
                 #"""
                 fresh
-                perl -pe 's/^  - id: verify-scratch/  - id: tamper\n    kind: command\n    on: db1\n    needs: [restore]\n    with:\n      as: postgres\n      run: psql -X -d chms_restore -c "SET session_replication_role = replica" -c "UPDATE members SET full_name = overlay(full_name placing chr(35) from 1 for 1) WHERE id = (SELECT min(id) FROM members)"\n\n$&/; s/needs: \[restore\]$/needs: [tamper]/ if $seen; $seen = 1 if /id: verify-scratch/' "$PLAN" >"$WORK/plan.yaml"
+                perl -pe 's/^  - id: verify-scratch/  - id: tamper\n    kind: command\n    on: db1\n    needs: [restore]\n    with:\n      as: postgres\n      run: psql -X -d chms_restore -c "SET session_replication_role = replica" -c "UPDATE members SET first_name = overlay(first_name placing chr(35) from 1 for 1) WHERE id = (SELECT min(id) FROM members)"\n\n$&/; s/needs: \[restore\]$/needs: [tamper]/ if $seen; $seen = 1 if /id: verify-scratch/' "$PLAN" >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
                 try start --param approve=no
                 expect "the exit status" 3 "$CODE"
                 expect_said members
                 untouched
-                expect "the scratch database's row" '#' "$(sql chms_restore 'SELECT left(full_name, 1) FROM members ORDER BY id LIMIT 1')"
+                expect "the scratch database's row" '#' "$(sql chms_restore 'SELECT left(first_name, 1) FROM members ORDER BY id LIMIT 1')"
                 """#)
         }
 

@@ -25,7 +25,11 @@ struct LedgerProgram: Sendable {
     /// For a POSIX shell.
     let command: String
     private let options: LedgerOptions
-    private static let text = supervisorFilesSource + supervisorJobSource + supervisorServerSource
+    private static let text = supervisorFilesSource.replacing(
+        #"my $l2 = is_held("$dir/L2");"#,
+        // A fault built in on purpose: tests must notice it.
+        with: Failpoint.mutant("ledger.ignore-l2") ? "my $l2 = 0;" : #"my $l2 = is_held("$dir/L2");"#, maxReplacements: 1)
+        + supervisorJobSource + supervisorServerSource
 
     init(options: LedgerOptions) {
         let nonce = randomName()

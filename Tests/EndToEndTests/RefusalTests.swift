@@ -1,0 +1,126 @@
+import Testing
+
+extension EndToEnd {
+    /// What must stop a recovery, by name and before anything is changed.
+    @Suite
+    struct RefusalTests {
+        @Test(.timeLimit(.minutes(10)))
+        func aChangedHostKeyStopsWithBothFingerprints() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                known=$(ssh-keygen -lf <(grep '^10.77.0.13 ssh-ed25519' "$LAB/ssh/known_hosts" | cut -d' ' -f2-) | awk '{print $2}')
+                offered=$(ssh-keygen -lf <(grep '^10.77.0.12 ssh-ed25519' "$LAB/ssh/known_hosts" | cut -d' ' -f2-) | awk '{print $2}')
+                # db1 is known by the key of another host.
+                { grep -v '^10.77.0.12 ' "$LAB/ssh/known_hosts"; sed -n 's/^10.77.0.13 ssh-ed25519/10.77.0.12 ssh-ed25519/p' "$LAB/ssh/known_hosts"; } >"$WORK/known_hosts"
+                sed "s|/var/lib/reprise-lab/ssh/known_hosts|$WORK/known_hosts|" "$INVENTORY" >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                try start --param approve=no
+                [[ $CODE != 0 ]] || { echo "EXPECTED a failure"; exit 1; }
+                expect_said "$known"
+                expect_said "$offered"
+                untouched
+                expect "the scratch database" "" "$(oid chms_restore)"
+                """)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aMissingBucketIsNamed() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                sed 's/bucket: chms-backups$/bucket: no-such-bucket/' "$INVENTORY" >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                try start --param approve=no
+                [[ $CODE != 0 ]] || { echo "EXPECTED a failure"; exit 1; }
+                expect_said no-such-bucket
+                untouched
+                expect "the scratch database" "" "$(oid chms_restore)"
+                """)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func wrongCredentialsAreNamedAndNotShown() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                (umask 077; sed 's/^aws_secret_access_key = .*/aws_secret_access_key = canary0wrong0secret0000000000000000000000/' "$LAB/aws/credentials" >"$WORK/credentials")
+                sed "s|/var/lib/reprise-lab/aws/credentials|$WORK/credentials|" "$INVENTORY" >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                try start --param approve=no
+                [[ $CODE != 0 ]] || { echo "EXPECTED a failure"; exit 1; }
+                grep -qi 'signature\\|credential\\|secret' <<<"$OUT" || { echo "EXPECTED it to name the credentials"; exit 1; }
+                ! grep -r canary0wrong0secret "$WORK/state" || { echo "the secret is in the journal"; exit 1; }
+                untouched
+                """)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aSecretParameterIsFoundNowhere() async throws {
+            try await Scenario.play(
+                #"""
+                lab reset
+                cat >"$WORK/secret.yaml" <<'PLAN'
+                reprise: 1
+                name: canary
+                parameters:
+                  word:
+                    type: string
+                    secret: true
+                    required: true
+                steps:
+                  - id: say
+                    kind: command
+                    on: db1
+                    with:
+                      environment:
+                        WORD: "{{ params.word }}"
+                      run: |
+                        printf '%s' "$WORD" | sha256sum
+                        printf 'it is %s\n' "$WORD"
+                        sleep 2
+                PLAN
+                # New each time: this script's own text is in the process list too.
+                export LAB_CANARY="cA$(od -An -N6 -tx1 /dev/urandom | tr -d ' ')"'"$%7'"'"'x9q'
+                sum=$(printf '%s' "$LAB_CANARY" | sha256sum | cut -d' ' -f1)
+                "$REPRISE" start "$WORK/secret.yaml" --inventory "$INVENTORY" --yes --verbose --param word=env:LAB_CANARY --journal "$J" >"$WORK/background.log" 2>&1 &
+                BACKGROUND=$!
+                while kill -0 "$BACKGROUND" 2>/dev/null; do ps axww -o args >>"$WORK/ps"; sleep 0.1; done
+                join
+                expect "the exit status" 0 "$CODE"
+                reprise logs >>"$WORK/background.log" 2>&1
+                reprise report >>"$WORK/background.log" 2>&1
+                reprise report --json >>"$WORK/background.log" 2>&1
+                reprise journal show --json >>"$WORK/background.log" 2>&1
+                grep -q "$sum" "$WORK/background.log" || { echo "the command did not get the secret as it is"; tail -n 30 "$WORK/background.log"; exit 1; }
+                encoded=$(printf '%s' "$LAB_CANARY" | base64)
+                for form in "$LAB_CANARY" "${encoded%%=*}" "$(perl -pe 's/([^A-Za-z0-9])/sprintf "%%%02X", ord $1/ge' <<<"$LAB_CANARY" | sed 's/%0A$//')"; do
+                    for place in "$WORK/background.log" "$WORK/ps" "$WORK/state"; do
+                        if grep -raqF -- "$form" "$place"; then echo "the secret is in $place"; exit 1; fi
+                    done
+                done
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func twoRecoveriesOfOneDatabaseExcludeEachOther() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                export REPRISE_FAILPOINT=restore.before-create:1:stop
+                background
+                unset REPRISE_FAILPOINT
+                stopped() { [[ $(sed 's/.*) //' "/proc/$BACKGROUND/stat" | cut -d' ' -f1) == T ]]; }
+                await "the first recovery at its restore" stopped
+                mkdir -m 700 "$WORK/second"
+                try "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --param approve=no --journal "$WORK/second/journal.sqlite"
+                [[ $CODE != 0 ]] || { echo "EXPECTED the second recovery to be refused"; exit 1; }
+                untouched
+                kill -CONT "$BACKGROUND"
+                join
+                expect "the exit status" 0 "$CODE"
+                recovered
+                """)
+        }
+    }
+}

@@ -41,13 +41,26 @@ extension Catalog {
         try await databases(where: "d.datname NOT IN ('template0', 'template1')", [])
     }
 
+    /// A database that is dropped while its size or collation is looked up makes the whole query fail: then it is asked again,
+    /// and the dropped one is no longer in the answer.
+    private func askWhileDatabasesGo(_ sql: String, _ parameters: [PostgresParameter]) async throws -> [PostgresRow] {
+        for _ in 0..<10 {
+            do {
+                return try await ask(sql, parameters)
+            } catch let error as PostgresError where ["42704", "3D000", "58P01"].contains(error.sqlState) {
+                continue
+            }
+        }
+        return try await ask(sql, parameters)
+    }
+
     private func databases(where condition: String, _ parameters: [PostgresParameter]) async throws -> [DatabaseFacts] {
         let version = await connection.serverVersion
         let provider = version >= 150_000 ? "d.datlocprovider::text" : "'c'"
         let icu = version >= 170_000 ? "d.datlocale" : version >= 150_000 ? "d.daticulocale" : "NULL"
         let collationVersion = version >= 150_000 ? "d.datcollversion" : "NULL"
         let actual = version >= 150_000 ? "pg_catalog.pg_database_collation_actual_version(d.oid)" : "NULL"
-        let rows = try await ask(
+        let rows = try await askWhileDatabasesGo(
             """
             SELECT d.oid, d.datname AS name, pg_catalog.pg_get_userbyid(d.datdba) AS owner, pg_catalog.pg_encoding_to_char(d.encoding) AS encoding,
                    \(provider) AS provider, d.datcollate AS collate, d.datctype AS ctype, \(icu) AS icu, d.datconnlimit AS connlimit,

@@ -100,7 +100,11 @@ extension FrozenRun {
 
     package static func read(_ accepted: RunAccepted) throws -> FrozenRun {
         // As text: a copy that has to be exact is not taken apart into numbers and put together again.
-        try EventCodec.decode(FrozenRun.self, Array((accepted.document.stringValue ?? "").utf8))
+        do {
+            return try EventCodec.decode(FrozenRun.self, Array((accepted.document.stringValue ?? "").utf8))
+        } catch {
+            throw IncompatibleRun(plan: accepted.planName)
+        }
     }
 
     private func spec(_ step: PlanStep, _ phase: StepSpec.Phase, _ kinds: StepRegistry) throws -> StepSpec {

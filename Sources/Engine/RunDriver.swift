@@ -305,9 +305,11 @@ package actor RunDriver {
     /// After a failure of the journal: stops all tasks and waits for their end, so that nothing acts behind a stopped driver.
     private func dropAttempts() async {
         detachReason = detachReason ?? "the journal failed"
+        // An attempt may be waiting for an answer to its mail; it gets one before it is waited for.
+        hasEnded = true
+        rejectMail()
         cancelTasks()
         for task in attempts.values { await task.value }
-        hasEnded = true
         rejectMail()
         try? await journal.release(hold)
     }

@@ -22,20 +22,44 @@ package struct ResumableRun: Sendable {
         guard let first = try await journal.records(run: run, after: 0, limit: 1).first,
             case .accepted(let accepted) = try EventCodec.event(first)
         else { throw RunNotFound(wanted: run.rawValue) }
+        let frozen = try FrozenRun.read(accepted)
         let loaded = try await journal.load(run: run)
-        var machine: RunMachine
-        if let snapshot = loaded.snapshot {
-            machine = try EventCodec.decode(RunMachine.self, snapshot.state)
-        } else {
-            machine = try RunMachine(accepted)
+        if let snapshot = loaded.snapshot, let machine = try? EventCodec.decode(RunMachine.self, snapshot.state) {
+            return ResumableRun(machine: try fold(loaded.tail, into: machine), frozen: frozen, head: loaded.head)
         }
-        for record in loaded.tail {
+        var machine = try RunMachine(accepted)
+        guard loaded.snapshot != nil else {
+            return ResumableRun(machine: try fold(loaded.tail, into: machine), frozen: frozen, head: loaded.head)
+        }
+        // A snapshot of another version says nothing here; the events say everything.
+        var sequence: Int64 = 0
+        while true {
+            let records = try await journal.records(run: run, after: sequence, limit: 10_000)
+            guard let last = records.last else { break }
+            machine = try fold(records, into: machine)
+            sequence = last.sequence
+        }
+        return ResumableRun(machine: machine, frozen: frozen, head: loaded.head)
+    }
+
+    private static func fold(_ records: [JournalRecord], into start: RunMachine) throws -> RunMachine {
+        var machine = start
+        for record in records {
             let event = try EventCodec.event(record)
             if case .accepted = event { continue }
             _ = try machine.apply(event)
         }
-        return ResumableRun(machine: machine, frozen: try FrozenRun.read(accepted), head: loaded.head)
+        return machine
     }
+}
+
+/// A run whose frozen copy this version cannot read: it was started by another one.
+struct IncompatibleRun: RepriseError {
+    let code = "run.incompatible"
+    let plan: String
+    var message: String { "the run's own copy of plan \(plan) was written by another version of reprise and cannot be read by this one" }
+    var hints: [String] { ["go on with the version that started the run", "what ran on a host can be read from the host itself: reprise adopt HOST"] }
+    var exitStatus: ExitStatus { .usage }
 }
 
 /// Writes a new run into the journal: nothing has run when it returns.

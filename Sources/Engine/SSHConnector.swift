@@ -45,23 +45,38 @@ package struct SSHConnector: HostConnector {
         return HostConnection(remote: nil, ledger: ledger, facts: try await ledger.hostFacts(), hostKey: nil, close: { await ledger.close() })
     }
 
+    /// Where and how to log in: the inventory first, then the user's ssh configuration, then the usual defaults.
     func target(_ host: PlanModel.Host, _ inventory: Inventory) -> SSHTarget {
-        let files = knownHosts(host, inventory)
-        let user = host.user ?? environment["USER"] ?? environment["LOGNAME"] ?? "root"
-        let identities = host.identityFile.map { [expanded($0)] } ?? defaultIdentities
-        let jumps = host.jump.map { jump in
-            SSHTarget(
-                name: jump.description, host: jump.host, port: jump.port ?? 22, user: jump.user ?? user, identityFiles: identities,
-                useAgent: environment["SSH_AUTH_SOCK"] != nil, knownHostsFiles: files)
+        let config = sshConfiguration
+        let endpoint = inventory.endpoint(of: host, config: config)
+        var target = target(endpoint, name: host.name)
+        target.jump = endpoint.jump.map { hop in
+            var through = self.target(inventory.endpoint(ofJump: hop, config: config), name: hop.description)
+            // A hop that says nothing of its own is entered like the host behind it.
+            if hop.user == nil, inventory.host(hop.host)?.user == nil, config.settings(for: hop.host).user == nil { through.user = target.user }
+            if inventory.host(hop.host)?.identityFile == nil, config.settings(for: hop.host).identityFiles.isEmpty {
+                through.identityFiles = target.identityFiles
+            }
+            through.knownHostsFiles = target.knownHostsFiles
+            return through
         }
-        return SSHTarget(
-            name: host.name, host: host.address ?? host.name, port: host.port ?? 22, user: user, identityFiles: identities,
-            useAgent: environment["SSH_AUTH_SOCK"] != nil, knownHostsFiles: files, jump: jumps)
+        return target
     }
 
-    private func knownHosts(_ host: PlanModel.Host, _ inventory: Inventory) -> [String] {
-        let named = host.knownHosts.isEmpty ? inventory.knownHosts : host.knownHosts
-        return (named.isEmpty ? ["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"] : named).map(expanded)
+    private func target(_ endpoint: HostEndpoint, name: String) -> SSHTarget {
+        let files = endpoint.knownHosts.isEmpty ? ["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"] : endpoint.knownHosts
+        return SSHTarget(
+            name: name, host: endpoint.address, port: endpoint.port,
+            user: endpoint.user ?? environment["USER"] ?? environment["LOGNAME"] ?? "root",
+            identityFiles: endpoint.identityFiles.isEmpty ? defaultIdentities : endpoint.identityFiles.map(expanded),
+            useAgent: environment["SSH_AUTH_SOCK"] != nil, knownHostsFiles: files.map(expanded))
+    }
+
+    /// The user's own configuration; one that is not there says nothing.
+    private var sshConfiguration: SSHConfig {
+        let path = expanded("~/.ssh/config")
+        guard let data = FileManager.default.contents(atPath: path), data.count <= 1 << 20 else { return SSHConfig() }
+        return SSHConfig.parse(String(decoding: data, as: UTF8.self), file: path).config
     }
 
     private var defaultIdentities: [String] {

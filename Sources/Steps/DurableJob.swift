@@ -267,10 +267,6 @@ private final class OutputCollector: Sendable {
     }
 }
 
-extension JobSpec.Script {
-    var shellText: String? { if case .shell(let text) = self { text } else { nil } }
-}
-
 /// Counts from 1, from whatever thread.
 final class Counter: Sendable {
     private let count = Mutex<Int64>(0)

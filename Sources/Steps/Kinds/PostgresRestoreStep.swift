@@ -35,7 +35,7 @@ package struct PostgresRestoreStep: StepKind {
         if try await !context.jobExists(on: database.host, part: "restore") {
             try await prepare(database, scratch, contents, context)
         }
-        let job = try restoreJob(database, scratch, path, contents, backup, context)
+        let job = try restoreJob(database, scratch, path, contents, context)
         let outcome = try await context.run(job)
         let warnings = try judge(outcome, contents, context)
         try await endLeftovers(database, scratch, context)
@@ -99,7 +99,7 @@ package struct PostgresRestoreStep: StepKind {
     // MARK: pg_restore
 
     private func restoreJob(
-        _ database: DatabaseRef, _ scratch: String, _ path: String, _ contents: ArchiveTOC, _ backup: [String: JSONValue], _ context: StepContext
+        _ database: DatabaseRef, _ scratch: String, _ path: String, _ contents: ArchiveTOC, _ context: StepContext
     ) throws -> DurableJob {
         let jobs = max(1, context.optionalInteger("jobs") ?? 2)
         let target = shellQuoted(connectionString(scratch)), file = shellQuoted(path)
@@ -108,11 +108,10 @@ package struct PostgresRestoreStep: StepKind {
         let restore = contents.format == .plain
             ? "psql -X -q -w -v ON_ERROR_STOP=0 -f \(file) -d \(target)"
             : "pg_restore --verbose --no-password \(parallel) --dbname=\(target) -- \(file)"
+        // The script goes on after a failure so that every error is known.
         var job = DurableJob(
             host: database.host, part: "restore",
-            script: .shell("export LC_ALL=C\n\(restore)\nstatus=$?\nvacuumdb --analyze-only --quiet --no-password --jobs=\(jobs) --dbname=\(target) || exit 90\nexit $status"))
-        // The script goes on after a failure so that every error is known.
-        job.script = .shell("set +e\n" + (job.script.shellText ?? ""))
+            script: .shell("set +e\nexport LC_ALL=C\n\(restore)\nstatus=$?\nvacuumdb --analyze-only --quiet --no-password --jobs=\(jobs) --dbname=\(target) || exit 90\nexit $status"))
         job.runAs = database.superuser
         job.directory = "/"
         job.environment = database.clientEnvironment

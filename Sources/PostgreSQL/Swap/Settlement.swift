@@ -149,13 +149,22 @@ package struct Settlement: Sendable, Hashable, Codable {
         for change in tables {
             guard let index = result.tables.firstIndex(where: { $0.name == change.name }) else { continue }
             let before = result.tables[index]
+            // No row: the sum of no hashes, and the MD5 of no text.
             result.tables[index] = .init(
-                name: before.name, columns: before.columns, rows: 0, hash: String(repeating: "0", count: 32), bytes: 0)
+                name: before.name, columns: before.columns, rows: 0, hash: String(repeating: "0", count: 32),
+                stream: "d41d8cd98f00b204e9800998ecf8427e", bytes: 0)
             if let place = change.heldAs {
-                result.tables.append(.init(name: place, columns: before.columns, rows: before.rows, hash: before.hash, bytes: before.bytes))
+                result.tables.append(
+                    .init(name: place, columns: before.columns, rows: before.rows, hash: before.hash, stream: before.stream, bytes: before.bytes))
             }
         }
         return result
+    }
+
+    /// The tables of the archive that hold what `tables` must hold.
+    package func sources(of tables: [QualifiedName]) -> [QualifiedName] {
+        let held = Dictionary(self.tables.compactMap { change in change.heldAs.map { ($0, change.name) } }, uniquingKeysWith: { first, _ in first })
+        return tables.map { held[$0] ?? $0 }
     }
 
     /// What stands in the settlement's schema and is not of it; a line for each.

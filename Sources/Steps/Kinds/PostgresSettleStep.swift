@@ -54,9 +54,9 @@ package struct PostgresSettleStep: StepKind {
                 try await refuseOthers(scratch, database, context)
                 let connection = try await context.services.connect(database, name: scratch)
                 context.services.report(StepProgress("holding jobs and revoking sessions in \(scratch)"))
-                Failpoint.hit("settle.before-commit")
+                Failpoint.hit("settle.before-commit", context.place())
                 let result = try await Settlement.carryOut(wish, mark: "\(context.run) \(context.step)", connection: connection, deadline: deadline)
-                Failpoint.hit("settle.after-commit")
+                Failpoint.hit("settle.after-commit", context.place())
                 await connection.close()
                 return result
             } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown {

@@ -44,6 +44,13 @@ package struct DurableJobOutcome: Sendable {
         return text.split(separator: "\n").suffix(count).joined(separator: "\n")
     }
 
+    /// How it ended and the last that it said: `exit status 1: no such file`.
+    package var ending: String {
+        let how = result.exitStatus.map { "exit status \($0)" } ?? "signal \(result.signal ?? 0)"
+        let said = tail(lines: 3)
+        return said.isEmpty ? how : "\(how): \(said)"
+    }
+
     /// What is journaled of it.
     package var evidence: JSONValue {
         .object([

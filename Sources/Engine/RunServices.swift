@@ -96,8 +96,13 @@ extension RunDriver {
             guard known == met else { throw HostChanged(host: host, known: known, met: met) }
             try await refuseIfLedgerLost(host, connection)
         }
+        Failpoint.hit("host.before-announce", host)
         try await connection.ledger.announce(await ticket)
-        for resource in frozen.claims(on: host) { try await connection.ledger.claim(resource: resource, ticket: await ticket) }
+        Failpoint.hit("host.after-announce", host)
+        for resource in frozen.claims(on: host) {
+            try await connection.ledger.claim(resource: resource, ticket: await ticket)
+            Failpoint.hit("host.after-claim", "\(host) \(resource)")
+        }
         let machine = await machine
         if machine.pins[host] == nil || machine.forgivenLedgers.contains(host) { try await take(.hostPinned(met)) }
     }
@@ -110,9 +115,11 @@ extension RunDriver {
         }
         for host in machine.pins.keys.sorted() {
             for resource in frozen.claims(on: host) {
+                Failpoint.hit("host.before-release", "\(host) \(resource)")
                 // A host that cannot be reached now keeps its claim until somebody says: reprise claims release.
                 _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(
                     resource: resource, run: hold.run, force: false)
+                Failpoint.hit("host.after-release", "\(host) \(resource)")
             }
         }
     }

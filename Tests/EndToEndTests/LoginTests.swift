@@ -112,6 +112,36 @@ extension EndToEnd {
                     """)
         }
 
+        @Test(.timeLimit(.minutes(10)))
+        func anApplicationHostWithoutPerlIsServedByItsShell() async throws {
+            try await Scenario.play(
+                Self.logins + """
+                    hide_perl() {
+                        UNDO+=("scripts/lab enter $1 mv /usr/bin/perl.away /usr/bin/perl")
+                        scripts/lab enter "$1" mv /usr/bin/perl /usr/bin/perl.away
+                    }
+                    fresh
+                    login deploy become
+                    least
+                    hide_perl app1
+                    try reprise check "$PLAN" --inventory "$INVENTORY"
+                    expect "the exit status of check" 0 "$CODE"
+                    expect_said "no perl: jobs are kept by its shell"
+                    try start --param approve=no
+                    expect "the exit status" 0 "$CODE"
+                    expect "the jobs on app1" 2 "$(scripts/lab enter app1 ls /var/lib/reprise/jobs | wc -l)"
+                    recovered
+                    try reprise undo --yes --reason "and back"
+                    expect "the run" UNDONE "$(state)"
+                    untouched
+                    # A database's host cannot do without.
+                    hide_perl db1
+                    try reprise check "$PLAN" --inventory "$INVENTORY"
+                    [[ $CODE != 0 ]] || { echo "EXPECTED check to refuse"; exit 1; }
+                    expect_said "it has no perl, which the way to its databases needs"
+                    """)
+        }
+
         /// Fault 27, once: a person's word about a deleted ledger is not asked for again.
         @Test(.timeLimit(.minutes(10)))
         func aDeletedLedgerIsAskedAboutOnce() async throws {

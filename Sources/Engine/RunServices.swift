@@ -103,7 +103,8 @@ extension RunDriver {
             try await connection.ledger.claim(resource: resource, ticket: await ticket)
             Failpoint.hit("host.after-claim", "\(host) \(resource)")
         }
-        if await machine.pins[host] == nil { try await take(.hostPinned(met)) }
+        let machine = await machine
+        if machine.pins[host] == nil || machine.forgivenLedgers.contains(host) { try await take(.hostPinned(met)) }
     }
 
     /// Gives back what the run had reserved on its hosts, once it has ended for good. A failed run keeps it: it can be retried.
@@ -124,11 +125,13 @@ extension RunDriver {
     }
 
     /// A run that was announced to a host and is unknown there means that the ledger was deleted, and what it knew of jobs with it.
+    /// Somebody has to look at that, once.
     private nonisolated func refuseIfLedgerLost(_ host: String, _ connection: HostConnection) async throws {
         guard try await !connection.ledger.runs().contains(where: { $0.ticket.run == hold.run }) else { return }
+        guard await !machine.forgivenLedgers.contains(host) else { return }
         throw StepInDoubt(
             "\(host) knows nothing of run \(hold.run) although the run was announced to it: its ledger was deleted",
-            evidence: ["host": .string(host), "ledger": "absent"])
+            evidence: AttemptDoubted.lostLedgerEvidence(host))
     }
 }
 

@@ -1,6 +1,7 @@
 internal import BlockingIO
 internal import Foundation
 internal import ObjectStorage
+internal import PlanModel
 internal import RunCore
 internal import SSH
 
@@ -70,12 +71,12 @@ struct CarryOver: Sendable {
         let remote = try await context.services.remote(host)
         let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
         let prepare = "install -d -m 0711 -- \(shellQuoted(folder)) && stat -c %s -- \(shellQuoted(upload)) 2>/dev/null || echo 0"
-        let answer = try await remote.run(prepare, stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
+        let answer = try await remote.run(asLedgerUser(prepare), stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
         let there = Int64(answer.stdoutText.trimmed) ?? 0
         let start = there <= file.sizeBytes ? there : 0
         guard start < file.sizeBytes else { return }
         let channel = try await remote.openChannel(
-            command: "umask 077; exec cat \(start == 0 ? ">" : ">>") \(shellQuoted(upload))", deadline: Deadline(after: .seconds(30)))
+            command: asLedgerUser("umask 077; exec cat \(start == 0 ? ">" : ">>") \(shellQuoted(upload))"), deadline: Deadline(after: .seconds(30)))
         let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: file.path))
         defer { try? handle.close() }
         try handle.seek(toOffset: UInt64(start))
@@ -89,6 +90,11 @@ struct CarryOver: Sendable {
         // The end of the stream says that cat has written everything.
         while try await !channel.read(upTo: 4096, deadline: Deadline(after: .seconds(60))).isEmpty {}
         await channel.close()
+    }
+
+    /// What arrives is read by a job of the ledger, so its user writes it.
+    private func asLedgerUser(_ command: String) -> String {
+        SSH.asLedgerUser(command, become: context.inventory.host(host)?.become == true)
     }
 
     // MARK: Arriving

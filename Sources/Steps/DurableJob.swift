@@ -225,7 +225,9 @@ private struct JobRunner: Sendable {
 
     /// Ends the job on its host and waits until the ledger confirms it.
     func end(_ cause: StepEnded.Cause) async throws -> DurableJobOutcome {
-        let verdict = try await context.persistently(on: job.host) { try await $0.cancel(id, grace: .seconds(10)) }
+        let verdict = try await context.persistently(on: job.host) {
+            try await $0.cancel(id, ticket: context.services.ticket, grace: .seconds(10))
+        }
         switch verdict {
         case .finished(let result) where !result.cancelled:
             return collector.outcome(result)

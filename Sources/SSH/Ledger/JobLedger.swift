@@ -20,8 +20,9 @@ package protocol JobLedger: Sendable {
     func follow(
         _ id: JobID, stdoutOffset: Int, stderrOffset: Int, onOutput: @escaping @Sendable (JobOutput) -> Void, deadline: Deadline?
     ) async throws -> JobVerdict
-    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it.
-    func cancel(_ id: JobID, grace: Duration) async throws -> JobVerdict
+    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it. Idempotent.
+    /// - Throws: `LedgerError` as for `announce`: nothing was ended.
+    func cancel(_ id: JobID, ticket: FenceTicket, grace: Duration) async throws -> JobVerdict
     /// The kept output. Empty past its end.
     func output(_ id: JobID, stream: JobStream, offset: Int, limit: Int) async throws -> [UInt8]
     /// Reserves `resource` for a run. Idempotent. At most 120 bytes of any text.

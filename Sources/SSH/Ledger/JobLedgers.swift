@@ -91,10 +91,11 @@ extension ConnectedLedger {
         }
     }
 
-    package func cancel(_ id: JobID, grace: Duration) async throws -> JobVerdict {
+    package func cancel(_ id: JobID, ticket: FenceTicket, grace: Duration) async throws -> JobVerdict {
         let answer = try await connection.request("cancel", timeout: grace + .seconds(60)) { frame in
             frame.add("job", id.description)
             frame.add("grace", milliseconds(grace))
+            frame.add(ticket)
         }
         return try JobVerdict(answer.frame)
     }

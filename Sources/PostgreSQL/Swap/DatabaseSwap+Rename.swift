@@ -19,6 +19,7 @@ extension DatabaseSwap {
             group.addTask {
                 try await renamer.transaction(deadline: deadline) { connection in
                     for (from, to) in renames {
+                        if from == scratchName { Failpoint.hit("swap.between-renames") }
                         try await connection.execute(
                             "ALTER DATABASE \(try SQLIdentifier(from).sql) RENAME TO \(try SQLIdentifier(to).sql)", deadline: deadline)
                     }

@@ -56,10 +56,12 @@ struct CarryOver: Sendable {
         var delay = Duration.milliseconds(200)
         let patience = Deadline(after: .seconds(600))
         while true {
+            var used: (any JobLedger)?
             do {
+                used = try await context.services.ledger(host)
                 return try await sendRest(file)
             } catch let error as any RepriseError where error.isTransient && !patience.hasPassed {
-                await context.services.forgetConnection(host)
+                if let used { await context.services.forgetConnection(host, used) }
                 try await Task.sleep(for: delay)
                 delay = min(delay * 2, .seconds(10))
             }

@@ -99,6 +99,7 @@ struct AttemptRunner: Sendable {
                 error.isTransient ? .failed : .permanent, error.code, error.message, error.hints, error.exitStatus,
                 (error as? StepRefused)?.evidence ?? (error as? StepFailed)?.evidence ?? .null)
         default:
+            if Task.isCancelled, await driver.ending(key) == nil { return nil }
             return failed(.permanent, "step.unexpected", "an unexpected failure: \(type(of: error))", ["see the log with: reprise logs"])
         }
     }

@@ -40,12 +40,14 @@ extension RunMachine {
     mutating func doubtResolved(_ event: DoubtResolved) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
         if record.undo.state == .inDoubt {
+            forgive(record.doubt)
             table[position].undo.state = event.verdict == .done ? .done : .idle
             if event.verdict == .done { table[position].state = .undone }
             table[position].doubt = nil
             return []
         }
         guard record.state == .inDoubt else { throw unexpected("the resolution of a doubt", record) }
+        forgive(record.doubt)
         table[position].requeue()
         table[position].note = "\(event.by): \(event.verdict.rawValue): \(event.reason)"
         if event.verdict == .done {
@@ -62,6 +64,7 @@ extension RunMachine {
         switch record.state {
         case .queued, .waiting, .inDoubt, .failed, .timedOut, .cancelled, .failedIgnored:
             guard !record.isIssued, record.undo.state != .inDoubt, !record.undo.isActive else { throw unexpected("a skip", record) }
+            forgive(record.doubt)
             table[position].requeue()
             table[position].state = .skipped
             table[position].note = "skipped by \(event.by): \(event.reason)"

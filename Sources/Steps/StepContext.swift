@@ -84,8 +84,9 @@ package protocol StepServices: Sendable {
     func ledger(_ host: String) async throws -> any JobLedger
     /// - Throws: `StepRefused` for the orchestrator itself, which needs no connection.
     func remote(_ host: String) async throws -> any RemoteHost
-    /// Closes a connection that failed, so that the next use makes a new one.
-    func forgetConnection(_ host: String) async
+    /// Closes the connection to which `failed` belongs, so that the next use makes a new one. One that has taken its place already is
+    /// left alone: other steps may be using it.
+    func forgetConnection(_ host: String, _ failed: any JobLedger) async
     func store(_ name: String) async throws -> any ObjectStore
     /// A connection as the inventory's administrative role to the database `name` on the server of `database`.
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection
@@ -99,11 +100,18 @@ package protocol StepServices: Sendable {
     /// Durable when it returns.
     func observe(_ key: String, _ value: JSONValue) async throws
 
+    /// How long a host that was reached before may be out of reach until the step gives it up.
+    var patience: Duration { get }
+
     /// Why the attempt is being ended from outside, if it is.
     var ending: StepEnded.Cause? { get async }
     func report(_ progress: StepProgress)
     /// Output of a job, to be kept and shown; offsets are bytes from the job's start, so that repeats can be dropped.
     func output(host: String, part: String?, _ output: JobOutput)
+}
+
+extension StepServices {
+    package var patience: Duration { .seconds(600) }
 }
 
 /// How far a step has come.

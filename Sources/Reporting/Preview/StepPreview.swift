@@ -134,7 +134,7 @@ private struct NoServices: StepServices {
 
     func ledger(_ host: String) async throws -> any JobLedger { throw refusal }
     func remote(_ host: String) async throws -> any RemoteHost { throw refusal }
-    func forgetConnection(_ host: String) async {}
+    func forgetConnection(_ host: String, _ failed: any JobLedger) async {}
     func store(_ name: String) async throws -> any ObjectStore { throw refusal }
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection { throw refusal }
     func secret(_ name: String) async throws -> String { throw refusal }

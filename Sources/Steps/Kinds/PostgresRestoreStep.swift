@@ -166,6 +166,11 @@ package struct PostgresRestoreStep: StepKind {
         }
         if contents.format == .plain, !outcome.stdoutText.isEmpty || unknown.isEmpty, outcome.result.exitStatus == 0 { return known }
         guard unknown.isEmpty, outcome.result.exitStatus == 0 || !known.isEmpty else {
+            if ServerGone.isSaid(in: outcome.stderrText) {
+                throw StepFailed(
+                    "postgres-restore.server-lost", "the server went away while it was being restored into: \(outcome.tail(lines: 2))",
+                    hints: ["see why it stopped: pg_lsclusters and its log on the database host"], evidence: outcome.evidence)
+            }
             let shown = unknown.isEmpty ? outcome.tail() : unknown.prefix(3).joined(separator: "; ")
             throw StepRefused(
                 "postgres-restore.failed", "restoring ended with \(unknown.count) errors: \(shown)",

@@ -74,7 +74,7 @@ struct Readiness {
             let connection = try await Wiring.connector().connect(host, frozen.inventory)
             let facts = connection.facts
             var findings = [
-                Finding(.ok, host, "\(facts.operatingSystem), \(facts.user), perl \(facts.perlVersion), host key \(connection.hostKey ?? "none")")
+                Finding(.ok, host, "\(facts.operatingSystem), \(facts.user), \(keeper(facts)), host key \(connection.hostKey ?? "none")")
             ]
             if let free = facts.stateFreeBytes {
                 findings.append(
@@ -85,7 +85,11 @@ struct Readiness {
             if drift > 5000 {
                 findings.append(Finding(.warning, "\(host): clock", "its clock differs from this machine's by \(durationText(Double(drift) / 1000))"))
             }
+            findings += checkRights(host, facts)
             for database in databases where database.host == host {
+                if facts.perlVersion.isEmpty {
+                    findings.append(Finding(.missing, host, "it has no perl, which the way to its databases needs", hints: ["on \(host): apt-get install perl"]))
+                }
                 findings += await check(database, connection)
                 findings += await checkNeeds(database, connection)
             }
@@ -93,6 +97,32 @@ struct Readiness {
         } catch {
             return [Finding(error, host)]
         }
+    }
+
+    /// Steps that work as another user than the one who keeps the ledger there: only root can become somebody else.
+    private func checkRights(_ host: String, _ facts: HostFacts) -> [Finding] {
+        guard facts.userID != 0 else { return [] }
+        return preview.steps.compactMap { step in
+            let database = step.with["database"]?.stringValue.flatMap(frozen.inventory.database)
+            guard step.on.contains(host) || database?.host == host, let user = workingUser(of: step, database), user != facts.user else { return nil }
+            return Finding(
+                .missing, "\(host): step \(step.id)", "it works as \(user), which the login \(facts.user) cannot become",
+                hints: ["set ansible_become for \(host), and give \(facts.user) the sudo rights of docs/security.md; or log in as root"])
+        }
+    }
+
+    private func workingUser(of step: StepPreview, _ database: DatabaseRef?) -> String? {
+        switch step.kind {
+        // It gives the backup to its owner, also where this machine carries it over.
+        case "fetch-backup": "root"
+        case "postgres-restore", "postgres-verify": database?.superuser
+        default: step.with["as"]?.stringValue
+        }
+    }
+
+    /// Who keeps the ledger there.
+    private func keeper(_ facts: HostFacts) -> String {
+        facts.perlVersion.isEmpty ? "no perl: jobs are kept by its shell, more slowly" : "perl \(facts.perlVersion)"
     }
 
     // MARK: Databases

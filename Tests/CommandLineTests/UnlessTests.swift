@@ -50,9 +50,9 @@ import Testing
         #expect(try await program.run("status").output.contains("unchanged"))
         #expect(try await program.run("report").output.contains("unchanged"))
         // The answer is in the journal before the outcome, and nothing is put back of what was not done.
-        let records = try #require(try await program.run("journal", "show", "--json").json() as? [[String: Any]])
-        let kinds = records.compactMap { $0["kind"] as? String }
-        let asked = try #require(kinds.firstIndex(of: "observed")), ended = try #require(kinds.firstIndex(of: "attempt-succeeded"))
+        let lines = try await program.run("journal", "export").output.split(separator: "\n")
+        let asked = try #require(lines.firstIndex { $0.contains("\"observed\"") && $0.contains(#"\"key\":\"unless\""#) })
+        let ended = try #require(lines.firstIndex { $0.contains("\"attempt-succeeded\"") })
         #expect(asked < ended)
         try await program.run("undo", "--yes", "--reason", "a test")
         #expect(program.read("effects.log") == "")

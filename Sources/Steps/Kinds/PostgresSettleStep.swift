@@ -2,6 +2,7 @@ internal import BlockingIO
 package import PlanModel
 internal import PostgreSQL
 internal import RunCore
+internal import SSH
 
 /// Makes a restored database safe to serve from: queued jobs that may have run since the backup are held, and sessions and tokens
 /// that may have been revoked since are removed.
@@ -50,7 +51,9 @@ package struct PostgresSettleStep: StepKind {
         let deadline = context.deadline ?? Deadline(after: .seconds(600))
         var tries = 0
         while true {
+            var used: (any JobLedger)?
             do {
+                used = try await context.services.ledger(database.host)
                 try await refuseOthers(scratch, database, context)
                 let connection = try await context.services.connect(database, name: scratch)
                 context.services.report(StepProgress("holding jobs and revoking sessions in \(scratch)"))
@@ -63,7 +66,7 @@ package struct PostgresSettleStep: StepKind {
                 // The mark in the database tells whether it happened.
                 tries += 1
                 guard tries < 5, !deadline.hasPassed else { throw error }
-                await context.services.forgetConnection(database.host)
+                if let used { await context.services.forgetConnection(database.host, used) }
                 try await Task.sleep(for: .milliseconds(500 * tries))
             }
         }

@@ -10,6 +10,8 @@ package struct DriverSettings: Sendable {
     package var staysForPeople: Bool
     /// Events between two snapshots of the state; bounds what a resumed process has to fold.
     package var eventsPerSnapshot: Int
+    /// How long a host may be out of reach until a step gives it up.
+    package var patience = Duration.seconds(600)
 
     package init(operatorName: String, staysForPeople: Bool = false, eventsPerSnapshot: Int = 256) {
         self.operatorName = operatorName

@@ -108,6 +108,9 @@ package actor RunDriver {
             do {
                 let event = try RunEvent(kind: word.kind) { try EventCodec.decode($0, word.payload) }
                 if let event, event.isOperatorsWord { try await take(event) } else { refusal = "\(word.kind) is no word of an operator" }
+            } catch is CancellationError {
+                // Nobody drives the run any more: the word waits for whoever does next.
+                return
             } catch {
                 refusal = (error as? any RepriseError)?.message ?? "it cannot be read"
             }

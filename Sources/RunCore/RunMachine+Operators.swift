@@ -14,11 +14,7 @@ extension RunMachine {
     mutating func approvalDecided(_ event: ApprovalDecided) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
         guard record.state == .waiting else { throw unexpected("an approval", record) }
-        guard !record.spec.approverIsNotStarter || event.by != startedBy || !event.approved else {
-            throw InvalidTransition(
-                "step \(event.step) must be approved by another person than \(startedBy), who started the run",
-                hints: ["have a second person run: reprise approve RUN \(event.step)"])
-        }
+        if event.approved, let refusal = refusesApproval(of: event.step, by: event.by) { throw refusal }
         table[position].approval?.decision = event
         if event.approved {
             table[position].requeue()
@@ -29,6 +25,16 @@ extension RunMachine {
                 hints: ["ask again with: reprise retry RUN \(event.step)", "or end the run with: reprise undo RUN"])
         }
         return []
+    }
+
+    /// Why `operatorName` may not approve the step, or nil: who started the run may not, where the plan says so.
+    ///
+    /// Persons are compared, not processes: whoever starts a run approves it from another process.
+    package func refusesApproval(of step: StepID, by operatorName: String) -> InvalidTransition? {
+        guard self[step]?.spec.approverIsNotStarter == true, Person(operatorName) == Person(startedBy) else { return nil }
+        return InvalidTransition(
+            "step \(step) must be approved by another person than \(startedBy), who started the run",
+            hints: ["have a second person run: reprise approve RUN \(step) --comment …"])
     }
 
     mutating func doubtResolved(_ event: DoubtResolved) throws(InvalidTransition) -> [Action] {

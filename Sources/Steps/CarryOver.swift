@@ -16,6 +16,7 @@ struct CarryOver: Sendable {
     let version: ObjectVersion
     let target: String
 
+    private var folder: String { FileManager.default.temporaryDirectory.path + "/reprise-\(context.run)" }
     private var upload: String { target + ".reprise-upload" }
 
     /// - Parameter arrival: makes the job's script of the text that checks and unwraps what arrived.
@@ -27,24 +28,23 @@ struct CarryOver: Sendable {
         guard case .fetched(let result) = try HostFetchScript.outcome(
             exitStatus: Int32(outcome.result.exitStatus ?? -1), output: outcome.stdoutText, name: version.key)
         else { throw StepFailed("fetch-backup.not-carried", "carrying \(version.key) to \(host) did not end well") }
+        // Kept until here, so that a killed process finds what it had.
+        try? FileManager.default.removeItem(atPath: folder)
         return result
     }
 
     /// - Returns: SHA-256 of the object as it is stored.
     private func carry() async throws -> String {
-        let folder = FileManager.default.temporaryDirectory.path + "/reprise-\(context.run)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let name = version.key.split(separator: "/").last.map(String.init) ?? "backup"
         Failpoint.hit("carry.before-fetch", context.place(version.key))
-        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)") { progress in
+        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)", options: FetchOptions(keepsRecord: true)) { progress in
             context.services.report(
                 StepProgress("fetching \(version.key) to this machine", done: progress.doneBytes, total: progress.totalBytes, unit: .bytes))
         }
         Failpoint.hit("carry.before-send", context.place(version.key))
         try await send(file)
         Failpoint.hit("carry.after-send", context.place(version.key))
-        // Kept until here, so that a killed process finds what it had.
-        try? FileManager.default.removeItem(atPath: folder)
         return file.sha256
     }
 
@@ -56,10 +56,12 @@ struct CarryOver: Sendable {
         var delay = Duration.milliseconds(200)
         let patience = Deadline(after: .seconds(600))
         while true {
+            var used: (any JobLedger)?
             do {
+                used = try await context.services.ledger(host)
                 return try await sendRest(file)
             } catch let error as any RepriseError where error.isTransient && !patience.hasPassed {
-                await context.services.forgetConnection(host)
+                if let used { await context.services.forgetConnection(host, used) }
                 try await Task.sleep(for: delay)
                 delay = min(delay * 2, .seconds(10))
             }

@@ -16,8 +16,12 @@ struct ContentVerification: Sendable {
     /// Where the archive lies on the database's host.
     let archive: String
 
-    /// - Parameter expected: what a decode of the whole archive found.
-    func compare(with expected: ContentSummary) async throws -> ContentComparison {
+    /// What was changed on purpose since the restore.
+    let settlement: Settlement?
+
+    /// - Parameter backedUp: what a decode of the whole archive found.
+    func compare(with backedUp: ContentSummary) async throws -> ContentComparison {
+        let expected = settled(backedUp)
         let zone = try await timeZone()
         let whole = ContentHashJob.database(
             expecting: expected, environment: environment, applicationName: application, digest: .stream, timeZone: zone)
@@ -35,13 +39,15 @@ struct ContentVerification: Sendable {
         let phase = "comparing the rows of \(tables.count) tables one by one"
         let contents = try await context.contents(ofArchive: archive, host: database.host, part: "rows-contents", runAs: database.superuser)
         let expectedRows = try await context.hashContent(
-            .archive(at: archive, contents: contents, tables: tables), host: database.host, part: "expected-rows",
+            .archive(at: archive, contents: contents, tables: settlement?.sources(of: tables) ?? tables), host: database.host, part: "expected-rows",
             runAs: database.superuser, phase)
         let actualRows = try await context.hashContent(
             .database(expecting: expected, environment: environment, applicationName: application, tables: tables), host: database.host,
             part: "actual-rows", runAs: database.superuser, phase)
-        return ContentComparison(expected: expected.adding(rowHashesOf: expectedRows), actual: actual.adding(rowHashesOf: actualRows))
+        return ContentComparison(expected: expected.adding(rowHashesOf: settled(expectedRows)), actual: actual.adding(rowHashesOf: actualRows))
     }
+
+    private func settled(_ summary: ContentSummary) -> ContentSummary { settlement?.applied(to: summary) ?? summary }
 
     private var application: String { "reprise/\(context.run)" }
 

@@ -44,7 +44,7 @@ def outcome_first(program, mutant):
 def no_fence_check(program, mutant):
     """Stopped, taken over by another operator, and awake again: the stale one must not append."""
     journal = program.new_journal("fence")
-    stale = program.spawn(short_plan(program, "fence", "true", "true"), journal, REPRISE_FAILPOINT="effect.before:2:stop", **mutant)
+    stale = program.spawn(short_plan(program, "fence", "exit 0", "exit 0"), journal, REPRISE_FAILPOINT="effect.before:2:stop", **mutant)
     state = Path(f"/proc/{stale.pid}/stat")
     await_that(lambda: state.read_text().rsplit(")", 1)[1].split()[0] == "T", stale, "the first operator was not stopped")
     try:
@@ -67,7 +67,7 @@ def synchronous_normal(program, mutant):
     """Every commit flushes the write-ahead log before it counts."""
     journal, trace, log = program.new_journal("synchronous"), program.folder / "trace", program.folder / "synchronous-places"
     log.unlink(missing_ok=True)
-    start = short_plan(program, "synchronous", "true", "true", "true")
+    start = short_plan(program, "synchronous", "exit 0", "exit 0", "exit 0")
     with open(journal.parent / "output.txt", "ab") as output:
         code = subprocess.run(
             ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write", "-e", "signal=none", "-o", str(trace),

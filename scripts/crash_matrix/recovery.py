@@ -52,16 +52,17 @@ def drive(program, journal, witnesses, log, deadly_file, deadly):
             arguments = ["resume"] if has_run else program.start
 
 
+PROOFS = {
+    "maintenance-on": "effect maintenance-on", "maintenance-off": "effect maintenance-off",
+    "restore": "restores (CREATE TABLE members)", "swap": "rename scratch to production",
+}
+
+
 def expect_claims_to_be_true(program, journal, witnesses, died_at):
     """What the journal calls done at the moment of a kill has happened. Returns whether there is a run."""
-    status = program.status(journal)
-    if status is None:
-        return False
+    events = program.events(journal)
     counts = witnesses.counts()
-    proofs = {step: f"effect {step}" for step in ("maintenance-on", "maintenance-off")} | {
-        "restore": "restores (CREATE TABLE members)", "swap": "rename scratch to production"}
-    for step in status["steps"]:
-        proof = proofs.get(step["id"])
-        if step["state"] == "SUCCEEDED" and proof and counts[proof] < 1:
-            raise Deviation(f"killed at {died_at[-1]}, the journal calls {step['id']} SUCCEEDED; {proof}: {counts[proof]}")
-    return True
+    for kind, step in events:
+        if kind == "attempt-succeeded" and step in PROOFS and counts[PROOFS[step]] < 1:
+            raise Deviation(f"killed at {died_at[-1]}, the journal calls {step} done; {PROOFS[step]}: {counts[PROOFS[step]]}")
+    return bool(events)

@@ -144,6 +144,8 @@ package struct ContentHashFailure: RepriseError, Equatable {
     /// `postgresql.content-<reason>`; see the hint for each.
     package let code: String
     package let message: String
+    /// The server went away under the job; it only reads, and can be done again.
+    package let isTransient: Bool
 
     /// The reason that the job itself gave in a line of its standard error, else that it said none.
     package init(jobErrors: String) {
@@ -155,11 +157,13 @@ package struct ContentHashFailure: RepriseError, Equatable {
             .compactMap { try? JSONDecoder().decode(Envelope.self, from: Data($0.utf8)) }.first
         code = "postgresql.content-\(found?.error.code ?? "failed")"
         message = found?.error.message ?? "the job that hashes content failed without saying why"
+        isTransient = ServerGone.isSaid(in: jobErrors)
     }
 
     private init(code: String, message: String) {
         self.code = code
         self.message = message
+        isTransient = false
     }
 
     static func incomplete(_ reason: String) -> Self {

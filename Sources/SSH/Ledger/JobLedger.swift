@@ -5,6 +5,8 @@ package import RunCore
 ///
 /// All methods throw `LedgerError`, or the transport's error (transient where the connection was lost): connect again and ask.
 package protocol JobLedger: Sendable {
+    /// Tells this conversation with the host from a later one, for as long as somebody holds on to it.
+    var conversation: ObjectIdentifier { get }
     /// Makes `ticket` the newest one that the host has seen for its run (compare and swap). Idempotent.
     /// - Returns: the ticket that was newest before.
     /// - Throws: `LedgerError` with code `ledger.fence-stale`, `.fence-held`, `.journal-old` or `.journal-forked`, naming the other.

@@ -35,6 +35,8 @@ extension RemoteJobLedger: ConnectedLedger {}
 extension LocalJobLedger: ConnectedLedger {}
 
 extension ConnectedLedger {
+    package var conversation: ObjectIdentifier { ObjectIdentifier(connection) }
+
     package func announce(_ ticket: FenceTicket) async throws -> FenceTicket? {
         let answer = try await connection.request("announce") { $0.add(ticket) }
         return SSH.ticket(answer.frame.fields("seen."))

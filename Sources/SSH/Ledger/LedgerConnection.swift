@@ -265,7 +265,8 @@ final class LedgerConnection: Sendable {
     }
 
     func close() async {
-        fail(LedgerError("closed", "the ledger of \(hostName) was closed here"))
+        // Transient: whoever still waits on it was using a connection that another step gave up, and can have a new one.
+        fail(LedgerError("closed", "the ledger of \(hostName) was closed here", transient: true))
         await channel.close()
     }
 }

@@ -15,6 +15,7 @@ package struct PostgresVerifyStep: StepKind {
             FieldSchema("database", .databaseRef, isRequired: true, help: "the production database's name in the inventory"),
             FieldSchema("name", .identifier, help: "the database to look at, if it is not production itself"),
             FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("settled", .stepRef, help: "the postgres-settle step: what it changed on purpose is expected, and nothing else"),
             FieldSchema("structure", .boolean, default: .boolean(true), help: "keys, constraints, indexes, triggers, owners, grants, …"),
             FieldSchema("content", .boolean, default: .boolean(true), help: "exact counts and content hashes of every table"),
             FieldSchema("orphans", .boolean, default: .boolean(true), help: "rows whose foreign keys lead nowhere"),
@@ -54,6 +55,7 @@ package struct PostgresVerifyStep: StepKind {
         let warnings = more.warnings
         evidence.merge(more.evidence) { first, _ in first }
         guard findings.isEmpty else { throw mismatch(name, findings, evidence) }
+        if let settlement = try context.settlement(ofStepIn: "settled") { summary += " Changed on purpose, and nothing else: \(settlement.text)." }
         return StepOutcome(evidence: .object(evidence), outputs: ["summary": .string(summary)], warnings: warnings)
     }
 
@@ -76,8 +78,11 @@ package struct PostgresVerifyStep: StepKind {
             throw StepRefused("postgres-verify.no-archive", "the backup step left no archive to compare with")
         }
         async let expected = context.contents(ofArchive: path, host: database.host, part: "expected-structure", runAs: database.superuser)
-        async let actual = context.contents(ofDatabase: name, database, part: "actual-structure")
-        return StructureDiff(archive: try await expected, database: try await actual)
+        async let actual = context.contents(
+            ofDatabase: name, database, part: "actual-structure", without: context.settlement(ofStepIn: "settled")?.schema.name)
+        // A drill restores without publications and subscriptions.
+        let (archive, present) = try await (expected, actual)
+        return StructureDiff(archive: context.isDrill ? archive.withoutReplication : archive, database: present)
     }
 
     private func content(
@@ -91,7 +96,7 @@ package struct PostgresVerifyStep: StepKind {
                 "postgres-verify.no-counts", "the backup was fetched without being decoded: what it holds is not known",
                 hints: ["set `verify-archive: true` on the fetch-backup step"], exitStatus: .usage)
         }
-        let verification = ContentVerification(context: context, database: database, name: name, archive: path)
+        let verification = ContentVerification(context: context, database: database, name: name, archive: path, settlement: try context.settlement(ofStepIn: "settled"))
         return try await verification.compare(with: expected)
     }
 
@@ -107,6 +112,7 @@ package struct PostgresVerifyStep: StepKind {
         let connection = try await context.services.connect(database, name: name)
         let catalog = Catalog(connection, timeout: context.deadline?.remaining ?? .seconds(3600))
         var result = Integrity()
+        if let settlement = try context.settlement(ofStepIn: "settled") { result.findings += try await settlement.findings(catalog) }
         if context.boolean("orphans", default: true) {
             context.services.report(StepProgress("looking for orphans"))
             result.evidence["foreign-keys-checked"] = .integer(Int64(try await catalog.foreignKeys().count))

@@ -59,8 +59,7 @@ struct AttemptRunner: Sendable {
         Failpoint.hit("unless.answered", context.place())
         guard !found.isDone else {
             // What a later attempt finds done may be the work of an earlier one, which undo then has to put back.
-            return StepOutcome(
-                evidence: ["already-done": found.answer], outputs: ["summary": "It was done already."], changed: attempt > 1)
+            return StepOutcome(evidence: ["already-done": found.answer], changed: attempt > 1)
         }
         return try await kind.perform(context.without(found))
     }

@@ -90,14 +90,15 @@ struct SettlementTests {
         }
     }
 
-    @Test func itIsProvenRowByRowAndNothingElseMayDiffer() async throws {
+    @Test(arguments: [ContentHashJob.Digest.rows, .stream])
+    func itIsProvenRowByRowAndNothingElseMayDiffer(digest: ContentHashJob.Digest) async throws {
         let cluster = try await Cluster.server()
         let database = try await database(cluster)
-        let before = try await content(of: database, cluster, expecting: nil)
+        let before = try await content(of: database, cluster, digest, expecting: nil)
         let (settlement, _) = try await Settlement.carryOut(wish, mark: "r s", connection: cluster.connect(database), deadline: soon())
         let expected = settlement.applied(to: before)
-        #expect(ContentComparison(expected: before, actual: try await content(of: database, cluster, expecting: before)).findings.count >= 4)
-        #expect(ContentComparison(expected: expected, actual: try await content(of: database, cluster, expecting: expected)).findings == [])
+        #expect(ContentComparison(expected: before, actual: try await content(of: database, cluster, digest, expecting: before)).findings.count >= 4)
+        #expect(ContentComparison(expected: expected, actual: try await content(of: database, cluster, digest, expecting: expected)).findings == [])
         for change in [
             "DELETE FROM reprise_settled.jobs WHERE id = 7", "UPDATE reprise_settled.jobs SET payload = 'jub 7' WHERE id = 7",
             "INSERT INTO public.sessions VALUES ('back')", "DELETE FROM public.members",
@@ -106,22 +107,24 @@ struct SettlementTests {
             try await cluster.psql("DROP DATABASE \(copy)")
             try await cluster.psql("CREATE DATABASE \(copy) TEMPLATE \(database)")
             try await cluster.psql(change, database: copy)
-            #expect(ContentComparison(expected: expected, actual: try await content(of: copy, cluster, expecting: expected)).findings.count == 1, "\(change)")
+            #expect(ContentComparison(expected: expected, actual: try await content(of: copy, cluster, digest, expecting: expected)).findings.count == 1, "\(change)")
         }
     }
 
     /// What the hashing program says of the database: of the tables in `expecting`, or of a dump of it where there is none.
-    private func content(of database: String, _ cluster: Cluster, expecting: ContentSummary?) async throws -> ContentSummary {
+    private func content(
+        of database: String, _ cluster: Cluster, _ digest: ContentHashJob.Digest, expecting: ContentSummary?
+    ) async throws -> ContentSummary {
         let job: ContentHashJob
         let folder = try temporaryFolder("settle")
         defer { try? FileManager.default.removeItem(atPath: folder) }
         if let expecting {
             job = .database(
                 expecting: expecting, environment: ["PGHOST": cluster.folder, "PGUSER": "postgres", "PGDATABASE": database],
-                applicationName: "tests", psql: Cluster.programs + "/psql")
+                applicationName: "tests", digest: digest, psql: Cluster.programs + "/psql")
         } else {
             _ = try await cluster.must("\(Cluster.programs)/pg_dump -Fc -f \(folder)/dump -d \(database)")
-            job = .archive(at: folder + "/dump", pgRestore: Cluster.programs + "/pg_restore")
+            job = .archive(at: folder + "/dump", digest: digest, pgRestore: Cluster.programs + "/pg_restore")
         }
         let outcome = try await cluster.must("perl -", input: job.program)
         return try ContentSummary(jobOutput: outcome.output)
@@ -134,5 +137,36 @@ struct StorageCatalogTests {
         let catalog = Catalog(try await Cluster.server().connect())
         #expect(try await catalog.unreadableSharedCatalogs().isEmpty)
         #expect(try await catalog.checksumFailures().isEmpty)
+    }
+}
+
+@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+struct WithoutReplicationTests {
+    /// What a drill expects of its restore is what pg_dump itself leaves out when it is told to.
+    @Test func anArchiveWithoutReplicationIsWhatPgDumpWouldHaveWritten() async throws {
+        let cluster = try await Cluster.server()
+        let database = try await cluster.newDatabase("replicated")
+        try await cluster.psql(
+            """
+            CREATE TABLE public.members (id int PRIMARY KEY);
+            COMMENT ON TABLE public.members IS 'PUBLICATION no publication';
+            CREATE PUBLICATION everything FOR TABLE public.members;
+            CREATE PUBLICATION "of a schema" FOR TABLES IN SCHEMA public;
+            COMMENT ON PUBLICATION everything IS 'p';
+            CREATE SUBSCRIPTION incoming CONNECTION 'host=/nowhere' PUBLICATION x WITH (connect = false, slot_name = NONE, enabled = false);
+            COMMENT ON SUBSCRIPTION incoming IS 's';
+            """, database: database)
+        let whole = try await contents(database, "", cluster)
+        let without = try await contents(database, "--no-publications --no-subscriptions", cluster)
+        try await cluster.psql("DROP SUBSCRIPTION incoming", database: database)
+        #expect(whole.entries.count >= without.entries.count + 6)
+        #expect(named(whole.withoutReplication) == named(without))
+        #expect(StructureDiff(archive: whole.withoutReplication, database: without).findings == [])
+    }
+
+    private func named(_ contents: ArchiveTOC) -> [String] { contents.entries.map { "\($0.kind) \($0.tag)" }.sorted() }
+
+    private func contents(_ database: String, _ options: String, _ cluster: Cluster) async throws -> ArchiveTOC {
+        try ArchiveTOC(bytes: await cluster.must("pg_dump -Fc --schema-only \(options) -d \(database)").output)
     }
 }

@@ -10,8 +10,6 @@ struct AttemptRunner: Sendable {
     let key: RunDriver.AttemptKey
     let attempt: AttemptNumber
     let isResumed: Bool
-    /// The run as it stood when the attempt was launched: outputs of earlier steps do not change any more.
-    let machine: RunMachine
     let timeout: Duration?
 
     func run() async {
@@ -127,7 +125,7 @@ struct AttemptRunner: Sendable {
 
     private func context() throws -> StepContext {
         try driver.frozen.context(
-            step: key.step, attempt: attempt, isUndo: key.isUndo, isResumed: isResumed, machine: machine,
+            step: key.step, attempt: attempt, isUndo: key.isUndo, isResumed: isResumed, outputs: driver.outputs,
             deadline: timeout.map { Deadline(after: $0) }, run: driver.hold.run,
             kinds: driver.kinds, services: RunServices(driver: driver, key: key))
     }

@@ -11,6 +11,8 @@ package struct DriverSettings: Sendable {
     /// Events between two snapshots of the state, or the number of the run's steps where that is more; bounds what a resumed process
     /// has to fold.
     package var eventsPerSnapshot: Int
+    /// How long a host may be out of reach until a step gives it up.
+    package var patience = Duration.seconds(600)
 
     package init(operatorName: String, staysForPeople: Bool = false, eventsPerSnapshot: Int = 256) {
         self.operatorName = operatorName

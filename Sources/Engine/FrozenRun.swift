@@ -78,8 +78,7 @@ package struct FrozenRun: Codable, Sendable {
     /// What the run reserves on a host while it works there: the databases that its steps name. Two runs, of whatever journals,
     /// never work on the same one.
     func claims(on host: String) -> [String] {
-        let named = Set(steps.compactMap { $0.step.with["database"]?.value.string })
-        return inventory.databases.filter { $0.host == host && named.contains($0.name) }.map { "database:\($0.port):\($0.database)" }.sorted()
+        databases.filter { $0.host == host }.map { "database:\($0.port):\($0.database)" }.sorted()
     }
 
     package func step(_ id: StepID) throws -> PlanStep {
@@ -181,16 +180,31 @@ extension FrozenRun {
     }
 
     func context(
-        step id: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, outputs: StepOutputs, deadline: Deadline?,
+        step id: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, record: StepRecord?, outputs: StepOutputs, deadline: Deadline?,
         run: RunID, kinds: StepRegistry, services: any StepServices
     ) throws -> StepContext {
         let step = try step(id)
         return StepContext(
             run: run, step: id, attempt: attempt, isUndo: isUndo, isResumed: isResumed, isDrill: isDrill,
-            hosts: hosts(of: step),
+            allowsSameCluster: plan.allow.contains(.sameCluster), hosts: hosts(of: step).filter { !isUndo || !foundDone(step, record).contains($0) },
             with: try rendered(step, isUndo: isUndo, outputs: outputs, run: run, kinds: kinds), parameters: parameterValues,
             inventory: inventory, secretParameters: parameters.secretEnvironment,
             outputs: outputs, deadline: deadline, specHash: try specHash(of: id), services: services)
+    }
+
+    /// The hosts on which the step was found done before the run had done anything of it: there is nothing of the run's to put back.
+    ///
+    /// Only a first attempt can say so. What a later one finds done may be the work of an earlier one.
+    private func foundDone(_ step: PlanStep, _ record: StepRecord?) -> Set<String> {
+        guard step.unless != nil, let record, record.attempt == 1 else { return [] }
+        return record.observations[AlreadyDone.observationKey].map { AlreadyDone($0).doneHosts } ?? []
+    }
+
+    /// What is asked before an attempt starts its work, with its references filled in; nil where nothing is.
+    func unless(of id: StepID, outputs: StepOutputs, run: RunID) throws -> Unless? {
+        let step = try step(id)
+        guard let unless = step.unless else { return nil }
+        return try unless.rendered(scope(step, outputs: outputs, run: run))
     }
 
     /// The kind whose code puts back what the step did: that of an explicit `undo:`, else the step's own.
@@ -208,13 +222,17 @@ extension FrozenRun {
         _ step: PlanStep, isUndo: Bool = false, outputs: StepOutputs, run: RunID?, kinds: StepRegistry
     ) throws -> [String: JSONValue] {
         let action = isUndo ? undoAction(step) : nil
+        let value = try renderFields(
+            action?.with ?? step.with, schema: kinds.type(action?.kind ?? step.kind).schema, scope: scope(step, outputs: outputs, run: run))
+        return JSONValue(value).objectValue ?? [:]
+    }
+
+    private func scope(_ step: PlanStep, outputs: StepOutputs, run: RunID?) -> TemplateScope {
         let names = hosts(of: step)
-        let scope = TemplateScope(
+        return TemplateScope(
             parameters: parameters, host: names.count == 1 ? inventory.host(names[0]) : nil,
             run: ["mode": mode.rawValue].merging(run.map { ["id": $0.rawValue] } ?? [:]) { first, _ in first },
             output: { id, name in outputs[id]?[name].flatMap(PlanValue.init(json:)) })
-        let value = try renderFields(action?.with ?? step.with, schema: kinds.type(action?.kind ?? step.kind).schema, scope: scope)
-        return JSONValue(value).objectValue ?? [:]
     }
 }
 

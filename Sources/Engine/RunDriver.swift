@@ -118,6 +118,9 @@ package actor RunDriver {
             do {
                 let event = try RunEvent(kind: word.kind) { try EventCodec.decode($0, word.payload) }
                 if let event, event.isOperatorsWord { try await take(event) } else { refusal = "\(word.kind) is no word of an operator" }
+            } catch is CancellationError {
+                // Nobody drives the run any more: the word waits for whoever does next.
+                return
             } catch {
                 refusal = (error as? any RepriseError)?.message ?? "it cannot be read"
             }
@@ -249,7 +252,7 @@ package actor RunDriver {
     private func launch(_ step: StepID, _ attempt: AttemptNumber, isUndo: Bool, isResumed: Bool) {
         let key = AttemptKey(step: step, isUndo: isUndo)
         let runner = AttemptRunner(
-            driver: self, key: key, attempt: attempt, isResumed: isResumed, timeout: frozen.timeout(of: step))
+            driver: self, key: key, attempt: attempt, isResumed: isResumed, record: machine[step], timeout: frozen.timeout(of: step))
         attempts[key] = Task.detached {
             await runner.run()
             await self.post(.attemptEnded(key))
@@ -259,7 +262,7 @@ package actor RunDriver {
     private func ask(_ step: StepID) {
         let key = AttemptKey(step: step, isUndo: false)
         let runner = AttemptRunner(
-            driver: self, key: key, attempt: machine[step]?.attempt ?? 0, isResumed: false, timeout: nil)
+            driver: self, key: key, attempt: machine[step]?.attempt ?? 0, isResumed: false, record: machine[step], timeout: nil)
         attempts[key] = Task.detached {
             await runner.askApproval()
             await self.post(.attemptEnded(key))

@@ -1,6 +1,7 @@
 internal import BlockingIO
 internal import Foundation
 internal import ObjectStorage
+internal import PlanModel
 internal import RunCore
 internal import SSH
 
@@ -15,6 +16,7 @@ struct CarryOver: Sendable {
     let version: ObjectVersion
     let target: String
 
+    private var folder: String { FileManager.default.temporaryDirectory.path + "/reprise-\(context.run)" }
     private var upload: String { target + ".reprise-upload" }
 
     /// - Parameter arrival: makes the job's script of the text that checks and unwraps what arrived.
@@ -26,21 +28,23 @@ struct CarryOver: Sendable {
         guard case .fetched(let result) = try HostFetchScript.outcome(
             exitStatus: Int32(outcome.result.exitStatus ?? -1), output: outcome.stdoutText, name: version.key)
         else { throw StepFailed("fetch-backup.not-carried", "carrying \(version.key) to \(host) did not end well") }
+        // Kept until here, so that a killed process finds what it had.
+        try? FileManager.default.removeItem(atPath: folder)
         return result
     }
 
     /// - Returns: SHA-256 of the object as it is stored.
     private func carry() async throws -> String {
-        let folder = FileManager.default.temporaryDirectory.path + "/reprise-\(context.run)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let name = version.key.split(separator: "/").last.map(String.init) ?? "backup"
-        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)") { progress in
+        Failpoint.hit("carry.before-fetch", context.place(version.key))
+        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)", options: FetchOptions(keepsRecord: true)) { progress in
             context.services.report(
                 StepProgress("fetching \(version.key) to this machine", done: progress.doneBytes, total: progress.totalBytes, unit: .bytes))
         }
+        Failpoint.hit("carry.before-send", context.place(version.key))
         try await send(file)
-        // Kept until here, so that a killed process finds what it had.
-        try? FileManager.default.removeItem(atPath: folder)
+        Failpoint.hit("carry.after-send", context.place(version.key))
         return file.sha256
     }
 
@@ -52,10 +56,12 @@ struct CarryOver: Sendable {
         var delay = Duration.milliseconds(200)
         let patience = Deadline(after: .seconds(600))
         while true {
+            var used: (any JobLedger)?
             do {
+                used = try await context.services.ledger(host)
                 return try await sendRest(file)
             } catch let error as any RepriseError where error.isTransient && !patience.hasPassed {
-                await context.services.forgetConnection(host)
+                if let used { await context.services.forgetConnection(host, used) }
                 try await Task.sleep(for: delay)
                 delay = min(delay * 2, .seconds(10))
             }
@@ -67,12 +73,12 @@ struct CarryOver: Sendable {
         let remote = try await context.services.remote(host)
         let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
         let prepare = "install -d -m 0711 -- \(shellQuoted(folder)) && stat -c %s -- \(shellQuoted(upload)) 2>/dev/null || echo 0"
-        let answer = try await remote.run(prepare, stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
+        let answer = try await remote.run(asLedgerUser(prepare), stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
         let there = Int64(answer.stdoutText.trimmed) ?? 0
         let start = there <= file.sizeBytes ? there : 0
         guard start < file.sizeBytes else { return }
         let channel = try await remote.openChannel(
-            command: "umask 077; exec cat \(start == 0 ? ">" : ">>") \(shellQuoted(upload))", deadline: Deadline(after: .seconds(30)))
+            command: asLedgerUser("umask 077; exec cat \(start == 0 ? ">" : ">>") \(shellQuoted(upload))"), deadline: Deadline(after: .seconds(30)))
         let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: file.path))
         defer { try? handle.close() }
         try handle.seek(toOffset: UInt64(start))
@@ -86,6 +92,11 @@ struct CarryOver: Sendable {
         // The end of the stream says that cat has written everything.
         while try await !channel.read(upTo: 4096, deadline: Deadline(after: .seconds(60))).isEmpty {}
         await channel.close()
+    }
+
+    /// What arrives is read by a job of the ledger, so its user writes it.
+    private func asLedgerUser(_ command: String) -> String {
+        SSH.asLedgerUser(command, become: context.inventory.host(host)?.become == true)
     }
 
     // MARK: Arriving

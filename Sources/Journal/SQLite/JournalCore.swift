@@ -83,6 +83,8 @@ final class JournalCore: @unchecked Sendable {
         /// Rows of runs that are known already.
         var rows: [RunID: RunRow]
         var bytes = 0
+        /// What is being written, for the failpoints around the commit.
+        var places: [String] = []
     }
 
     /// Runs `body` in one transaction under the writer lock; durable when it returns.
@@ -113,15 +115,15 @@ final class JournalCore: @unchecked Sendable {
             var transaction = try transaction(db)
             let last = transaction.last
             let value = try body(&transaction)
-            Failpoint.hit("journal.before-commit")
+            Failpoint.hit("journal.before-commit", each: transaction.places)
             try db.cachedStatement(sql: "COMMIT").execute()
-            Failpoint.hit("journal.after-commit")
+            Failpoint.hit("journal.after-commit", each: transaction.places)
             (self.last, rows) = (transaction.last, transaction.rows)
             try checkFilesAreOurs()
             if transaction.last != last {
                 try head.advance(to: transaction.last, othersWrote: last != head.content.last)
             }
-            Failpoint.hit("journal.after-head")
+            Failpoint.hit("journal.after-head", each: transaction.places)
             // Pages that are changed a second time are written again: the tree's path, not only the record.
             bytesSinceCheckpoint += transaction.bytes + 3 * 4096
             return value

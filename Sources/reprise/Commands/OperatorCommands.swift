@@ -147,10 +147,8 @@ private func decide(
 ) async throws {
     try await Words.drive(target.run, options, drives: !drive.noDrive) { machine in
         let step = try known(target.step, machine)
-        if approved, machine[step]?.spec.approverIsNotStarter == true, Person(operatorName) == Person(machine.startedBy) {
-            throw Refusal(
-                "approver-is-starter", "step \(step) must be approved by another person than \(oneLine(machine.startedBy)), who started the run",
-                hints: ["have a second person run: reprise approve RUN \(step) --comment …"], exitStatus: .waitingForPerson)
+        if approved, let refusal = machine.refusesApproval(of: step, by: operatorName) {
+            throw Refusal("approver-is-starter", oneLine(refusal.message), hints: refusal.hints, exitStatus: .waitingForPerson)
         }
         return [.approvalDecided(ApprovalDecided(step: step, approved: approved, by: operatorName, comment: comment))]
     }

@@ -11,8 +11,8 @@ struct AttemptRunner: Sendable {
     let key: RunDriver.AttemptKey
     let attempt: AttemptNumber
     let isResumed: Bool
-    /// The run as it stood when the attempt was launched: outputs of earlier steps do not change any more.
-    let machine: RunMachine
+    /// The step as it stood when the attempt was launched.
+    let record: StepRecord?
     let timeout: Duration?
 
     func run() async {
@@ -52,7 +52,7 @@ struct AttemptRunner: Sendable {
 
     /// Asks the plan's own check first, where there is one; the step then works only where it is not done yet.
     private func performUnlessDone(_ kind: any StepKind, _ context: StepContext) async throws -> StepOutcome {
-        guard let unless = try driver.frozen.unless(of: key.step, machine: machine, run: driver.hold.run) else {
+        guard let unless = try driver.frozen.unless(of: key.step, outputs: driver.outputs, run: driver.hold.run) else {
             return try await kind.perform(context)
         }
         let found = try await context.alreadyDone(unless)
@@ -154,7 +154,7 @@ struct AttemptRunner: Sendable {
 
     private func context() throws -> StepContext {
         try driver.frozen.context(
-            step: key.step, attempt: attempt, isUndo: key.isUndo, isResumed: isResumed, machine: machine,
+            step: key.step, attempt: attempt, isUndo: key.isUndo, isResumed: isResumed, record: record, outputs: driver.outputs,
             deadline: timeout.map { Deadline(after: $0) }, run: driver.hold.run,
             kinds: driver.kinds, services: RunServices(driver: driver, key: key))
     }

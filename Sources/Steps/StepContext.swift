@@ -26,7 +26,7 @@ package struct StepContext: Sendable {
     /// Environment variables of scripts whose values are secrets.
     package let secretParameters: [String: SecretReference]
     /// Outputs of the steps that have succeeded so far.
-    package let outputs: [StepID: [String: JSONValue]]
+    package let outputs: StepOutputs
     /// When the step's time is up; nil where the plan sets no limit.
     package let deadline: Deadline?
     /// SHA-256 of the step as rendered, in hex.
@@ -36,7 +36,7 @@ package struct StepContext: Sendable {
     package init(
         run: RunID, step: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, isDrill: Bool, allowsSameCluster: Bool = false,
         hosts: [String], with: [String: JSONValue], parameters: [String: JSONValue], inventory: Inventory,
-        secretParameters: [String: SecretReference], outputs: [StepID: [String: JSONValue]], deadline: Deadline?, specHash: String, services: any StepServices
+        secretParameters: [String: SecretReference], outputs: StepOutputs, deadline: Deadline?, specHash: String, services: any StepServices
     ) {
         self.run = run
         self.step = step

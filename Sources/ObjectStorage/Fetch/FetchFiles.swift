@@ -100,6 +100,11 @@ final class FetchFiles: Sendable {
         try state.record(parts: parts, synchronize: isDurable)
     }
 
+    /// Only where a flush follows: what need not be durable is left to the kernel.
+    func startWriteback(_ range: Range<Int64>) {
+        if isDurable { partial.startWriteback(range) }
+    }
+
     func synchronizeIfDurable() throws {
         if isDurable { try partial.synchronize() }
     }

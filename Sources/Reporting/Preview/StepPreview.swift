@@ -58,7 +58,7 @@ package struct StepPreviewer: Sendable {
         let (with, unknown) = fields(of: step, type.schema)
         let context = StepContext(
             run: run, step: step.id, attempt: 1, isUndo: false, isResumed: false, isDrill: frozen.isDrill, hosts: frozen.hosts(of: step),
-            with: with, parameters: frozen.parameters.values.mapValues { .string($0.text) }, inventory: frozen.inventory, secretParameters: [:], outputs: outputs,
+            with: with, parameters: frozen.parameters.values.mapValues { .string($0.text) }, inventory: frozen.inventory, secretParameters: [:], outputs: StepOutputs(outputs),
             deadline: nil, specHash: "", services: NoServices())
         return StepPreview(
             id: step.id.rawValue, title: step.title, kind: step.kind, phase: phase.rawValue, on: frozen.hosts(of: step),

@@ -70,10 +70,11 @@ let shellFilesSource = #"""
         out=$( { mkdir "$HERE" && : >"$HERE/lock"; } 2>&1) || { HERE=; refuse_output "$out"; }
     }
 
-    # The host lock, held as descriptor 8: exclusive even for the start of a job, which may be slower and needs no second look.
+    # The host lock, held as descriptor 8: exclusive even for the start of a job, so that starts wait for each other; some
+    # tenths of a second each, on a busy host.
     host_lock() {
         exec 8<>"$STATE/lock"
-        flock -w 5 -x 8 || refuse lock-busy "message=$(holders "$STATE/lock" | tr '\n' ' ')$NL"
+        flock -w 30 -x 8 || refuse lock-busy "message=$(holders "$STATE/lock" | tr '\n' ' ')$NL"
     }
     # Whether somebody else holds a lock. It is tried shared and let go at once.
     held() { [ -f "$1" ] && ! ( exec 3<"$1" && flock -n -s 3 ); }

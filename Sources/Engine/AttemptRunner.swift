@@ -35,9 +35,9 @@ struct AttemptRunner: Sendable {
             #if DEBUG || REPRISE_FAILPOINTS
                 if Failpoint.mutant("outcome-before-effect") { return try await outcomeFirst(kind, context) }
             #endif
-            Failpoint.hit("effect.before")
+            Failpoint.hit("effect.before", context.place())
             let outcome = try await perform(kind, context)
-            Failpoint.hit("effect.after")
+            Failpoint.hit("effect.after", context.place())
             return success(outcome)
         } catch {
             return await failure(error)
@@ -60,7 +60,7 @@ struct AttemptRunner: Sendable {
         /// A fault built in on purpose: tests must notice it.
         private func outcomeFirst(_ kind: any StepKind, _ context: StepContext) async throws -> RunEvent? {
             await driver.post(.event(success(StepOutcome()), nil))
-            Failpoint.hit("effect.before")
+            Failpoint.hit("effect.before", context.place())
             _ = try await perform(kind, context)
             return nil
         }

@@ -99,8 +99,13 @@ extension RunDriver {
         let known = await machine.pins[host]
         if let known, known != met { throw HostChanged(host: host, known: known, met: met) }
         try await compareWithHost(host, connection, isKnown: known != nil)
+        Failpoint.hit("host.before-announce", host)
         try await connection.ledger.announce(await ticket)
-        for resource in frozen.claims(on: host) { try await connection.ledger.claim(resource: resource, ticket: await ticket) }
+        Failpoint.hit("host.after-announce", host)
+        for resource in frozen.claims(on: host) {
+            try await connection.ledger.claim(resource: resource, ticket: await ticket)
+            Failpoint.hit("host.after-claim", "\(host) \(resource)")
+        }
         if await machine.pins[host] == nil { try await take(.hostPinned(met)) }
     }
 
@@ -112,9 +117,11 @@ extension RunDriver {
         }
         for host in machine.pins.keys.sorted() {
             for resource in frozen.claims(on: host) {
+                Failpoint.hit("host.before-release", "\(host) \(resource)")
                 // A host that cannot be reached now keeps its claim until somebody says: reprise claims release.
                 _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(
                     resource: resource, run: hold.run, force: false)
+                Failpoint.hit("host.after-release", "\(host) \(resource)")
             }
         }
     }

@@ -34,11 +34,14 @@ struct CarryOver: Sendable {
         let folder = FileManager.default.temporaryDirectory.path + "/reprise-\(context.run)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         let name = version.key.split(separator: "/").last.map(String.init) ?? "backup"
+        Failpoint.hit("carry.before-fetch", context.place(version.key))
         let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)") { progress in
             context.services.report(
                 StepProgress("fetching \(version.key) to this machine", done: progress.doneBytes, total: progress.totalBytes, unit: .bytes))
         }
+        Failpoint.hit("carry.before-send", context.place(version.key))
         try await send(file)
+        Failpoint.hit("carry.after-send", context.place(version.key))
         // Kept until here, so that a killed process finds what it had.
         try? FileManager.default.removeItem(atPath: folder)
         return file.sha256

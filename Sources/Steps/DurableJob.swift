@@ -59,6 +59,11 @@ package struct DurableJobOutcome: Sendable {
 }
 
 extension StepContext {
+    /// What a failpoint of this attempt is about.
+    package func place(_ detail: String? = nil) -> String {
+        "\(step)#\(attempt)" + (isUndo ? " undo" : "") + (detail.map { " \($0)" } ?? "")
+    }
+
     /// - Parameter part: tells apart the jobs of one attempt; of the form of a step's id.
     package func jobID(part: String?) -> JobID {
         let name = isUndo ? ["undo", part].compactMap { $0 }.joined(separator: "-") : part
@@ -175,11 +180,11 @@ private struct JobRunner: Sendable {
             specHash: context.specHash, fence: await context.services.ticket)
         while true {
             let verdict = try await context.persistently(on: job.host) { ledger in
-                Failpoint.hit("job.before-submit")
+                Failpoint.hit("job.before-submit", context.place(job.part))
                 try await refuseIfLost(ledger)
                 submission.note()
                 let verdict = try await ledger.submit(spec, deadline: Deadline(after: .seconds(60)))
-                Failpoint.hit("job.after-submit")
+                Failpoint.hit("job.after-submit", context.place(job.part))
                 return try await follow(verdict, ledger)
             }
             if let outcome = try await outcome(of: verdict) { return outcome }
@@ -242,7 +247,7 @@ private struct JobRunner: Sendable {
     private func outcome(of verdict: JobVerdict) async throws -> DurableJobOutcome? {
         switch verdict {
         case .finished(let result):
-            Failpoint.hit("job.after-result")
+            Failpoint.hit("job.after-result", context.place(job.part))
             return collector.outcome(result)
         case .running, .neverRan, .absent:
             return nil

@@ -68,7 +68,7 @@ extension EndToEnd {
             try await Scenario.play(
                 Self.stopping + """
                 fresh
-                stop_at swap.between-renames
+                stop_at swap.renamed
                 untouched
                 expect "the scratch database" 1 "$(sql postgres "SELECT count(*) FROM pg_database WHERE datname = 'chms_restore'")"
                 kill -KILL "$BACKGROUND"

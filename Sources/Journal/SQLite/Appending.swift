@@ -60,6 +60,21 @@ extension SQLiteJournal {
     }
 }
 
+#if DEBUG || REPRISE_FAILPOINTS
+    extension JournalEntry {
+        /// What is written, the same in every run of one plan: tells the failpoints around a commit apart.
+        fileprivate var place: String {
+            struct About: Decodable {
+                var key: String?
+                var host: String?
+            }
+            let about = try? JSONDecoder().decode(About.self, from: Data(payload))
+            let subject = step.map { step in "\(step)" + (attempt.map { "#\($0)" } ?? "") }
+            return [kind, subject, about?.key, about?.host].compactMap { $0 }.joined(separator: " ")
+        }
+    }
+#endif
+
 extension JournalLimits {
     /// - Throws: `EntryRefused`.
     static func check(_ entries: [JournalEntry], label: String?, snapshot: [UInt8]?) throws {
@@ -153,6 +168,9 @@ extension JournalCore {
                 entry.attempt, Data(entry.payload), Data(record.previousHash), Data(record.hash),
             ])
             transaction.bytes += entry.payload.count
+            #if DEBUG || REPRISE_FAILPOINTS
+                transaction.places.append(entry.place)
+            #endif
             (row.headSequence, row.headPosition, row.headHash) = (record.sequence, transaction.last.position, record.hash)
             row.lastTime = now
             records.append(record)

@@ -56,6 +56,7 @@ extension JournalCore {
             let replaced = row.hold
             row.fence = try nextFence(after: row.fence, atLeast)
             row.hold = number
+            transaction.places = ["hold-taken"]
             try update(row, in: transaction.db)
             try insertHold(number, row: row, identity: identity, reason: takeOver, replacing: replaced, in: transaction.db)
             return Hold(
@@ -67,6 +68,7 @@ extension JournalCore {
         try write { transaction in
             guard var row = try runRow(hold.run, in: transaction.db), row.hold == hold.number else { return }
             row.hold = 0
+            transaction.places = ["hold-released"]
             try update(row, in: transaction.db)
         }
         holders.unlock(hold.number)

@@ -72,6 +72,8 @@ final class JournalCore: @unchecked Sendable {
         /// The newest record, as `append` advances it.
         var last: LastRecord
         var bytes = 0
+        /// What is being written, for the failpoints around the commit.
+        var places: [String] = []
     }
 
     /// Runs `body` in one transaction under the writer lock; durable when it returns.
@@ -101,14 +103,14 @@ final class JournalCore: @unchecked Sendable {
             let last = try lastRecord(db)
             var transaction = Transaction(db: db, last: last)
             let value = try body(&transaction)
-            Failpoint.hit("journal.before-commit")
+            Failpoint.hit("journal.before-commit", each: transaction.places)
             try db.cachedStatement(sql: "COMMIT").execute()
-            Failpoint.hit("journal.after-commit")
+            Failpoint.hit("journal.after-commit", each: transaction.places)
             try checkFilesAreOurs()
             if transaction.last != last {
                 try head.advance(to: transaction.last, othersWrote: last != head.content.last)
             }
-            Failpoint.hit("journal.after-head")
+            Failpoint.hit("journal.after-head", each: transaction.places)
             // Pages that are changed a second time are written again: the tree's path, not only the record.
             bytesSinceCheckpoint += transaction.bytes + 3 * 4096
             return value

@@ -19,9 +19,9 @@ extension DatabaseSwap {
             group.addTask {
                 try await renamer.transaction(deadline: deadline) { connection in
                     for (from, to) in renames {
-                        if from == scratchName { Failpoint.hit("swap.between-renames") }
                         try await connection.execute(
                             "ALTER DATABASE \(try SQLIdentifier(from).sql) RENAME TO \(try SQLIdentifier(to).sql)", deadline: deadline)
+                        Failpoint.hit("swap.renamed", from)
                     }
                     // RENAME goes by name: names that moved since they were looked at must not be exchanged.
                     try await confirm(connection, deadline)

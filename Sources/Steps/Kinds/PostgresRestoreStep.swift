@@ -66,10 +66,11 @@ package struct PostgresRestoreStep: StepKind {
             options += " LC_COLLATE \(try SQLLiteral(model.collate).sql) LC_CTYPE \(try SQLLiteral(model.ctype).sql)"
             if model.localeProvider == "icu", let locale = model.icuLocale { options += " LOCALE_PROVIDER icu ICU_LOCALE \(try SQLLiteral(locale).sql)" }
         }
-        Failpoint.hit("restore.before-create")
+        Failpoint.hit("restore.before-create", context.place())
         try await connection.execute("CREATE DATABASE \(name) \(options)", deadline: deadline)
-        Failpoint.hit("restore.before-mark")
+        Failpoint.hit("restore.before-mark", context.place())
         try await connection.execute("COMMENT ON DATABASE \(name) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
+        Failpoint.hit("restore.after-mark", context.place())
         await connection.close()
     }
 

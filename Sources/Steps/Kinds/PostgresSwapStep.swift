@@ -35,9 +35,10 @@ package struct PostgresSwapStep: StepKind {
             warnings += Self.warnings(obstacles, database)
             if context.boolean("copy-settings", default: true) {
                 context.services.report(StepProgress("carrying over owner, grants and settings"))
-                Failpoint.hit("swap.before-settings")
+                Failpoint.hit("swap.before-settings", context.place())
                 _ = try await DatabaseProperties.copy(
                     from: swap.damagedOID, to: swap.restoredOID, catalog: Catalog(connection), deadline: Deadline(after: .seconds(60)))
+                Failpoint.hit("swap.after-settings", context.place())
             }
             (moved, warnings) = try await advanceSequences(swap, database, context, warnings)
         }
@@ -64,7 +65,7 @@ package struct PostgresSwapStep: StepKind {
 
     private func rename(_ swap: DatabaseSwap, _ database: DatabaseRef, _ context: StepContext) async throws {
         context.services.report(StepProgress("exchanging the names"))
-        Failpoint.hit("swap.before-rename")
+        Failpoint.hit("swap.before-rename", context.place())
         // The address of a connection of this kind: the swap makes its own, one to rename and one to end sessions.
         let sample = try await context.administer(database)
         let target = sample.target
@@ -72,7 +73,7 @@ package struct PostgresSwapStep: StepKind {
         _ = try await swap.swap(
             target: target, session: PostgresSession(run: context.run, step: context.step, attempt: context.attempt, lockTimeout: .seconds(5)),
             deadline: context.deadline ?? Deadline(after: .seconds(300)))
-        Failpoint.hit("swap.after-rename")
+        Failpoint.hit("swap.after-rename", context.place())
     }
 
     /// Numbers that the damaged database gave out after the backup are not given out again. Where it cannot be read, that is said.
@@ -91,8 +92,9 @@ package struct PostgresSwapStep: StepKind {
         let connection = try await context.services.connect(database, name: swap.scratchName)
         let restored = try await Catalog(connection).sequences()
         let moves = SequenceAdvance.plan(damaged: damaged, restored: restored, margin: context.optionalInteger("sequence-margin") ?? 1000)
-        Failpoint.hit("swap.before-sequences")
+        Failpoint.hit("swap.before-sequences", context.place())
         try await SequenceAdvance.apply(moves, connection: connection, deadline: Deadline(after: .seconds(60)))
+        Failpoint.hit("swap.after-sequences", context.place())
         await connection.close()
         return (moves.count, warnings)
     }

@@ -28,17 +28,20 @@ package struct PostgresVerifyStep: StepKind {
         let database = try context.database()
         let name = context.optionalString("name") ?? database.database
         let backup = try context.outputs(ofStepIn: "backup")
-        var findings: [String] = [], warnings: [String] = []
+        // Side by side: much of each is waiting for the other end. All are waited for, so that none is left running.
+        async let structureResult = result { try await structure(name, database, backup, context) }
+        async let contentResult = result { try await content(name, database, backup, context) }
+        async let integrityResult = result { try await integrity(name, database, context) }
+        let (compared, counted, looked) = await (structureResult, contentResult, integrityResult)
         var evidence: [String: JSONValue] = ["database": .string(name)]
-        if context.boolean("structure", default: true) {
-            let diff = try await structure(name, database, backup, context)
+        var findings: [String] = []
+        if let diff = try compared.get() {
             findings += diff.findings.map(\.text)
             evidence["objects-compared"] = .integer(Int64(diff.comparedObjects))
             evidence["definitions-compared"] = .bool(diff.comparesDefinitions)
         }
         var summary = "Verified \(name) against the archive."
-        if context.boolean("content", default: true) {
-            let comparison = try await content(name, database, backup, context)
+        if let comparison = try counted.get() {
             findings += comparison.findings
             // The whole comparison: the report shows it table by table.
             evidence["content"] = try decodeJSON(JSONValue.self, encodeJSON(comparison))
@@ -46,9 +49,9 @@ package struct PostgresVerifyStep: StepKind {
             let rows = comparison.tables.reduce(0) { $0 + ($1.actualRows ?? 0) }
             summary += " \(comparison.tables.count) tables with \(rows) rows, equal in count and content."
         }
-        let more = try await integrity(name, database, context)
+        let more = try looked.get()
         findings += more.findings
-        warnings += more.warnings
+        let warnings = more.warnings
         evidence.merge(more.evidence) { first, _ in first }
         guard findings.isEmpty else { throw mismatch(name, findings, evidence) }
         return StepOutcome(evidence: .object(evidence), outputs: ["summary": .string(summary)], warnings: warnings)
@@ -66,7 +69,8 @@ package struct PostgresVerifyStep: StepKind {
 
     private func structure(
         _ name: String, _ database: DatabaseRef, _ backup: [String: JSONValue], _ context: StepContext
-    ) async throws -> StructureDiff {
+    ) async throws -> StructureDiff? {
+        guard context.boolean("structure", default: true) else { return nil }
         context.services.report(StepProgress("comparing structure"))
         guard let path = backup["path"]?.stringValue else {
             throw StepRefused("postgres-verify.no-archive", "the backup step left no archive to compare with")
@@ -78,20 +82,17 @@ package struct PostgresVerifyStep: StepKind {
 
     private func content(
         _ name: String, _ database: DatabaseRef, _ backup: [String: JSONValue], _ context: StepContext
-    ) async throws -> ContentComparison {
-        guard let value = backup["content"], let expected = try? decodeJSON(ContentSummary.self, encodeJSON(value)) else {
+    ) async throws -> ContentComparison? {
+        guard context.boolean("content", default: true) else { return nil }
+        guard let path = backup["path"]?.stringValue, let value = backup["content"],
+            let expected = try? decodeJSON(ContentSummary.self, encodeJSON(value))
+        else {
             throw StepRefused(
                 "postgres-verify.no-counts", "the backup was fetched without being decoded: what it holds is not known",
                 hints: ["set `verify-archive: true` on the fetch-backup step"], exitStatus: .usage)
         }
-        var environment = database.clientEnvironment
-        // Taken as a name whatever it looks like: only arguments are read as connection strings.
-        environment["PGDATABASE"] = name
-        let hashing = ContentHashJob.database(
-            expecting: expected, environment: environment, applicationName: "reprise/\(context.run)", processes: 2)
-        let actual = try await context.hashContent(
-            hashing, host: database.host, part: "actual-content", runAs: database.superuser, "counting and hashing \(expected.rows) rows of \(name)")
-        return ContentComparison(expected: expected, actual: actual)
+        let verification = ContentVerification(context: context, database: database, name: name, archive: path)
+        return try await verification.compare(with: expected)
     }
 
     // MARK: Inside the database

@@ -40,12 +40,22 @@ struct RunServices: StepServices {
         guard let store = driver.frozen.inventory.store(name) else {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
-        return try driver.adapters.makeStore(store)
+        return try driver.adapters.makeStore(store) { host in
+            HostDirectoryStore.Reach(
+                host: host, becomesRoot: driver.frozen.inventory.host(host)?.become ?? false, connect: { try await remote(host) },
+                lost: { await forgetConnection(host) })
+        }
     }
 
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection {
-        let application = "reprise/\(driver.hold.run).\(key.step)"
-        return try await driver.adapters.connect(database, name, application, remote(database.host))
+        // Also where the server is reached without it: the session is what holds the run's fence on the host.
+        let remote = try await remote(database.host)
+        let address = driver.frozen.inventory.host(database.host)?.address ?? database.host
+        return try await DatabaseConnector(database: database, hostAddress: address, remote: remote) { reference in
+            let value = try await SecretResolver.resolve("password of database \(database.name)", reference)
+            driver.redactor.register(value)
+            return value
+        }.connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
     }
 
     func secret(_ name: String) async throws -> String {

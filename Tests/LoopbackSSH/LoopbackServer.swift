@@ -1,5 +1,5 @@
 package import Foundation
-package import Glibc
+internal import Glibc
 package import SSH
 
 /// An sshd of the test's own: private folder, private host keys, a free loopback port, ended by its recorded process id.

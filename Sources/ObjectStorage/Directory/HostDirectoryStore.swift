@@ -1,4 +1,4 @@
-package import BlockingIO
+internal import BlockingIO
 internal import Foundation
 internal import RunCore
 package import SSH

@@ -1,7 +1,7 @@
-package import BlockingIO
+internal import BlockingIO
 internal import Foundation
 internal import RunCore
-package import SSH
+internal import SSH
 
 /// One ranged read of a file on a host, as a stream of a channel.
 ///

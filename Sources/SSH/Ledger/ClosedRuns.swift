@@ -1,4 +1,4 @@
-package import RunCore
+internal import RunCore
 
 /// A run that a person ended for good on a host, because nobody has its journal any more.
 ///

@@ -19,7 +19,7 @@ struct AdoptCommand: AsyncParsableCommand {
             plan show PLAN --runbook` says that each step does. A run worked on several hosts: close it on each of them.
             """))
     @Argument(help: "The host, or a group of hosts.") var host: String
-    @Argument(help: "A run that it knows, by its id or an unambiguous beginning of it.") var run_: String?
+    @Argument(help: ArgumentHelp("A run that it knows, by its id or an unambiguous beginning of it.", valueName: "run")) var run_: String?
     @Flag(help: "Ends the run on the host for good.") var close = false
     @Option(help: "Why it is closed; the host keeps it.") var reason: String?
     @Flag(help: "With --close: ends the jobs that still run.") var endJobs = false

@@ -87,7 +87,7 @@ struct ClaimsRelease: AsyncParsableCommand {
         discussion: help("Make sure that nobody drives the run any more. Asks for the resource's name to be typed, or takes --yes."))
     @Argument(help: "The host.") var host: String
     @Argument(help: "What is claimed.") var resource: String
-    @Argument(help: "The run that claims it, by its whole id.") var run_: String
+    @Argument(help: ArgumentHelp("The run that claims it, by its whole id.", valueName: "run")) var run_: String
     @Flag(help: "Stands for typing the resource's name.") var yes = false
     @OptionGroup var options: GlobalOptions
 

@@ -120,7 +120,8 @@ struct StepArguments: ParsableArguments {
 
 struct Retry: OperatorSaying {
     static let configuration = CommandConfiguration(
-        commandName: "retry", abstract: "Runs a failed step again, as a new attempt.", discussion: help())
+        commandName: "retry", abstract: "Runs a failed step again, as a new attempt.",
+        usage: "reprise retry [<run>] <step> [--reason <reason>] [--no-drive] [options]", discussion: help())
     @OptionGroup var target: StepArguments
     @Option(help: "Why; it is journaled.") var reason = ""
 
@@ -132,7 +133,8 @@ struct Retry: OperatorSaying {
 
 struct Skip: OperatorSaying {
     static let configuration = CommandConfiguration(
-        commandName: "skip", abstract: "Goes on without a step. The run can then at best succeed with warnings.", discussion: help())
+        commandName: "skip", abstract: "Goes on without a step. The run can then at best succeed with warnings.",
+        usage: "reprise skip [<run>] <step> --reason <reason> [--no-drive] [options]", discussion: help())
     @OptionGroup var target: StepArguments
     @Option(help: "Why; it is journaled and reported.") var reason: String
 
@@ -145,6 +147,7 @@ struct Skip: OperatorSaying {
 struct Resolve: OperatorSaying {
     static let configuration = CommandConfiguration(
         commandName: "resolve", abstract: "Says whether a step that is in doubt has happened.",
+        usage: "reprise resolve [<run>] <step> --as done|not-done --reason <reason> [--no-drive] [options]",
         discussion: help("Look at the target yourself first: `reprise status` shows the evidence that there is."))
     @OptionGroup var target: StepArguments
     @Option(name: .customLong("as"), help: "done: it happened; not-done: it did not, and is run as a new attempt.")
@@ -165,7 +168,8 @@ struct Resolve: OperatorSaying {
 
 struct Approve: OperatorSaying {
     static let configuration = CommandConfiguration(
-        commandName: "approve", abstract: "Agrees to a step that waits for a person, and goes on with the run.", discussion: help())
+        commandName: "approve", abstract: "Agrees to a step that waits for a person, and goes on with the run.",
+        usage: "reprise approve [<run>] <step> --comment <comment> [--no-drive] [options]", discussion: help())
     @OptionGroup var target: StepArguments
     @Option(help: "What you have looked at; it is journaled and reported.") var comment: String
 
@@ -183,7 +187,8 @@ struct Approve: OperatorSaying {
 
 struct Deny: OperatorSaying {
     static let configuration = CommandConfiguration(
-        commandName: "deny", abstract: "Refuses a step that waits for a person.", discussion: help())
+        commandName: "deny", abstract: "Refuses a step that waits for a person.",
+        usage: "reprise deny [<run>] <step> --comment <comment> [--no-drive] [options]", discussion: help())
     @OptionGroup var target: StepArguments
     @Option(help: "Why; it is journaled and reported.") var comment: String
 

@@ -92,7 +92,7 @@ let package = Package(
         tests(of: "ObjectStorage", ["RunCore", "BlockingIO", "SSH", "LoopbackSSH", crypto]),
         tests(of: "PostgreSQL", ["RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
         tests(of: "Steps", ["RunCore", "PlanModel", "PlanYAML", "ObjectStorage"]),
-        tests(of: "Engine", ["RunCore", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
+        tests(of: "Engine", ["RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
         // Against the lab's real hosts, and only where REPRISE_LAB=1 says that it is up.
         .testTarget(name: "EndToEndTests", dependencies: ["reprise"], swiftSettings: swiftSettings),

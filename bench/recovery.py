@@ -29,10 +29,15 @@ now count
 """
 
 CLEAN = r"""
-rm -rf /var/lib/postgresql/runbook.dump* /var/backups/reprise
+rm -rf /var/lib/postgresql/runbook.dump*
 runuser -u postgres -- psql -X -q -d postgres -c 'DROP DATABASE IF EXISTS chms_runbook' -c 'DROP DATABASE IF EXISTS chms_damaged' \
     -c 'DROP DATABASE IF EXISTS chms_restore' -c CHECKPOINT
 sync
+"""
+
+# What one run fetched; others' is not ours to remove.
+FORGET = r"""
+rm -rf -- "/var/backups/reprise/${RUN:?}"
 """
 
 # Each job's time as the host's own ledger has it.
@@ -92,6 +97,14 @@ def by_hand(key: str) -> dict:
 
 def by_reprise(bench: Bench, number: int) -> dict:
     journal = bench.folder / f"recovery-{number}.db"
+    try:
+        return recovery(journal)
+    finally:
+        for entry in json.loads(run([BUILD / "reprise", "list", "--json", "--journal", journal]).stdout):
+            on_host(FORGET, f"RUN={entry['run']}")
+
+
+def recovery(journal) -> dict:
     whole = timed([
         BUILD / "reprise", "start", ROOT / "plans" / "db-corruption.yaml", "--inventory", ROOT / "inventory" / "lab.yaml", "--yes",
         "--quiet", "--param", "approve=no", "--journal", journal], ok=(0, 8))

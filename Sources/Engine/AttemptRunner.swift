@@ -1,6 +1,7 @@
 internal import BlockingIO
 internal import Foundation
 internal import Journal
+internal import PlanModel
 internal import RunCore
 internal import Steps
 
@@ -10,8 +11,8 @@ struct AttemptRunner: Sendable {
     let key: RunDriver.AttemptKey
     let attempt: AttemptNumber
     let isResumed: Bool
-    /// The run as it stood when the attempt was launched: outputs of earlier steps do not change any more.
-    let machine: RunMachine
+    /// The step as it stood when the attempt was launched.
+    let record: StepRecord?
     let timeout: Duration?
 
     func run() async {
@@ -35,9 +36,9 @@ struct AttemptRunner: Sendable {
             #if DEBUG || REPRISE_FAILPOINTS
                 if Failpoint.mutant("outcome-before-effect") { return try await outcomeFirst(kind, context) }
             #endif
-            Failpoint.hit("effect.before")
+            Failpoint.hit("effect.before", context.place())
             let outcome = try await perform(kind, context)
-            Failpoint.hit("effect.after")
+            Failpoint.hit("effect.after", context.place())
             return success(outcome)
         } catch {
             return await failure(error)
@@ -45,8 +46,22 @@ struct AttemptRunner: Sendable {
     }
 
     private func perform(_ kind: any StepKind, _ context: StepContext) async throws -> StepOutcome {
-        guard key.isUndo else { return try await kind.perform(context) }
+        guard key.isUndo else { return try await performUnlessDone(kind, context) }
         return try await driver.frozen.undo(key.step, kind, driver.kinds, context)
+    }
+
+    /// Asks the plan's own check first, where there is one; the step then works only where it is not done yet.
+    private func performUnlessDone(_ kind: any StepKind, _ context: StepContext) async throws -> StepOutcome {
+        guard let unless = try driver.frozen.unless(of: key.step, outputs: driver.outputs, run: driver.hold.run) else {
+            return try await kind.perform(context)
+        }
+        let found = try await context.alreadyDone(unless)
+        Failpoint.hit("unless.answered", context.place())
+        guard !found.isDone else {
+            // What a later attempt finds done may be the work of an earlier one, which undo then has to put back.
+            return StepOutcome(evidence: ["already-done": found.answer], changed: attempt > 1)
+        }
+        return try await kind.perform(context.without(found))
     }
 
     private func success(_ outcome: StepOutcome) -> RunEvent {
@@ -60,7 +75,7 @@ struct AttemptRunner: Sendable {
         /// A fault built in on purpose: tests must notice it.
         private func outcomeFirst(_ kind: any StepKind, _ context: StepContext) async throws -> RunEvent? {
             await driver.post(.event(success(StepOutcome()), nil))
-            Failpoint.hit("effect.before")
+            Failpoint.hit("effect.before", context.place())
             _ = try await perform(kind, context)
             return nil
         }
@@ -84,6 +99,7 @@ struct AttemptRunner: Sendable {
                 error.isTransient ? .failed : .permanent, error.code, error.message, error.hints, error.exitStatus,
                 (error as? StepRefused)?.evidence ?? (error as? StepFailed)?.evidence ?? .null)
         default:
+            if Task.isCancelled, await driver.ending(key) == nil { return nil }
             return failed(.permanent, "step.unexpected", "an unexpected failure: \(type(of: error))", ["see the log with: reprise logs"])
         }
     }
@@ -102,6 +118,11 @@ struct AttemptRunner: Sendable {
     /// Some kinds know by themselves what to do about a doubt, for example to rebuild what lives in a scratch place.
     private func resolve(_ doubt: AttemptDoubted) async {
         do {
+            if try await isAboutTheCheck() {
+                let event = DoubtResolved(
+                    step: key.step, verdict: .notDone, by: "plan", reason: "only the check whether the step is already done had begun, which can be asked again")
+                return await driver.post(.event(.doubtResolved(event), nil))
+            }
             let kind = try driver.kinds.make(driver.frozen.kind(of: key.step))
             let resolution = try await kind.resolveDoubt(context(), StepInDoubt(doubt.message, evidence: doubt.evidence))
             guard let resolution else { return }
@@ -110,6 +131,12 @@ struct AttemptRunner: Sendable {
         } catch {
             // What cannot be resolved here waits for a person, with the evidence that is already journaled.
         }
+    }
+
+    /// The step itself starts only after the answer of its `unless` is journaled.
+    private func isAboutTheCheck() async throws -> Bool {
+        guard !key.isUndo, try driver.frozen.step(key.step).unless != nil else { return false }
+        return await driver.observation(key, AlreadyDone.observationKey) == nil
     }
 
     func askApproval() async {
@@ -127,7 +154,7 @@ struct AttemptRunner: Sendable {
 
     private func context() throws -> StepContext {
         try driver.frozen.context(
-            step: key.step, attempt: attempt, isUndo: key.isUndo, isResumed: isResumed, machine: machine,
+            step: key.step, attempt: attempt, isUndo: key.isUndo, isResumed: isResumed, record: record, outputs: driver.outputs,
             deadline: timeout.map { Deadline(after: $0) }, run: driver.hold.run,
             kinds: driver.kinds, services: RunServices(driver: driver, key: key))
     }

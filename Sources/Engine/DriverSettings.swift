@@ -8,8 +8,11 @@ package struct DriverSettings: Sendable {
     package var operatorName: String
     /// Stays when only a person can move the run on, instead of ending with exit status 5.
     package var staysForPeople: Bool
-    /// Events between two snapshots of the state; bounds what a resumed process has to fold.
+    /// Events between two snapshots of the state, or the number of the run's steps where that is more; bounds what a resumed process
+    /// has to fold.
     package var eventsPerSnapshot: Int
+    /// How long a host may be out of reach until a step gives it up.
+    package var patience = Duration.seconds(600)
 
     package init(operatorName: String, staysForPeople: Bool = false, eventsPerSnapshot: Int = 256) {
         self.operatorName = operatorName

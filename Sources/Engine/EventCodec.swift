@@ -2,10 +2,10 @@ internal import Foundation
 package import Journal
 package import RunCore
 
-/// Events as the journal keeps them: the kind in a column of its own, the rest as JSON with sorted keys.
+/// Events as the journal keeps them: the kind in a column of its own, the rest as JSON.
 package enum EventCodec {
     package static func entry(_ event: RunEvent) throws -> JournalEntry {
-        JournalEntry(kind: event.kind, step: event.step, attempt: event.attempt, payload: try json(event.payload))
+        JournalEntry(kind: event.kind, step: event.step, attempt: event.attempt, payload: try JSONText.encode(event.payload))
     }
 
     /// - Throws: `UnknownEvent` for a kind that this version does not know, `DamagedEvent` where the payload cannot be read.
@@ -21,6 +21,10 @@ package enum EventCodec {
         return event
     }
 
+    /// The machine's state, for a snapshot.
+    package static func snapshot(_ machine: RunMachine) throws -> [UInt8] { try JSONText.encode(machine) }
+
+    /// With sorted keys: what is hashed or compared must come out the same in every version.
     package static func json(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

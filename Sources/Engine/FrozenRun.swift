@@ -3,6 +3,7 @@ internal import Crypto
 package import PlanModel
 package import RunCore
 package import Steps
+internal import Synchronization
 
 /// The run's own copy of everything that it was started with. Editing the files changes nothing in it.
 package struct FrozenRun: Codable, Sendable {
@@ -15,6 +16,32 @@ package struct FrozenRun: Codable, Sendable {
     /// SHA-256 of the plan and of the inventory as frozen, in hex.
     package let planDigest: String
     package let inventoryDigest: String
+    private let index: Index
+
+    private enum CodingKeys: String, CodingKey {
+        case plan, inventory, parameters, mode, planPath, planDigest, inventoryDigest
+    }
+
+    /// What every attempt asks for, worked out once: an attempt must not cost as much as the plan has steps.
+    private final class Index: Sendable {
+        let steps: [StepID: PlanStep]
+        /// The parameters as they go into the hash of every step.
+        private let environment: [UInt8]
+        private let specHashes = Mutex<[StepID: String]>([:])
+
+        /// An attempt asks twice: for its intent, and for its jobs.
+        func specHash(of step: PlanStep) throws -> String {
+            if let known = specHashes.withLock({ $0[step.id] }) { return known }
+            let hash = sha256(try EventCodec.json(step) + environment)
+            specHashes.withLock { $0[step.id] = hash }
+            return hash
+        }
+
+        init(_ plan: Plan, _ parameters: ParameterBinding) throws {
+            steps = Dictionary((plan.steps + plan.finally).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+            environment = try EventCodec.json(parameters.environment)
+        }
+    }
 
     package init(
         plan: Plan, inventory: Inventory, parameters: ParameterBinding, mode: RunMode, planPath: String
@@ -26,6 +53,19 @@ package struct FrozenRun: Codable, Sendable {
         self.planPath = planPath
         planDigest = sha256(try EventCodec.json(plan))
         inventoryDigest = sha256(try EventCodec.json(inventory))
+        index = try Index(plan, parameters)
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        plan = try container.decode(Plan.self, forKey: .plan)
+        inventory = try container.decode(Inventory.self, forKey: .inventory)
+        parameters = try container.decode(ParameterBinding.self, forKey: .parameters)
+        mode = try container.decode(RunMode.self, forKey: .mode)
+        planPath = try container.decode(String.self, forKey: .planPath)
+        planDigest = try container.decode(String.self, forKey: .planDigest)
+        inventoryDigest = try container.decode(String.self, forKey: .inventoryDigest)
+        index = try Index(plan, parameters)
     }
 
     package var isDrill: Bool { mode == .drill }
@@ -38,12 +78,11 @@ package struct FrozenRun: Codable, Sendable {
     /// What the run reserves on a host while it works there: the databases that its steps name. Two runs, of whatever journals,
     /// never work on the same one.
     func claims(on host: String) -> [String] {
-        let named = Set(steps.compactMap { $0.step.with["database"]?.value.string })
-        return inventory.databases.filter { $0.host == host && named.contains($0.name) }.map { "database:\($0.port):\($0.database)" }.sorted()
+        databases.filter { $0.host == host }.map { "database:\($0.port):\($0.database)" }.sorted()
     }
 
     package func step(_ id: StepID) throws -> PlanStep {
-        guard let step = plan.step(id) else {
+        guard let step = index.steps[id] else {
             throw StepRefused("run.unknown-step", "the run has no step \(id)")
         }
         return step
@@ -51,7 +90,7 @@ package struct FrozenRun: Codable, Sendable {
 
     package func kind(of id: StepID) throws -> String { try step(id).kind }
 
-    package func timeout(of id: StepID) -> Duration? { plan.step(id)?.timeout }
+    package func timeout(of id: StepID) -> Duration? { index.steps[id]?.timeout }
 
     /// The inventory names of the hosts that a step runs on.
     package func hosts(of step: PlanStep) -> [String] {
@@ -69,7 +108,7 @@ package struct FrozenRun: Codable, Sendable {
 
     /// SHA-256 of the step as frozen, in hex: what an attempt's intent and its jobs on hosts are bound to.
     package func specHash(of id: StepID) throws -> String {
-        sha256(try EventCodec.json(step(id)) + EventCodec.json(parameters.environment))
+        try index.specHash(of: step(id))
     }
 
     var parameterValues: [String: JSONValue] {
@@ -131,27 +170,41 @@ extension FrozenRun {
     private func needsApproval(_ step: PlanStep, _ kinds: StepRegistry) throws -> Bool {
         if step.approval != nil { return true }
         guard step.kind == ApprovalStep.schema.name else { return false }
-        return try rendered(step, outputs: [:], run: nil, kinds: kinds)["required"]?.boolValue ?? true
+        return try rendered(step, outputs: StepOutputs(), run: nil, kinds: kinds)["required"]?.boolValue ?? true
     }
 
     private func approverIsNotStarter(_ step: PlanStep, _ kinds: StepRegistry) throws -> Bool {
         if let approval = step.approval { return approval.approverNotStarter }
         guard step.kind == ApprovalStep.schema.name else { return false }
-        return try rendered(step, outputs: [:], run: nil, kinds: kinds)["approver-not-starter"]?.boolValue ?? false
+        return try rendered(step, outputs: StepOutputs(), run: nil, kinds: kinds)["approver-not-starter"]?.boolValue ?? false
     }
 
     func context(
-        step id: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, machine: RunMachine, deadline: Deadline?,
+        step id: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, record: StepRecord?, outputs: StepOutputs, deadline: Deadline?,
         run: RunID, kinds: StepRegistry, services: any StepServices
     ) throws -> StepContext {
         let step = try step(id)
-        let outputs = Dictionary(uniqueKeysWithValues: machine.steps.map { ($0.spec.id, $0.outputs) })
         return StepContext(
             run: run, step: id, attempt: attempt, isUndo: isUndo, isResumed: isResumed, isDrill: isDrill,
-            hosts: hosts(of: step),
+            allowsSameCluster: plan.allow.contains(.sameCluster), hosts: hosts(of: step).filter { !isUndo || !foundDone(step, record).contains($0) },
             with: try rendered(step, isUndo: isUndo, outputs: outputs, run: run, kinds: kinds), parameters: parameterValues,
             inventory: inventory, secretParameters: parameters.secretEnvironment,
             outputs: outputs, deadline: deadline, specHash: try specHash(of: id), services: services)
+    }
+
+    /// The hosts on which the step was found done before the run had done anything of it: there is nothing of the run's to put back.
+    ///
+    /// Only a first attempt can say so. What a later one finds done may be the work of an earlier one.
+    private func foundDone(_ step: PlanStep, _ record: StepRecord?) -> Set<String> {
+        guard step.unless != nil, let record, record.attempt == 1 else { return [] }
+        return record.observations[AlreadyDone.observationKey].map { AlreadyDone($0).doneHosts } ?? []
+    }
+
+    /// What is asked before an attempt starts its work, with its references filled in; nil where nothing is.
+    func unless(of id: StepID, outputs: StepOutputs, run: RunID) throws -> Unless? {
+        let step = try step(id)
+        guard let unless = step.unless else { return nil }
+        return try unless.rendered(scope(step, outputs: outputs, run: run))
     }
 
     /// The kind whose code puts back what the step did: that of an explicit `undo:`, else the step's own.
@@ -166,16 +219,20 @@ extension FrozenRun {
 
     /// A step's fields with their references filled in and their defaults, as JSON.
     private func rendered(
-        _ step: PlanStep, isUndo: Bool = false, outputs: [StepID: [String: JSONValue]], run: RunID?, kinds: StepRegistry
+        _ step: PlanStep, isUndo: Bool = false, outputs: StepOutputs, run: RunID?, kinds: StepRegistry
     ) throws -> [String: JSONValue] {
         let action = isUndo ? undoAction(step) : nil
+        let value = try renderFields(
+            action?.with ?? step.with, schema: kinds.type(action?.kind ?? step.kind).schema, scope: scope(step, outputs: outputs, run: run))
+        return JSONValue(value).objectValue ?? [:]
+    }
+
+    private func scope(_ step: PlanStep, outputs: StepOutputs, run: RunID?) -> TemplateScope {
         let names = hosts(of: step)
-        let scope = TemplateScope(
+        return TemplateScope(
             parameters: parameters, host: names.count == 1 ? inventory.host(names[0]) : nil,
             run: ["mode": mode.rawValue].merging(run.map { ["id": $0.rawValue] } ?? [:]) { first, _ in first },
             output: { id, name in outputs[id]?[name].flatMap(PlanValue.init(json:)) })
-        let value = try renderFields(action?.with ?? step.with, schema: kinds.type(action?.kind ?? step.kind).schema, scope: scope)
-        return JSONValue(value).objectValue ?? [:]
     }
 }
 

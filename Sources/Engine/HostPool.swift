@@ -52,7 +52,17 @@ package actor HostPool {
         }
     }
 
-    func forget(_ host: String) async {
+    /// Closes the connection that failed, unless a new one stands in its place: several steps meet the same failure, each in its own
+    /// time, and the last must not close what the first has made anew.
+    func forget(_ host: String, failed: ObjectIdentifier) async {
+        guard let task = connections[host], let connection = try? await task.value, connection.ledger.conversation == failed else { return }
+        // Others ran while the task was waited for.
+        guard connections[host] == task else { return }
+        connections[host] = nil
+        await connection.close()
+    }
+
+    private func forget(_ host: String) async {
         guard let task = connections.removeValue(forKey: host) else { return }
         if let connection = try? await task.value { await connection.close() }
     }

@@ -48,15 +48,16 @@ package struct LostRun: Sendable {
     package func close(
         _ prefix: String, by operator: String, reason: String, holder: String, endsJobs: Bool
     ) async throws -> Closed {
-        let ticket = try await resolve(prefix).ticket
-        let before = try await alive(ticket.run)
-        guard before.isEmpty || endsJobs else { throw LostRunRefused.alive(before, ticket.run, host, isClosed: false) }
-        let wasClosed = ticket.closedBecause != nil
+        let known = try await resolve(prefix).ticket
+        let before = try await alive(known.run)
+        guard before.isEmpty || endsJobs else { throw LostRunRefused.alive(before, known.run, host, isClosed: false) }
+        let wasClosed = known.closedBecause != nil
+        let ticket = wasClosed ? known : known.closing(by: `operator`, reason: reason, holder: holder)
         // First the fence: from here on nothing new begins, and what is alive now is all that there is to end.
-        if !wasClosed { try await ledger.announce(ticket.closing(by: `operator`, reason: reason, holder: holder)) }
+        if !wasClosed { try await ledger.announce(ticket) }
         let alive = try await alive(ticket.run)
         guard alive.isEmpty || endsJobs else { throw LostRunRefused.alive(alive, ticket.run, host, isClosed: true) }
-        for job in alive { _ = try await ledger.cancel(job.id, grace: .seconds(10)) }
+        for job in alive { _ = try await ledger.cancel(job.id, ticket: ticket, grace: .seconds(10)) }
         let left = try await self.alive(ticket.run)
         guard left.isEmpty else { throw LostRunRefused.alive(left, ticket.run, host, isClosed: true) }
         return Closed(

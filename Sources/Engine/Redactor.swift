@@ -44,9 +44,22 @@ package final class Redactor: Sendable {
     func redact(_ event: RunEvent) throws -> RunEvent {
         guard !isEmpty else { return event }
         let payload = try EventCodec.value(event.payload)
-        let clean = redact(payload)
+        let clean = redactContent(of: payload)
         guard clean != payload else { return event }
         guard let result = try RunEvent(kind: event.kind, decode: { try EventCodec.decode($0, from: clean) }) else { return event }
         return result
     }
+
+    /// Everything but the event's own shape and the plan's own names. A password that is also the name of a step is no secret where
+    /// the step is named, and without that name the event could not be read.
+    private func redactContent(of payload: JSONValue) -> JSONValue {
+        guard case .object(let members) = payload else { return redact(payload) }
+        return .object(
+            Dictionary(uniqueKeysWithValues: members.map { key, value in
+                if Self.structure.contains(key) { return (key, value) }
+                return (key, key == "failure" ? redactContent(of: value) : redact(value))
+            }))
+    }
+
+    private static let structure: Set<String> = ["step", "host", "key", "kind", "code", "verdict", "specHash", "machineID", "hostKey"]
 }

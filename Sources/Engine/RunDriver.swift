@@ -26,12 +26,18 @@ package actor RunDriver {
     package let frozen: FrozenRun
     package let hold: Hold
     let journal: any JournalStore
+    /// The journal, where it shares its thread; the driver then lives on that thread.
+    private let local: (any LocalJournalStore)?
+    private let thread: DedicatedThread
+    package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
     let settings: DriverSettings
     let observer: any RunObserver
     let redactor: Redactor
     let kinds: StepRegistry
     let hosts: HostPool
     let adapters: Adapters
+    /// A mirror of the machine's, for attempts: one that kept the machine itself would have the next event copy all of it.
+    nonisolated let outputs: StepOutputs
     private var attempts: [AttemptKey: Task<Void, Never>] = [:]
     private var timers: [StepID: Task<Void, Never>] = [:]
     private var endings: [AttemptKey: StepEnded.Cause] = [:]
@@ -51,8 +57,12 @@ package actor RunDriver {
         machine = loaded.machine
         frozen = loaded.frozen
         head = loaded.head
+        outputs = StepOutputs(
+            Dictionary(loaded.machine.steps.map { ($0.spec.id, $0.outputs) }, uniquingKeysWith: { first, _ in first }))
         self.hold = hold
         self.journal = journal
+        local = journal as? any LocalJournalStore
+        thread = local?.executor ?? DedicatedThread(name: "driver")
         self.kinds = kinds
         self.hosts = hosts
         self.adapters = adapters
@@ -108,6 +118,9 @@ package actor RunDriver {
             do {
                 let event = try RunEvent(kind: word.kind) { try EventCodec.decode($0, word.payload) }
                 if let event, event.isOperatorsWord { try await take(event) } else { refusal = "\(word.kind) is no word of an operator" }
+            } catch is CancellationError {
+                // Nobody drives the run any more: the word waits for whoever does next.
+                return
             } catch {
                 refusal = (error as? any RepriseError)?.message ?? "it cannot be read"
             }
@@ -171,6 +184,7 @@ package actor RunDriver {
                 let clean = try redactor.redact(event)
                 actions += try machine.apply(clean)
                 accepted.append(clean)
+                if let step = clean.step, let left = machine[step]?.outputs { outputs.set(step, left) }
                 if let continuation { continuations.append(continuation) }
             } catch let error as InvalidTransition {
                 if let continuation {
@@ -193,10 +207,16 @@ package actor RunDriver {
     private func append(_ events: [RunEvent]) async throws {
         guard !events.isEmpty else { return }
         eventsSinceSnapshot += events.count
-        let isSnapshotDue = eventsSinceSnapshot >= settings.eventsPerSnapshot
-        let records = try await journal.append(
-            events.map(EventCodec.entry), hold: hold, label: machine.state.rawValue,
-            snapshot: isSnapshotDue ? try EventCodec.json(machine) : nil)
+        // A snapshot costs what the run has steps; at one for as many events it costs an event the same in every run.
+        let isSnapshotDue = eventsSinceSnapshot >= max(settings.eventsPerSnapshot, machine.steps.count)
+        let entries = try events.map(EventCodec.entry), label = machine.state.rawValue
+        let snapshot = isSnapshotDue ? try EventCodec.snapshot(machine) : nil
+        let records =
+            if let local {
+                try local.appendHere(entries, hold: hold, label: label, snapshot: snapshot)
+            } else {
+                try await journal.append(entries, hold: hold, label: label, snapshot: snapshot)
+            }
         if isSnapshotDue { eventsSinceSnapshot = 0 }
         if let last = records.last { head = RunHead(sequence: last.sequence, hash: last.hash) }
         for event in events { observer.happened(event, machine) }
@@ -232,7 +252,7 @@ package actor RunDriver {
     private func launch(_ step: StepID, _ attempt: AttemptNumber, isUndo: Bool, isResumed: Bool) {
         let key = AttemptKey(step: step, isUndo: isUndo)
         let runner = AttemptRunner(
-            driver: self, key: key, attempt: attempt, isResumed: isResumed, machine: machine, timeout: frozen.timeout(of: step))
+            driver: self, key: key, attempt: attempt, isResumed: isResumed, record: machine[step], timeout: frozen.timeout(of: step))
         attempts[key] = Task.detached {
             await runner.run()
             await self.post(.attemptEnded(key))
@@ -242,7 +262,7 @@ package actor RunDriver {
     private func ask(_ step: StepID) {
         let key = AttemptKey(step: step, isUndo: false)
         let runner = AttemptRunner(
-            driver: self, key: key, attempt: machine[step]?.attempt ?? 0, isResumed: false, machine: machine, timeout: nil)
+            driver: self, key: key, attempt: machine[step]?.attempt ?? 0, isResumed: false, record: machine[step], timeout: nil)
         attempts[key] = Task.detached {
             await runner.askApproval()
             await self.post(.attemptEnded(key))

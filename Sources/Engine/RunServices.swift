@@ -7,6 +7,7 @@ internal import PostgreSQL
 internal import RunCore
 internal import SSH
 internal import Steps
+internal import Synchronization
 
 /// What one attempt may use of the world.
 struct RunServices: StepServices {
@@ -28,7 +29,9 @@ struct RunServices: StepServices {
         return remote
     }
 
-    func forgetConnection(_ host: String) async { await driver.hosts.forget(host) }
+    func forgetConnection(_ host: String, _ failed: any JobLedger) async {
+        await driver.hosts.forget(host, failed: failed.conversation)
+    }
 
     private func connection(_ host: String) async throws -> HostConnection {
         try await driver.hosts.connection(host) { connection in
@@ -41,9 +44,14 @@ struct RunServices: StepServices {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
         return try driver.adapters.makeStore(store) { host in
-            HostDirectoryStore.Reach(
-                host: host, becomesRoot: driver.frozen.inventory.host(host)?.become ?? false, connect: { try await remote(host) },
-                lost: { await forgetConnection(host) })
+            // The connection that was used, so that another's newer one is left alone.
+            let used = Latest<any JobLedger>()
+            return HostDirectoryStore.Reach(
+                host: host, becomesRoot: driver.frozen.inventory.host(host)?.become ?? false,
+                connect: {
+                    used.value = try await ledger(host)
+                    return try await remote(host)
+                }, lost: { if let failed = used.value { await forgetConnection(host, failed) } })
         }
     }
 
@@ -75,6 +83,8 @@ struct RunServices: StepServices {
             .observed(Observation(step: key.step, attempt: attempt, isUndo: key.isUndo, key: name, value: value)))
     }
 
+    var patience: Duration { driver.settings.patience }
+
     var ending: StepEnded.Cause? {
         get async { await driver.ending(key) }
     }
@@ -102,13 +112,18 @@ extension RunDriver {
     /// Lets a new connection into the run: it must lead to the machine that it led to before, and the host must accept the fence.
     nonisolated func admit(_ host: String, _ connection: HostConnection) async throws {
         let met = HostPinned(host: host, machineID: connection.facts.machineID, hostKey: connection.hostKey)
-        if let known = await machine.pins[host] {
-            guard known == met else { throw HostChanged(host: host, known: known, met: met) }
-            try await refuseIfLedgerLost(host, connection)
-        }
+        let known = await machine.pins[host]
+        if let known, known != met { throw HostChanged(host: host, known: known, met: met) }
+        try await compareWithHost(host, connection, isKnown: known != nil)
+        Failpoint.hit("host.before-announce", host)
         try await connection.ledger.announce(await ticket)
-        for resource in frozen.claims(on: host) { try await connection.ledger.claim(resource: resource, ticket: await ticket) }
-        if await machine.pins[host] == nil { try await take(.hostPinned(met)) }
+        Failpoint.hit("host.after-announce", host)
+        for resource in frozen.claims(on: host) {
+            try await connection.ledger.claim(resource: resource, ticket: await ticket)
+            Failpoint.hit("host.after-claim", "\(host) \(resource)")
+        }
+        let machine = await machine
+        if machine.pins[host] == nil || machine.forgivenLedgers.contains(host) { try await take(.hostPinned(met)) }
     }
 
     /// Gives back what the run had reserved on its hosts, once it has ended for good. A failed run keeps it: it can be retried.
@@ -119,20 +134,60 @@ extension RunDriver {
         }
         for host in machine.pins.keys.sorted() {
             for resource in frozen.claims(on: host) {
+                Failpoint.hit("host.before-release", "\(host) \(resource)")
                 // A host that cannot be reached now keeps its claim until somebody says: reprise claims release.
                 _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(
                     resource: resource, run: hold.run, force: false)
+                Failpoint.hit("host.after-release", "\(host) \(resource)")
             }
         }
     }
 
-    /// A run that was announced to a host and is unknown there means that the ledger was deleted, and what it knew of jobs with it.
-    private nonisolated func refuseIfLedgerLost(_ host: String, _ connection: HostConnection) async throws {
-        guard try await !connection.ledger.runs().contains(where: { $0.ticket.run == hold.run }) else { return }
-        throw StepInDoubt(
-            "\(host) knows nothing of run \(hold.run) although the run was announced to it: its ledger was deleted",
-            evidence: ["host": .string(host), "ledger": "absent"])
+    /// Holds what the host has seen of the run against the journal, before the host is told anything.
+    ///
+    /// Whatever a host was told was durable before. So a run that it does not know although it was announced has lost its ledger; and
+    /// a record that it was told of and that this journal lacks, or has another in its place, shows that this is an old copy which was
+    /// put back. The host's own comparison of numbers is not enough there: each attempt to go on with the copy makes it longer.
+    private nonisolated func compareWithHost(_ host: String, _ connection: HostConnection, isKnown: Bool) async throws {
+        guard let seen = try await connection.ledger.runs().first(where: { $0.ticket.run == hold.run })?.ticket else {
+            guard isKnown else { return }
+            // Somebody has to look at that, once.
+            guard await !machine.forgivenLedgers.contains(host) else { return }
+            throw StepInDoubt(
+                "\(host) knows nothing of run \(hold.run) although the run was announced to it: its ledger was deleted",
+                evidence: AttemptDoubted.lostLedgerEvidence(host))
+        }
+        // One of our own: nobody else has come since.
+        if seen.fence == hold.fence, seen.holder == hold.holderNonce { return }
+        let told = try await connection.ledger.jobs(of: hold.run).map { ($0.journalSequence, $0.journalHead) }
+            + [(seen.journalSequence, seen.journalHead)]
+        guard let newest = told.max(by: { $0.0 < $1.0 }), newest.0 > 0 else { return }
+        let own = try await journal.records(run: hold.run, after: newest.0 - 1, limit: 1).first
+        guard let own, hexadecimal(own.hash) == newest.1 else {
+            throw JournalBehindHost(host: host, run: hold.run, sequence: newest.0, operatorName: seen.operator, isMissing: own == nil)
+        }
     }
+}
+
+/// The host was told of a record that this journal does not hold.
+struct JournalBehindHost: RepriseError {
+    let host: String
+    let run: RunID
+    let sequence: Int64
+    let operatorName: String
+    let isMissing: Bool
+    var code: String { isMissing ? "journal.older-than-host" : "journal.forked-from-host" }
+    var message: String {
+        "this journal is not the one that run \(run) was last driven from: \(host) was told of event \(sequence) by \(operatorName), and here "
+            + (isMissing ? "there is no such event" : "another event stands in its place")
+    }
+    var hints: [String] {
+        [
+            "use the journal that the run was last driven from; a copy that was put back must not drive it",
+            "if that journal is lost, see what the host knows: reprise adopt \(host)",
+        ]
+    }
+    var exitStatus: ExitStatus { .heldByAnother }
 }
 
 /// A host of the run is another machine than it was.
@@ -153,4 +208,13 @@ struct HostChanged: RepriseError {
 
 func hexadecimal(_ bytes: [UInt8]) -> String {
     bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+}
+
+/// The newest of something, from whatever task.
+private final class Latest<Value: Sendable>: Sendable {
+    private let state = Mutex<Value?>(nil)
+    var value: Value? {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
 }

@@ -154,6 +154,8 @@ package struct JournalDiskFull: RepriseError {
 
     package var message: String { "no room left for journal \(path); nothing new is started" }
     package var hints: [String] { ["free space on that file system, then resume"] }
+    /// The run has not failed: jobs on hosts go on, and a resume finds them.
+    package var exitStatus: ExitStatus { .interrupted }
     package var isTransient: Bool { true }
 }
 

@@ -1,3 +1,4 @@
+package import BlockingIO
 package import RunCore
 internal import Synchronization
 
@@ -73,6 +74,17 @@ package protocol JournalStore: Sendable {
     /// The records of `run` above `after`, and then each new one as it becomes durable, whichever process writes it.
     /// The stream ends when its task is cancelled, or throws what `records` throws.
     func changes(run: RunID, after: Int64) -> AsyncThrowingStream<[JournalRecord], any Error>
+}
+
+/// A store in this process, whose work is done on one thread that an actor can share. A change of threads costs more than a flush
+/// on a busy machine, and an append through `append` takes two.
+package protocol LocalJournalStore: JournalStore {
+    /// Taken by an actor as its executor, `appendHere` can be called from it.
+    var executor: DedicatedThread { get }
+
+    /// As `append`, but blocks the calling actor, whose executor must be `executor`, until the records are durable.
+    /// Called from anywhere else it ends the process.
+    func appendHere(_ entries: [JournalEntry], hold: Hold, label: String?, snapshot: [UInt8]?) throws -> [JournalRecord]
 }
 
 extension JournalStore {

@@ -102,7 +102,7 @@ private func stepSchema(_ kinds: [StepKindSchema]) -> PlanValue {
         ("undo", .object(["oneOf": .array([.object(["const": "none"]), undo])])),
         ("approval", .object(["oneOf": .array([.object(["type": "boolean"]), string(""), approval])])),
         ("only", choice(RunMode.allCases.map(\.rawValue), "the mode in which it runs")),
-        ("unless", string("a script that ends with status 0 where the step is already done")),
+        ("unless", .object(["oneOf": .array([string("a script: status 0 where the step is already done, 1 where it is not"), recordSchema(Unless.questionFields)])])),
         ("with", .object(["type": .array(["object", "null"])])),
     ]
     let rules = kinds.map { kind -> PlanValue in

@@ -118,8 +118,8 @@ package struct PlanStep: Codable, Hashable, Sendable {
     package var undo: Undo?
     package var approval: ApprovalSpec?
     package var only: RunMode?
-    /// A script that ends with status 0 where the step is already done.
-    package var unless: String?
+    /// What shows that the step is already done.
+    package var unless: Unless?
     /// For steps that a script makes up: what to do when nobody can tell whether it ran. nil: the kind decides.
     package var inDoubt: InDoubt?
     /// The kind's own fields; always a map.
@@ -138,7 +138,7 @@ package struct PlanStep: Codable, Hashable, Sendable {
     package init(
         id: StepID, kind: String, title: String = "", on: [String] = [], needs: [StepID] = [], timeout: Duration? = nil,
         retry: RetryPolicy? = nil, onError: OnError = .stop, undo: Undo? = nil, approval: ApprovalSpec? = nil,
-        only: RunMode? = nil, unless: String? = nil, inDoubt: InDoubt? = nil, with: PlanValue = .map([]),
+        only: RunMode? = nil, unless: Unless? = nil, inDoubt: InDoubt? = nil, with: PlanValue = .map([]),
         mark: SourceMark = .generated
     ) {
         self.id = id

@@ -19,6 +19,9 @@ package struct StepKindSchema: Hashable, Sendable {
     }
 
     package func field(named name: String) -> FieldSchema? { fields.first { $0.name == name } }
+
+    /// The field that names the database on whose host the kind works; nil for kinds that work elsewhere.
+    package var databaseField: FieldSchema? { fields.first { $0.type == .databaseRef } }
 }
 
 /// One field under `with:`.

@@ -48,14 +48,7 @@ struct StepReader {
         step.onError = findings.choice(map["on-error"], "\(label), `on-error`", of: PlanStep.OnError.self) ?? .stop
         step.only = findings.choice(map["only"], "\(label), `only`", of: RunMode.self)
         step.approval = readApproval(map["approval"], label, index: index)
-        if let unless = map["unless"], let script = findings.string(unless, "\(label), `unless`") {
-            step.unless = script
-            // Silence would let somebody rely on it.
-            findings.warning(
-                "plan.not-carried-out", at: unless.keyMark, "\(label): `unless` is checked but not asked by this version: the step always runs",
-                hints: ["put the check into the script itself"])
-            checkFields(label, index: index) { $0.checkScript(script, unless.value, "\(label), `unless`") }
-        }
+        step.unless = readUnless(map["unless"], label, index: index, isPlaced: map["on"] != nil || schema?.databaseField != nil)
         step.undo = readUndo(map["undo"], label, index: index)
         readKind(
             &step, map, schema, label, index: index, mark: located.mark,
@@ -227,6 +220,28 @@ struct StepReader {
             message: entry.value.value["message"]?.value.string ?? "",
             show: (entry.value.value["show"]?.value.list ?? []).compactMap { $0.value.string.flatMap { StepID($0) } },
             approverNotStarter: entry.value.value["approver-not-starter"]?.value.boolean ?? false)
+    }
+
+    /// - Parameter isPlaced: the step says where it works, so that a script has a place to run in.
+    private mutating func readUnless(_ entry: MapEntry?, _ label: String, index: Int, isPlaced: Bool) -> Unless? {
+        guard let entry else { return nil }
+        let what = "\(label), `unless`"
+        if entry.value.value.map != nil {
+            checkFields(label, index: index) { $0.checkRecord(entry.value, what, fields: Unless.questionFields) }
+            guard let database = entry.value.value["database"]?.value.string, let sql = entry.value.value["sql"]?.value.string else { return nil }
+            return .sql(.init(database: database, name: entry.value.value["name"]?.value.string, sql: sql))
+        }
+        guard let script = entry.value.value.string else {
+            findings.wrongType(entry.value, what, expected: "a script, or a map with `database` and `sql`")
+            return nil
+        }
+        checkFields(label, index: index) { $0.check(entry.value, what, .text, FieldSchema("unless", .text, isRequired: true)) }
+        if !isPlaced {
+            findings.error(
+                "plan.missing-field", at: entry.keyMark, "\(what): nothing says where the script runs",
+                hints: ["add `on` with a host, a group, or orchestrator"])
+        }
+        return .script(script)
     }
 
     private mutating func readUndo(_ entry: MapEntry?, _ label: String, index: Int) -> Undo? {

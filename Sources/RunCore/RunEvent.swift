@@ -198,6 +198,15 @@ package struct AttemptDoubted: Codable, Hashable, Sendable {
         self.message = message
         self.evidence = evidence
     }
+
+    /// What shows that a host's whole ledger was deleted.
+    package static func lostLedgerEvidence(_ host: String) -> JSONValue { .object(["host": .string(host), "ledger": "lost"]) }
+
+    /// The host whose ledger was deleted, where that is the doubt.
+    var lostLedgerHost: String? {
+        guard evidence["ledger"] == "lost", case .string(let host) = evidence["host"] else { return nil }
+        return host
+    }
 }
 
 package struct StepNamed: Codable, Hashable, Sendable {

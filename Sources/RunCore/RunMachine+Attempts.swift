@@ -37,20 +37,25 @@ extension RunMachine {
             guard table[position].undo.state == .issued, event.attempt == table[position].undo.attempt + 1 else {
                 throw unexpected("the start of an undo", table[position])
             }
-            table[position].undo.state = .running
-            table[position].undo.attempt = event.attempt
-            table[position].undo.observations = [:]
+            table.change(position) { record in
+                record.undo.state = .running
+                record.undo.attempt = event.attempt
+                record.undo.observations = [:]
+            }
         } else {
             guard table[position].isIssued, !needsDecision(table[position]), event.attempt == table[position].attempt + 1 else {
                 throw unexpected("the start of attempt \(event.attempt)", table[position])
             }
-            table[position].isIssued = false
-            table[position].state = .running
-            table[position].attempt = event.attempt
-            table[position].observations = [:]
-            table[position].failure = nil
-            table[position].order = nextOrder
+            let order = nextOrder
             nextOrder += 1
+            table.change(position) { record in
+                record.isIssued = false
+                record.state = .running
+                record.attempt = event.attempt
+                record.observations = [:]
+                record.failure = nil
+                record.order = order
+            }
         }
         return []
     }
@@ -67,15 +72,17 @@ extension RunMachine {
 
     mutating func attemptSucceeded(_ event: AttemptSucceeded) throws(InvalidTransition) -> [Action] {
         let position = try runningAttempt(event.step, event.attempt, event.isUndo, "success")
-        if event.isUndo {
-            table[position].undo.state = .done
-            table[position].state = .undone
-        } else {
-            table[position].state = .succeeded
-            table[position].evidence = event.evidence
-            table[position].outputs = event.outputs
-            table[position].warnings = event.warnings
-            table[position].changed = event.changed
+        table.change(position) { record in
+            if event.isUndo {
+                record.undo.state = .done
+                record.state = .undone
+            } else {
+                record.state = .succeeded
+                record.evidence = event.evidence
+                record.outputs = event.outputs
+                record.warnings = event.warnings
+                record.changed = event.changed
+            }
         }
         return []
     }

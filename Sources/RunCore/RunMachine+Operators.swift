@@ -14,11 +14,7 @@ extension RunMachine {
     mutating func approvalDecided(_ event: ApprovalDecided) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
         guard record.state == .waiting else { throw unexpected("an approval", record) }
-        guard !record.spec.approverIsNotStarter || event.by != startedBy || !event.approved else {
-            throw InvalidTransition(
-                "step \(event.step) must be approved by another person than \(startedBy), who started the run",
-                hints: ["have a second person run: reprise approve RUN \(event.step)"])
-        }
+        if event.approved, let refusal = refusesApproval(of: event.step, by: event.by) { throw refusal }
         table[position].approval?.decision = event
         if event.approved {
             table[position].requeue()
@@ -31,15 +27,27 @@ extension RunMachine {
         return []
     }
 
+    /// Why `operatorName` may not approve the step, or nil: who started the run may not, where the plan says so.
+    ///
+    /// Persons are compared, not processes: whoever starts a run approves it from another process.
+    package func refusesApproval(of step: StepID, by operatorName: String) -> InvalidTransition? {
+        guard self[step]?.spec.approverIsNotStarter == true, Person(operatorName) == Person(startedBy) else { return nil }
+        return InvalidTransition(
+            "step \(step) must be approved by another person than \(startedBy), who started the run",
+            hints: ["have a second person run: reprise approve RUN \(step) --comment …"])
+    }
+
     mutating func doubtResolved(_ event: DoubtResolved) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
         if record.undo.state == .inDoubt {
+            forgive(record.doubt)
             table[position].undo.state = event.verdict == .done ? .done : .idle
             if event.verdict == .done { table[position].state = .undone }
             table[position].doubt = nil
             return []
         }
         guard record.state == .inDoubt else { throw unexpected("the resolution of a doubt", record) }
+        forgive(record.doubt)
         table[position].requeue()
         table[position].note = "\(event.by): \(event.verdict.rawValue): \(event.reason)"
         if event.verdict == .done {
@@ -56,6 +64,7 @@ extension RunMachine {
         switch record.state {
         case .queued, .waiting, .inDoubt, .failed, .timedOut, .cancelled, .failedIgnored:
             guard !record.isIssued, record.undo.state != .inDoubt, !record.undo.isActive else { throw unexpected("a skip", record) }
+            forgive(record.doubt)
             table[position].requeue()
             table[position].state = .skipped
             table[position].note = "skipped by \(event.by): \(event.reason)"

@@ -12,6 +12,8 @@ package struct RunMachine: Codable, Hashable, Sendable {
     package internal(set) var fence: Fence = 0
     /// The hosts that the run has met, by their names in the inventory.
     package internal(set) var pins: [String: HostPinned] = [:]
+    /// Hosts whose ledger was lost and for which somebody answered that doubt, until the run has met them again.
+    package internal(set) var forgivenLedgers: Set<String> = []
     package let limits: RunSpec.Limits
     package let startedBy: String
     let positions: [StepID: Int]
@@ -106,7 +108,13 @@ package struct RunMachine: Codable, Hashable, Sendable {
             throw InvalidTransition("host \(event.host) is not the machine that the run met under that name before")
         }
         pins[event.host] = event
+        forgivenLedgers.remove(event.host)
         return []
+    }
+
+    /// A lost ledger is asked about once, not again for each attempt until the host knows the run.
+    mutating func forgive(_ doubt: AttemptDoubted?) {
+        if let host = doubt?.lostLedgerHost { forgivenLedgers.insert(host) }
     }
 
     func position(of step: StepID) throws(InvalidTransition) -> Int {

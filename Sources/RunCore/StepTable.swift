@@ -79,6 +79,9 @@ struct StepTable: Hashable, Sendable {
         }
     }
 
+    /// Makes several changes to one step; what is derived from it is brought up to date once, after all of them.
+    mutating func change(_ position: Int, _ body: (inout StepRecord) -> Void) { body(&self[position]) }
+
     /// How many steps all of `fact` holds for; `fact` is a single one.
     func count(_ fact: Facts) -> Int { counts[fact.rawValue.trailingZeroBitCount] }
 
@@ -105,9 +108,11 @@ struct StepTable: Hashable, Sendable {
     private mutating func refresh(_ position: Int, orderBefore: Int = 0) {
         let before = facts[position], after = Facts(records[position])
         facts[position] = after
-        for bit in 0..<Facts.bits {
-            let fact = Facts(rawValue: 1 << bit)
-            if before.contains(fact) != after.contains(fact) { counts[bit] += after.contains(fact) ? 1 : -1 }
+        var changed = before.rawValue ^ after.rawValue
+        while changed != 0 {
+            let bit = changed.trailingZeroBitCount
+            counts[bit] += after.rawValue & (1 << bit) != 0 ? 1 : -1
+            changed &= changed - 1
         }
         if before.contains(.takesSlot) != after.contains(.takesSlot) {
             for host in lanes[laneOf[position]].hosts { hostLoads[host] += after.contains(.takesSlot) ? 1 : -1 }
@@ -128,10 +133,10 @@ struct StepTable: Hashable, Sendable {
     /// Brings up to date whether the step at `position` is ready, and those that need it, and so on through skipped ones.
     private mutating func passOn(from position: Int, isReadyBefore: Bool) {
         setReady(position, from: isReadyBefore, to: facts[position].contains(.startable) && unmet[position] == 0)
+        guard releases(position) != released[position] else { return }
         var open = [position]
         while let current = open.popLast() {
-            let releases = facts[current].contains(.releases)
-                || (facts[current].contains(.releasesOnceMet) && unmet[current] == 0)
+            let releases = self.releases(current)
             guard releases != released[current] else { continue }
             released[current] = releases
             for dependent in dependents[current] {
@@ -142,6 +147,10 @@ struct StepTable: Hashable, Sendable {
                 open.append(dependent)
             }
         }
+    }
+
+    private func releases(_ position: Int) -> Bool {
+        facts[position].contains(.releases) || (facts[position].contains(.releasesOnceMet) && unmet[position] == 0)
     }
 
     private mutating func setReady(_ position: Int, from before: Bool, to after: Bool) {

@@ -17,6 +17,8 @@ struct CarryOver: Sendable {
     let version: ObjectVersion
     let target: String
 
+    /// On this machine, of the step's own.
+    private var folder: String { FileManager.default.temporaryDirectory.path + "/reprise-\(context.run).\(context.step)" }
     private var upload: String { target + ".reprise-upload" }
 
     /// - Parameter arrival: makes the job's script of the text that checks and unwraps what arrived.
@@ -29,6 +31,8 @@ struct CarryOver: Sendable {
             guard case .fetched(let result) = try HostFetchScript.outcome(
                 exitStatus: Int32(outcome.result.exitStatus ?? -1), output: outcome.stdoutText, name: version.key)
             else { throw StepFailed("fetch-backup.not-carried", "carrying \(version.key) to \(host) did not end well") }
+            // Kept until here, so that a killed process finds what it had.
+            try? FileManager.default.removeItem(atPath: folder)
             return result
         } catch let error as HostFetchFailed where error.code == "host-fetch.content-mismatch" {
             // The backup itself is as good as it was: this must not make anybody choose an older one.
@@ -40,21 +44,21 @@ struct CarryOver: Sendable {
 
     /// - Returns: SHA-256 of the object as it is stored.
     private func carry() async throws -> String {
-        let folder = try privateFolder()
+        try makePrivateFolder()
         let name = version.key.split(separator: "/").last.map(String.init) ?? "backup"
-        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)") { progress in
+        Failpoint.hit("carry.before-fetch", context.place(version.key))
+        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)", options: FetchOptions(keepsRecord: true)) { progress in
             context.services.report(
                 StepProgress("fetching \(version.key) to this machine", done: progress.doneBytes, total: progress.totalBytes, unit: .bytes))
         }
+        Failpoint.hit("carry.before-send", context.place(version.key))
         try await send(file)
-        // Kept until here, so that a killed process finds what it had.
-        try? FileManager.default.removeItem(atPath: folder)
+        Failpoint.hit("carry.after-send", context.place(version.key))
         return file.sha256
     }
 
-    /// A folder of the step's own, which a resumed process finds again. Its name can be guessed, so one that is not ours is refused.
-    private func privateFolder() throws -> String {
-        let folder = FileManager.default.temporaryDirectory.path + "/reprise-\(context.run).\(context.step)"
+    /// A resumed process finds it again. Its name can be guessed, so one that is not ours is refused.
+    private func makePrivateFolder() throws {
         if mkdir(folder, 0o700) != 0, errno != EEXIST {
             let why = String(cString: strerror(errno)).lowercased()
             throw StepRefused("fetch-backup.no-folder", "cannot make \(folder) on this machine: \(why)", hints: ["TMPDIR names another place"])
@@ -65,7 +69,6 @@ struct CarryOver: Sendable {
                 "fetch-backup.foreign-folder", "\(folder) on this machine is somebody else's, or can be entered by others",
                 hints: ["remove it after a look at who made it, or name another place by TMPDIR"])
         }
-        return folder
     }
 
     // MARK: Sending
@@ -76,10 +79,12 @@ struct CarryOver: Sendable {
         var delay = Duration.milliseconds(200)
         let patience = Deadline(after: .seconds(600))
         while true {
+            var used: (any JobLedger)?
             do {
+                used = try await context.services.ledger(host)
                 return try await sendRest(file)
             } catch let error as any RepriseError where error.isTransient && !patience.hasPassed {
-                await context.services.forgetConnection(host)
+                if let used { await context.services.forgetConnection(host, used) }
                 try await Task.sleep(for: delay)
                 delay = min(delay * 2, .seconds(10))
             }
@@ -153,7 +158,7 @@ struct CarryOver: Sendable {
 
     /// `script` with the rights that the host's jobs have.
     private func raised(_ script: String) -> String {
-        rootShell(script, becomesRoot: context.inventory.host(host)?.become ?? false)
+        asLedgerUser(script, become: context.inventory.host(host)?.become == true)
     }
 
     // MARK: Arriving

@@ -1,4 +1,4 @@
-internal import BlockingIO
+package import BlockingIO
 internal import Foundation
 package import RunCore
 package import SSH
@@ -44,6 +44,13 @@ package struct DurableJobOutcome: Sendable {
         return text.split(separator: "\n").suffix(count).joined(separator: "\n")
     }
 
+    /// How it ended and the last that it said: `exit status 1: no such file`.
+    package var ending: String {
+        let how = result.exitStatus.map { "exit status \($0)" } ?? "signal \(result.signal ?? 0)"
+        let said = tail(lines: 3)
+        return said.isEmpty ? how : "\(how): \(said)"
+    }
+
     /// What is journaled of it.
     package var evidence: JSONValue {
         .object([
@@ -59,6 +66,11 @@ package struct DurableJobOutcome: Sendable {
 }
 
 extension StepContext {
+    /// What a failpoint of this attempt is about.
+    package func place(_ detail: String? = nil) -> String {
+        "\(step)#\(attempt)" + (isUndo ? " undo" : "") + (detail.map { " \($0)" } ?? "")
+    }
+
     /// - Parameter part: tells apart the jobs of one attempt; of the form of a step's id.
     package func jobID(part: String?) -> JobID {
         let name = isUndo ? ["undo", part].compactMap { $0 }.joined(separator: "-") : part
@@ -97,18 +109,24 @@ extension StepContext {
         }
     }
 
-    /// Calls `body` with the host's ledger, again on a new connection where one was lost, until the step's time is up.
+    /// Calls `body` with the host's ledger, again on a new connection where one was lost.
+    ///
+    /// - Parameter end: when to give up; without it when the step's time is up, or the services' patience.
     package func persistently<Value: Sendable>(
-        on host: String, _ body: (any JobLedger) async throws -> Value
+        on host: String, until end: Deadline? = nil, _ body: (any JobLedger) async throws -> Value
     ) async throws -> Value {
         var delay = Duration.milliseconds(200)
-        let patience = Deadline(after: .seconds(600))
+        let patience = Deadline(after: services.patience)
+        let end = end ?? deadline.map { $0.earlier(of: patience) } ?? patience
         while true {
+            var used: (any JobLedger)?
             do {
-                return try await body(services.ledger(host))
+                let ledger = try await services.ledger(host)
+                used = ledger
+                return try await body(ledger)
             } catch let error as any RepriseError where error.isTransient {
-                await services.forgetConnection(host)
-                if (deadline.map { $0.earlier(of: patience) } ?? patience).hasPassed { throw error }
+                if let used { await services.forgetConnection(host, used) }
+                if end.hasPassed { throw error }
                 services.report(StepProgress("connection to \(host) lost, trying again"))
                 try await Task.sleep(for: delay)
                 delay = min(delay * 2, .seconds(10))
@@ -122,18 +140,58 @@ private struct JobRunner: Sendable {
     let job: DurableJob
     let id: JobID
     let collector = OutputCollector()
+    let submission = Submission()
 
     func runToEnd() async throws -> DurableJobOutcome {
+        do {
+            try await endEarlierAttempts()
+            return try await submitAndFollow()
+        } catch let error as any RepriseError where error.isTransient && (context.isResumed || submission.mayHaveArrived) {
+            // Not a failure: a failed attempt may be followed by another, and this one may be alive on its host.
+            throw StepInDoubt(
+                "\(job.host) cannot be asked what became of \(id): \(error.message)",
+                evidence: ["host": .string(job.host), "job": .string("\(id)"), "ledger": "unreachable"])
+        }
+    }
+
+    /// Nothing of an earlier attempt runs beside this one, whoever called that attempt failed or not done, and why.
+    private func endEarlierAttempts() async throws {
+        guard context.attempt > 1 else { return }
+        let alive = try await context.persistently(on: job.host) { ledger in
+            try await ledger.jobs(of: context.run).filter(isAliveAndEarlier)
+        }
+        for earlier in alive {
+            context.services.report(StepProgress("ending what is left of attempt \(earlier.id.attempt) on \(job.host)"))
+            let verdict = try await context.persistently(on: job.host) { try await $0.cancel(earlier.id, grace: .seconds(10)) }
+            switch verdict {
+            case .finished, .neverRan, .absent, .inDoubt: break
+            case .running, .orphan:
+                throw StepInDoubt(
+                    "\(job.host) does not confirm that \(earlier.id), of an earlier attempt, has ended", evidence: ["host": .string(job.host)])
+            }
+        }
+    }
+
+    private func isAliveAndEarlier(_ other: HostJob) -> Bool {
+        switch other.verdict {
+        case .running, .orphan: break
+        case .finished, .neverRan, .absent, .inDoubt: return false
+        }
+        return other.id.step == id.step && other.id.attempt < id.attempt && (other.id.part ?? "").hasPrefix("undo") == context.isUndo
+    }
+
+    private func submitAndFollow() async throws -> DurableJobOutcome {
         let spec = JobSpec(
             id: id, script: job.script, environment: job.environment, stdin: job.stdin, runAs: job.runAs,
             workingDirectory: job.directory, timeout: job.timeout ?? context.deadline?.remaining, outputLimit: job.outputLimit,
             specHash: context.specHash, fence: await context.services.ticket)
         while true {
             let verdict = try await context.persistently(on: job.host) { ledger in
-                Failpoint.hit("job.before-submit")
+                Failpoint.hit("job.before-submit", context.place(job.part))
                 try await refuseIfLost(ledger)
+                submission.note()
                 let verdict = try await ledger.submit(spec, deadline: Deadline(after: .seconds(60)))
-                Failpoint.hit("job.after-submit")
+                Failpoint.hit("job.after-submit", context.place(job.part))
                 return try await follow(verdict, ledger)
             }
             if let outcome = try await outcome(of: verdict) { return outcome }
@@ -142,7 +200,7 @@ private struct JobRunner: Sendable {
 
     /// A job that was seen to run and that the host no longer knows has run: its ledger was deleted.
     private func refuseIfLost(_ ledger: any JobLedger) async throws {
-        guard context.isResumed, await context.services.observed(submittedKey) != nil else { return }
+        guard await context.services.observed(submittedKey) != nil else { return }
         guard case .absent = try await ledger.probe(id) else { return }
         throw StepInDoubt(
             "\(job.host) no longer knows the job \(id) that was started on it: its ledger was deleted",
@@ -196,7 +254,7 @@ private struct JobRunner: Sendable {
     private func outcome(of verdict: JobVerdict) async throws -> DurableJobOutcome? {
         switch verdict {
         case .finished(let result):
-            Failpoint.hit("job.after-result")
+            Failpoint.hit("job.after-result", context.place(job.part))
             return collector.outcome(result)
         case .running, .neverRan, .absent:
             return nil
@@ -213,7 +271,17 @@ private struct JobRunner: Sendable {
 
     /// Ends the job on its host and waits until the ledger confirms it.
     func end(_ cause: StepEnded.Cause) async throws -> DurableJobOutcome {
-        let verdict = try await context.persistently(on: job.host) { try await $0.cancel(id, grace: .seconds(10)) }
+        let verdict: JobVerdict
+        do {
+            // The step's own time may be up already; a host that is only just out of reach is given a minute of its own.
+            verdict = try await context.persistently(on: job.host, until: Deadline(after: .seconds(60))) {
+                try await $0.cancel(id, ticket: context.services.ticket, grace: .seconds(10))
+            }
+        } catch let error as any RepriseError where error.isTransient {
+            throw StepInDoubt(
+                "\(job.host) cannot be asked to end \(id): \(error.message)",
+                evidence: ["host": .string(job.host), "job": .string("\(id)"), "ledger": "unreachable"])
+        }
         switch verdict {
         case .finished(let result) where !result.cancelled:
             return collector.outcome(result)
@@ -223,6 +291,13 @@ private struct JobRunner: Sendable {
             throw StepInDoubt("\(job.host) does not confirm that \(id) has ended", evidence: ["host": .string(job.host)])
         }
     }
+}
+
+/// Whether a request to start the job may have reached its host.
+private final class Submission: Sendable {
+    private let wasSent = Mutex(false)
+    var mayHaveArrived: Bool { wasSent.withLock { $0 } }
+    func note() { wasSent.withLock { $0 = true } }
 }
 
 /// Puts a job's output together from pieces that may overlap after a lost connection.

@@ -68,10 +68,13 @@ extension StepContext {
     private static var contentsLimit: Int { 32 << 20 }
 
     /// The table of contents that a database would have in an archive, made by its host's own pg_dump.
-    func contents(ofDatabase name: String, _ database: DatabaseRef, part: String) async throws -> ArchiveTOC {
+    ///
+    /// - Parameter excluded: a schema that is left out.
+    func contents(ofDatabase name: String, _ database: DatabaseRef, part: String, without excluded: String? = nil) async throws -> ArchiveTOC {
+        let exclusion = excluded.map { ["--exclude-schema=\"\($0)\""] } ?? []
         var job = DurableJob(
             host: database.host, part: part,
-            script: .argv(["pg_dump", "--schema-only", "--format=custom", "--no-password", "--dbname=\(connectionString(name))"]))
+            script: .argv(["pg_dump", "--schema-only", "--format=custom", "--no-password"] + exclusion + ["--dbname=\(connectionString(name))"]))
         job.runAs = database.superuser
         job.environment = database.clientEnvironment
         job.directory = "/"

@@ -14,6 +14,8 @@ package struct StepContext: Sendable {
     /// An earlier process began this attempt; what it did must be found out, not done again.
     package let isResumed: Bool
     package let isDrill: Bool
+    /// A drill may use the cluster that production runs on: the plan says so.
+    package let allowsSameCluster: Bool
     /// The inventory names of the hosts that the step runs on; `orchestrator` is this machine.
     package let hosts: [String]
     /// The step's `with:`, rendered and of the types that the kind's schema declares.
@@ -24,7 +26,7 @@ package struct StepContext: Sendable {
     /// Environment variables of scripts whose values are secrets.
     package let secretParameters: [String: SecretReference]
     /// Outputs of the steps that have succeeded so far.
-    package let outputs: [StepID: [String: JSONValue]]
+    package let outputs: StepOutputs
     /// When the step's time is up; nil where the plan sets no limit.
     package let deadline: Deadline?
     /// SHA-256 of the step as rendered, in hex.
@@ -32,9 +34,9 @@ package struct StepContext: Sendable {
     package let services: any StepServices
 
     package init(
-        run: RunID, step: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, isDrill: Bool, hosts: [String],
-        with: [String: JSONValue], parameters: [String: JSONValue], inventory: Inventory,
-        secretParameters: [String: SecretReference], outputs: [StepID: [String: JSONValue]], deadline: Deadline?, specHash: String, services: any StepServices
+        run: RunID, step: StepID, attempt: AttemptNumber, isUndo: Bool, isResumed: Bool, isDrill: Bool, allowsSameCluster: Bool = false,
+        hosts: [String], with: [String: JSONValue], parameters: [String: JSONValue], inventory: Inventory,
+        secretParameters: [String: SecretReference], outputs: StepOutputs, deadline: Deadline?, specHash: String, services: any StepServices
     ) {
         self.run = run
         self.step = step
@@ -42,6 +44,7 @@ package struct StepContext: Sendable {
         self.isUndo = isUndo
         self.isResumed = isResumed
         self.isDrill = isDrill
+        self.allowsSameCluster = allowsSameCluster
         self.hosts = hosts
         self.with = with
         self.parameters = parameters
@@ -54,6 +57,15 @@ package struct StepContext: Sendable {
     }
 
     package static let orchestrator = "orchestrator"
+
+    /// The same attempt on other hosts.
+    func replacing(hosts: [String]) -> StepContext {
+        StepContext(
+            run: run, step: step, attempt: attempt, isUndo: isUndo, isResumed: isResumed, isDrill: isDrill, allowsSameCluster: allowsSameCluster,
+            hosts: hosts, with: with,
+            parameters: parameters, inventory: inventory, secretParameters: secretParameters, outputs: outputs, deadline: deadline,
+            specHash: specHash, services: services)
+    }
 
     /// A choice that a resumed attempt must make again as it was made the first time.
     ///
@@ -72,8 +84,9 @@ package protocol StepServices: Sendable {
     func ledger(_ host: String) async throws -> any JobLedger
     /// - Throws: `StepRefused` for the orchestrator itself, which needs no connection.
     func remote(_ host: String) async throws -> any RemoteHost
-    /// Closes a connection that failed, so that the next use makes a new one.
-    func forgetConnection(_ host: String) async
+    /// Closes the connection to which `failed` belongs, so that the next use makes a new one. One that has taken its place already is
+    /// left alone: other steps may be using it.
+    func forgetConnection(_ host: String, _ failed: any JobLedger) async
     func store(_ name: String) async throws -> any ObjectStore
     /// A connection as the inventory's administrative role to the database `name` on the server of `database`.
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection
@@ -87,11 +100,18 @@ package protocol StepServices: Sendable {
     /// Durable when it returns.
     func observe(_ key: String, _ value: JSONValue) async throws
 
+    /// How long a host that was reached before may be out of reach until the step gives it up.
+    var patience: Duration { get }
+
     /// Why the attempt is being ended from outside, if it is.
     var ending: StepEnded.Cause? { get async }
     func report(_ progress: StepProgress)
     /// Output of a job, to be kept and shown; offsets are bytes from the job's start, so that repeats can be dropped.
     func output(host: String, part: String?, _ output: JobOutput)
+}
+
+extension StepServices {
+    package var patience: Duration { .seconds(600) }
 }
 
 /// How far a step has come.

@@ -143,6 +143,8 @@ final class Running: Sendable {
 
     var outputSoFar: String { output.text }
 
+    var id: Int32 { process.processIdentifier }
+
     func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     func result() async throws -> Program.Result {

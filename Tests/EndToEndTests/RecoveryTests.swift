@@ -14,6 +14,8 @@ extension EndToEnd {
                 expect "the exit status" 0 "$CODE"
                 recovered
                 expect "the members" 2000 "$(sql chms_production 'SELECT count(full_name) FROM members')"
+                # Nothing that was queued runs twice, and nobody is logged in by a session that may have been revoked.
+                expect "jobs, held jobs, sessions, tokens" "0|25|0|0" "$(sql chms_production "SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM reprise_settled.jobs), (SELECT count(*) FROM sessions), (SELECT count(*) FROM personal_access_tokens)")"
                 """)
         }
 
@@ -28,6 +30,110 @@ extension EndToEnd {
                 expect "the run" UNDONE "$(state)"
                 untouched
                 """)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aHeldJobThatIsMissingStopsTheRun() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                # Somebody deletes a held job between the settlement and the swap.
+                perl -pe 's/^  - id: approve-swap/  - id: tamper\n    kind: command\n    on: db1\n    with:\n      as: postgres\n      run: psql -X -d chms_restore -c "DELETE FROM reprise_settled.jobs WHERE id = 7"\n\n$&/; s/needs: \[maintenance-on, settle\]/needs: [maintenance-on, tamper]/' "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                try start --param approve=no
+                expect "the exit status" 3 "$CODE"
+                expect_said "reprise_settled.jobs: expected 25 rows, found 24"
+                try reprise undo --yes --reason "a job is missing"
+                untouched
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)), arguments: ["settle.before-commit", "settle.after-commit"])
+        func aKillAroundTheSettlementSettlesOnce(place: String) async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                export REPRISE_FAILPOINT=PLACE:1:kill
+                try start --param approve=no
+                unset REPRISE_FAILPOINT
+                expect "the exit status" 137 "$CODE"
+                held=$(sql chms_restore "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise%'")
+                [[ PLACE == *before* ]] && expect "the mark" 0 "$held" || expect "the mark" 1 "$held"
+                untouched
+                resume_to_end
+                recovered
+                expect "jobs, held jobs, sessions" "0|25|0" "$(sql chms_production "SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM reprise_settled.jobs), (SELECT count(*) FROM sessions)")"
+                expect "the settlements" 1 "$(sql chms_production "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise%'")"
+                """#.replacing("PLACE", with: place))
+        }
+
+        /// A second database whose pages fail their checksums is the disk's doing, not one database's.
+        @Test(.timeLimit(.minutes(10)))
+        func damageBeyondTheOneDatabaseIsNotRestoredOver() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                UNDO+=("scripts/lab reset")
+                scripts/lab sql db1 postgres >/dev/null <<<"ALTER DATABASE chms_production RENAME TO chms_other"
+                scripts/lab sql db1 postgres >/dev/null <<<"CREATE DATABASE chms_production TEMPLATE chms_seed OWNER chms_user"
+                DAMAGED=$(oid chms_production)
+                try start --param approve=no
+                expect "the exit status" 1 "$CODE"
+                expect_said "pages of chms_other failed their checksum"
+                untouched
+                expect "the scratch database" "" "$(oid chms_restore)"
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aStepThatIsAlreadyDoneIsNotDoneAgain() async throws {
+            try await Scenario.play(
+                #"""
+                lab reset
+                UNDO+=("scripts/lab enter db1 rm -rf /var/lib/reprise-unless")
+                scripts/lab enter db1 bash -euc 'rm -rf /var/lib/reprise-unless; mkdir -m 777 /var/lib/reprise-unless; touch /var/lib/reprise-unless/there'
+                cat >"$WORK/unless.yaml" <<'PLAN'
+                reprise: 1
+                name: unless
+                steps:
+                  - {id: done, kind: command, on: db1, unless: 'test "$(id -un)" = postgres && test -e there', with: {as: postgres, directory: /var/lib/reprise-unless, run: echo done >> effects}}
+                  - {id: asked, kind: command, on: db1, unless: {database: production, sql: "SELECT count(*) = 2000 FROM members"}, with: {run: echo asked >> /var/lib/reprise-unless/effects}}
+                  - {id: todo, kind: command, on: db1, unless: test -e /var/lib/reprise-unless/missing, with: {run: echo todo >> /var/lib/reprise-unless/effects}}
+                PLAN
+                # Killed between the answer and the outcome: the answer stands, and the step is not done all the same.
+                export REPRISE_FAILPOINT=unless.answered:1:kill
+                try reprise start "$WORK/unless.yaml" --inventory "$INVENTORY" --yes
+                unset REPRISE_FAILPOINT
+                expect "the exit status" 137 "$CODE"
+                resume_to_end
+                expect "the run" SUCCEEDED "$(state)"
+                expect "the effects" todo "$(scripts/lab enter db1 cat /var/lib/reprise-unless/effects)"
+                OUT=$(reprise status)
+                expect "the steps that were done already" 2 "$(grep -c unchanged <<<"$OUT")"
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aDrillIsRefusedOnProductionsClusterUnlessThePlanSaysSo() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                id=$(sql postgres "SELECT system_identifier FROM pg_control_system()")
+                sed "s/^reprise:$/reprise:\n  production-system-identifiers: ['$id']/" "$INVENTORY" >"$WORK/inventory.yaml"
+                grep -q "$id" "$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                try start --mode drill
+                expect "the exit status" 2 "$CODE"
+                expect_said "$id"
+                expect "the runs" '[]' "$(reprise list --json | tr -d ' \n')"
+                untouched
+                expect "the scratch database" "" "$(oid chms_restore)"
+                sed "s/^name: db-corruption/&\nallow: [same-cluster]/" "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                try start --mode drill
+                expect "the exit status" 0 "$CODE"
+                untouched
+                """#)
         }
 
         @Test(.timeLimit(.minutes(10)))

@@ -78,6 +78,12 @@ extension EndToEnd {
                       run: |
                         printf '%s' "$WORD" | sha256sum
                         printf 'it is %s\n' "$WORD"
+                        # As programs write such things down: encoded, and inside of something else.
+                        printf '%s' "$WORD" | base64 -w 0; echo
+                        printf 'user:%s' "$WORD" | base64 -w 0; echo
+                        perl -pe 's/([^A-Za-z0-9])/sprintf "%%%02X", ord $1/ge' <<WORD
+                        $WORD
+                        WORD
                         sleep 2
                 PLAN
                 # New each time: this script's own text is in the process list too.
@@ -91,10 +97,14 @@ extension EndToEnd {
                 reprise logs >>"$WORK/background.log" 2>&1
                 reprise report >>"$WORK/background.log" 2>&1
                 reprise report --json >>"$WORK/background.log" 2>&1
+                for format in html markdown; do reprise report --format "$format" >>"$WORK/background.log" 2>&1; done
+                reprise report --runbook >>"$WORK/background.log" 2>&1
+                reprise journal export >>"$WORK/background.log" 2>&1
                 reprise journal show --json >>"$WORK/background.log" 2>&1
                 grep -q "$sum" "$WORK/background.log" || { echo "the command did not get the secret as it is"; tail -n 30 "$WORK/background.log"; exit 1; }
                 encoded=$(printf '%s' "$LAB_CANARY" | base64)
-                for form in "$LAB_CANARY" "${encoded%%=*}" "$(perl -pe 's/([^A-Za-z0-9])/sprintf "%%%02X", ord $1/ge' <<<"$LAB_CANARY" | sed 's/%0A$//')"; do
+                inside=$(printf 'user:%s' "$LAB_CANARY" | base64 -w 0)
+                for form in "$LAB_CANARY" "${encoded%%=*}" "${inside:8:24}" "$(perl -pe 's/([^A-Za-z0-9])/sprintf "%%%02X", ord $1/ge' <<<"$LAB_CANARY" | sed 's/%0A$//')"; do
                     for place in "$WORK/background.log" "$WORK/ps" "$WORK/state"; do
                         if grep -raqF -- "$form" "$place"; then echo "the secret is in $place"; exit 1; fi
                     done
@@ -114,7 +124,9 @@ extension EndToEnd {
                 await "the first recovery at its restore" stopped
                 mkdir -m 700 "$WORK/second"
                 try "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --param approve=no --journal "$WORK/second/journal.sqlite"
-                [[ $CODE != 0 ]] || { echo "EXPECTED the second recovery to be refused"; exit 1; }
+                expect "the exit status" 7 "$CODE"
+                expect_said "is claimed by run"
+                expect_said "process $BACKGROUND"
                 untouched
                 kill -CONT "$BACKGROUND"
                 join

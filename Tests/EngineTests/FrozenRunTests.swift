@@ -57,6 +57,20 @@ import Testing
         #expect(try frozen().claims(on: "app1").isEmpty)
     }
 
+    @Test func onlyADrillIsKeptAwayFromProductionsClusters() throws {
+        #expect(try frozen().drillGuard == nil)
+        let drillGuard = try #require(try frozen(mode: .drill).drillGuard)
+        #expect(drillGuard.production == [] && !drillGuard.allowsSameCluster)
+        let original = try frozen(mode: .drill)
+        var plan = original.plan, inventory = original.inventory
+        inventory.productionSystemIdentifiers = ["7312345678901234567"]
+        let listed = try FrozenRun(plan: plan, inventory: inventory, parameters: original.parameters, mode: .drill, planPath: "p")
+        #expect(listed.drillGuard?.production == ["7312345678901234567"])
+        plan.allow = [.sameCluster]
+        let allowed = try FrozenRun(plan: plan, inventory: inventory, parameters: original.parameters, mode: .drill, planPath: "p")
+        #expect(allowed.drillGuard == nil)
+    }
+
     @Test func runIdsSortByTheirStart() {
         let early = makeRunID(secondsSince1970: 1_790_000_000, suffix: 7)
         let late = makeRunID(secondsSince1970: 1_790_000_001, suffix: 3)

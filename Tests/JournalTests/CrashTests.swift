@@ -37,13 +37,13 @@ import Testing
             let journal = try await scratch.open()
             let notices = try await journal.notices
             // Killed after a commit and before the answer, the record is there though nobody was told.
-            let committed = places[number - 1] == "journal.before-commit" ? acknowledged : min(6, acknowledged + 1)
+            let committed = places[number - 1].hasPrefix("journal.before-commit ") ? acknowledged : min(6, acknowledged + 1)
             #expect(try await journal.verify(run: nil).isIntact, "\(place)")
             if committed == 0 {
                 await #expect(throws: RunNotFound.self, "\(place)") { _ = try await journal.load(run: Scratch.run) }
             } else {
                 #expect(try await journal.load(run: Scratch.run).head.sequence == Int64(committed), "\(place)")
-                let behind = places[number - 1] == "journal.after-commit" && number <= 18
+                let behind = places[number - 1].hasPrefix("journal.after-commit ") && number <= 18
                 #expect(notices == (behind ? [.headFileBehind(records: 1)] : []), "\(place)")
                 // The dead holder is in nobody's way.
                 let hold = try await journal.acquire(run: Scratch.run, operator: Conformance.bob)

@@ -109,6 +109,23 @@ import Testing
         }
     }
 
+    @Test func aFileWhoseRecordIsKeptIsNotFetchedAgain() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            var options = quickOptions()
+            options.keepsRecord = true
+            let first = try await Fetch(from: store).fetch(version, to: scratch.file("out"), options: options)
+            let before = server.requests.count
+            for _ in 1...2 {
+                let file = try await Fetch(from: store).fetch(version, to: scratch.file("out"), options: options)
+                #expect(server.requests.count == before && file.reusedBytes == 1_000_003 && file.sha256 == first.sha256)
+                #expect(scratch.names == ["out", "out.reprise-fetch"])
+            }
+        }
+    }
+
     @Test func anotherFileUnderTheFinalNameIsReplaced() async throws {
         try await withServer { server async throws in
             server.put("db.dump", body)

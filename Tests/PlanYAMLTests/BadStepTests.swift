@@ -14,6 +14,48 @@ private let steps: [(name: String, text: String, findings: [String])] = [
         ]
     ),
     (
+        "unless without a place",
+        """
+        steps:
+          - id: a
+            kind: approval
+            unless: test -e /x
+            with: {message: go?}
+        """,
+        [
+            #"7:5: error: step `a`, `unless`: nothing says where the script runs [plan.missing-field]"#
+        ]
+    ),
+    (
+        "unless with half a query",
+        """
+        steps:
+          - id: a
+            kind: command
+            on: db1
+            unless: {sql: SELECT true, databse: production}
+            with: {run: x}
+        """,
+        [
+            #"8:13: error: step `a`, `unless`: `database` is missing [plan.missing-field]"#,
+            #"8:32: error: step `a`, `unless`: unknown key `databse` [plan.unknown-key]"#,
+        ]
+    ),
+    (
+        "unless with a template in its script",
+        """
+        steps:
+          - id: a
+            kind: command
+            on: db1
+            unless: "test -e {{ params.x }}"
+            with: {run: x}
+        """,
+        [
+            #"8:13: error: step `a`, `unless`: `{{` in a script [plan.template-in-script]"#
+        ]
+    ),
+    (
         "unknown kind",
         """
         steps:

@@ -21,6 +21,16 @@ let registry: [StepKindSchema] = [
             FieldSchema("verify-archive", .boolean, default: .boolean(true)),
         ], needsHost: true),
     StepKindSchema(
+        name: "postgres-check", summary: "Look at the storage",
+        fields: [FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("known-damage", .list(.identifier))]),
+    StepKindSchema(
+        name: "postgres-settle", summary: "Hold jobs, revoke sessions",
+        fields: [
+            FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("scratch", .identifier),
+            FieldSchema("jobs", .choice(["hold", "drop", "run"])), FieldSchema("job-tables", .list(.string)),
+            FieldSchema("access", .choice(["revoke", "keep"])), FieldSchema("access-tables", .list(.string)),
+        ]),
+    StepKindSchema(
         name: "postgres-restore", summary: "Restore a backup into a scratch database",
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("backup", .stepRef, isRequired: true),
@@ -31,7 +41,7 @@ let registry: [StepKindSchema] = [
         name: "postgres-verify", summary: "Compare a database with the backup",
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("name", .identifier),
-            FieldSchema("backup", .stepRef),
+            FieldSchema("backup", .stepRef), FieldSchema("settled", .stepRef),
             FieldSchema("structure", .boolean), FieldSchema("content", .boolean), FieldSchema("orphans", .boolean),
             FieldSchema("sequences", .boolean), FieldSchema("amcheck", .choice(["auto", "require", "off"])),
         ]),

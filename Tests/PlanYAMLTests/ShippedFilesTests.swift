@@ -19,12 +19,14 @@ import Testing
             .plan
         let order = try #require(PlanGraph(plan).topologicalOrder()).map(\.rawValue)
         func index(_ id: String) throws -> Int { try #require(order.firstIndex(of: id)) }
-        #expect(try index("verify-scratch") < index("approve-swap"))
+        #expect(try index("check-server") < index("restore"))
+        #expect(try index("verify-scratch") < index("settle"))
+        #expect(try index("settle") < index("approve-swap"))
         #expect(try index("approve-swap") < index("swap"))
         #expect(try index("maintenance-on") < index("swap"))
         #expect(try index("verify-production") < index("maintenance-off"))
         #expect(plan.steps.first { $0.id.rawValue == "fetch" }?.needs == [])
-        #expect(plan.steps(in: .drill).map(\.id.rawValue) == ["fetch", "restore", "verify-scratch"])
+        #expect(plan.steps(in: .drill).map(\.id.rawValue) == ["check-server", "fetch", "restore", "verify-scratch"])
         guard case .action(let undo) = plan.steps[0].undo else {
             Issue.record("maintenance mode cannot be undone")
             return

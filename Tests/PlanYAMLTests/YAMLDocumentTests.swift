@@ -177,7 +177,7 @@ import Testing
                 p.yaml:5:5: error: step `b`: `kind` is missing [plan.missing-field]
                     5 |   - {id: b, knd: approval}
                       |     ^
-                HINT: kinds: command, fetch-backup, postgres-restore, postgres-verify, postgres-swap, approval, http-check, sql-check
+                HINT: kinds: command, fetch-backup, postgres-check, postgres-settle, postgres-restore, postgres-verify, postgres-swap, approval, http-check, sql-check
                 p.yaml:5:13: error: step `b`: unknown key `knd` [plan.unknown-key]
                     5 |   - {id: b, knd: approval}
                       |             ^

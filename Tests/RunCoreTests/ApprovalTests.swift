@@ -36,10 +36,25 @@ import Testing
         try run.on(.asked("swap"))
         let error = run.refuses(.approved("swap", by: "ada"))
         #expect(error?.message == "step swap must be approved by another person than ada, who started the run")
-        #expect(error?.hints == ["have a second person run: reprise approve RUN swap"])
+        #expect(error?.hints == ["have a second person run: reprise approve RUN swap --comment …"])
         var other = run
         try run.on(.approved("swap", by: "bob"), gives: .start("swap"))
         try other.on(.denied("swap", by: "ada"), state: .failed)
+    }
+
+    @Test(arguments: [
+        ("ada@bastion (process 1)", "ada@bastion (process 2)", true),
+        ("ada@bastion (process 1, from 192.0.2.7 50022 22)", "ada@bastion (process 2, from 192.0.2.7 61000 22)", true),
+        // Two people who share an account.
+        ("ops@bastion (process 1, from 192.0.2.7 50022 22)", "ops@bastion (process 2, from 192.0.2.8 50022 22)", false),
+        ("ada@bastion (process 1)", "ada@laptop (process 1)", false),
+        ("ada@bastion (process 1)", "bob@bastion (process 1)", false),
+    ])
+    func anotherProcessOfWhoStartedTheRunIsNotAnotherPerson(starter: String, approver: String, isSame: Bool) throws {
+        var run = try Scenario(step("swap", approval: true, byAnother: true), startedBy: starter)
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        if isSame { #expect(run.refuses(.approved("swap", by: approver)) != nil) } else { try run.on(.approved("swap", by: approver), gives: .start("swap")) }
     }
 
     @Test func aRetryWithinTheTriesDoesNotAskAgain() throws {

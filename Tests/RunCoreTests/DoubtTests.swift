@@ -42,6 +42,30 @@ import Testing
         try run.succeeds("b", state: .succeededWithWarnings)
     }
 
+    @Test func aLostLedgerIsForgivenOnceBySomebodysAnswer() throws {
+        let db1 = HostPinned(host: "db1", machineID: "4f", hostKey: "SHA256:x")
+        for answer in [RunEvent.resolved("a", .notDone), .resolved("a", .done), .skip("a")] {
+            var run = try Scenario(step("a"), step("b", needs: "a"))
+            try run.held(gives: .start("a"))
+            try run.on(.began("a"))
+            try run.on(.hostPinned(db1))
+            #expect(run.machine.forgivenLedgers.isEmpty)
+            try run.on(
+                .attemptDoubted(AttemptDoubted(step: "a", attempt: 1, message: "lost", evidence: AttemptDoubted.lostLedgerEvidence("db1"))),
+                state: .waiting)
+            #expect(run.machine.forgivenLedgers.isEmpty, "nobody has answered yet")
+            var machine = run.machine
+            _ = try machine.apply(answer)
+            #expect(machine.forgivenLedgers == ["db1"])
+            // The host knows the run again: what is lost after that is another loss.
+            _ = try machine.apply(.hostPinned(db1))
+            #expect(machine.forgivenLedgers.isEmpty)
+        }
+        var other = try doubtful().machine
+        _ = try other.apply(.resolved("a", .notDone))
+        #expect(other.forgivenLedgers.isEmpty, "another doubt forgives no ledger")
+    }
+
     @Test func onlyAStepInDoubtCanBeResolved() throws {
         var run = try Scenario(step("a"))
         try run.held(gives: .start("a"))

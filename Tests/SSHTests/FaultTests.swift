@@ -113,6 +113,51 @@ import Testing
         }
     }
 
+    @Test func aChannelThatTheServerTimesOutIsUnknownAndNeverSuccess() async throws {
+        // OpenSSH 9.2 and later close a channel on which nothing was said for that long, and keep the session.
+        let server = try LoopbackServer(lines: ["ChannelTimeout session:command=1s"])
+        let session = try await SSHSession.connect(to: server.target(), deadline: soon)
+        await #expect { try await session.run("sleep 300", deadline: soon) } throws: { error in
+            let error = error as? SSHError
+            return error?.code == "ssh.status-unknown" && error?.isTransient == true && error?.hints.joined().contains("ChannelTimeout") == true
+        }
+        let options = LedgerOptions(stateDirectory: "\(server.folder)/state")
+        let (go, effects) = ("\(server.folder)/go", "\(server.folder)/effects")
+        let spec = job("echo effect >> \(effects); while [ ! -e \(go) ]; do sleep 0.01; done; exit 6")
+        await #expect {
+            let ledger = try await RemoteJobLedger.open(on: session, options: options, deadline: soon)
+            _ = try await ledger.run(spec, deadline: soon)
+        } throws: { ($0 as? any RepriseError)?.isTransient == true }
+        // Asked again, as a step does, however often the server closes the channel meanwhile.
+        #expect(FileManager.default.createFile(atPath: go, contents: nil))
+        var end: JobVerdict?
+        try await eventually("the job's end") {
+            do {
+                let again = try await RemoteJobLedger.open(on: session, options: options, deadline: soon)
+                end = try await again.run(spec, deadline: soon)
+            } catch let error as any RepriseError where error.isTransient {}
+            return end != nil
+        }
+        #expect(end?.result?.exitStatus == 6)
+        #expect(try String(contentsOfFile: effects, encoding: .utf8) == "effect\n")
+        await session.close()
+    }
+
+    @Test func aLoginThatRunsNoCommandsIsNamed() async throws {
+        let server = try LoopbackServer(lines: ["ForceCommand echo 'This account is not available.'"])
+        let session = try await SSHSession.connect(to: server.target(), deadline: soon)
+        await #expect { try await session.run("true", deadline: soon) } throws: { error in
+            let error = error as? SSHError
+            return error?.code == "ssh.status-unknown" && error?.message.contains("not available") == true
+        }
+        await #expect { try await RemoteJobLedger.open(on: session, options: LedgerOptions(), deadline: soon) } throws: { error in
+            let error = error as? LedgerError
+            return error?.code == "ledger.program-not-started" && error?.message.contains("not available") == true
+                && error?.hints.joined().contains("forced command") == true
+        }
+        await session.close()
+    }
+
     @Test func aCutTunnelEndsItsConnections() async throws {
         let server = try LoopbackServer()
         let proxy = try FaultProxy(to: server.port)

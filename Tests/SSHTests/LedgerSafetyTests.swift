@@ -8,8 +8,8 @@ import Testing
 
 /// Secrets, full disks, and the order of what is flushed.
 @Suite(.serialized) struct LedgerSafetyTests {
-    @Test func secretsAreInNoProcessListAndNoFile() async throws {
-        let bench = try LedgerBench(.child)
+    @Test(arguments: Reach.local) func secretsAreInNoProcessListAndNoFile(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
         let ledger = try await bench.open()
         let (first, second) = ("canary-env-\(UUID().uuidString)", "canary-stdin-\(UUID().uuidString)")
         let go = bench.path("go")
@@ -41,8 +41,8 @@ import Testing
         }
     }
 
-    @Test func theLedgerIsForItsOwnerOnlyAndNoLinkIsFollowed() async throws {
-        let bench = try LedgerBench(.child)
+    @Test(arguments: Reach.local) func theLedgerIsForItsOwnerOnlyAndNoLinkIsFollowed(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
         let ledger = try await bench.open()
         _ = try await ledger.run(job("true"), deadline: bench.soon)
         await ledger.close()
@@ -58,9 +58,9 @@ import Testing
 
     static let canMount = geteuid() == 0
 
-    @Test(.enabled(if: canMount, "needs root to mount a small tmpfs"))
-    func aFullDiskStillRecordsTheResultAndRefusesNewJobsBeforeTheirStart() async throws {
-        let bench = try LedgerBench(.child)
+    @Test(.enabled(if: canMount, "needs root to mount a small tmpfs"), arguments: Reach.local)
+    func aFullDiskStillRecordsTheResultAndRefusesNewJobsBeforeTheirStart(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
         try FileManager.default.createDirectory(atPath: bench.path("disk"), withIntermediateDirectories: false)
         try execute(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", bench.path("disk")])
         defer { try? execute(["umount", "-l", bench.path("disk")]) }
@@ -98,10 +98,10 @@ import Testing
         return found
     }()
 
-    @Test(.enabled(if: canTrace, "needs strace"))
-    func everythingIsFlushedInTheOrderThatThePromisesNeed() async throws {
-        let bench = try LedgerBench(.child)
-        let program = LedgerProgram(options: LedgerOptions(stateDirectory: bench.state))
+    @Test(.enabled(if: canTrace, "needs strace"), arguments: Reach.local)
+    func everythingIsFlushedInTheOrderThatThePromisesNeed(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        let program = LedgerProgram(options: bench.options())
         let trace = bench.path("trace")
         let calls = "trace=fsync,fdatasync,rename,renameat,renameat2,execve,openat,flock,write"
         let channel = try LocalProcessChannel(
@@ -138,5 +138,43 @@ import Testing
         next("flushing the folder", flushed(folder))
         let before = lines[..<(lines.firstIndex { $0.contains("write(") && $0.contains("/spec>, \"job=") } ?? 0)]
         #expect(before.contains { $0.contains("fsync(") && $0.contains("/result.pre>") }, "the result is preallocated and flushed before")
+    }
+
+    /// The tools that the shell's ledger needs, in a folder that is the whole PATH.
+    private func ledger(_ bench: LedgerBench, without missing: Set<String>) async throws -> LocalJobLedger {
+        let tools = bench.path("tools-\(missing.count)")
+        try FileManager.default.createDirectory(atPath: tools, withIntermediateDirectories: false)
+        for folder in ["/bin", "/usr/bin"] {
+            for name in try FileManager.default.contentsOfDirectory(atPath: folder) where !missing.contains(name) && !name.hasPrefix("perl") {
+                _ = symlink("\(folder)/\(name)", "\(tools)/\(name)")
+            }
+        }
+        let program = LedgerProgram(options: LedgerOptions(stateDirectory: bench.state))
+        let channel = try LocalProcessChannel(shellCommand: "PATH=\(tools); export PATH; \(program.command)")
+        return LocalJobLedger(connection: try await .open(channel: channel, hostName: "bare", program: program, deadline: bench.soon))
+    }
+
+    @Test func aHostWithoutPerlHasItsShellKeepTheLedger() async throws {
+        let bench = try LedgerBench(.child)
+        let bare = try await ledger(bench, without: [])
+        #expect(try await bare.hostFacts().perlVersion.isEmpty)
+        #expect(try await bare.run(job("exit 4"), deadline: bench.soon).result?.exitStatus == 4)
+        await bare.close()
+        // With perl, that goes on with the same ledger.
+        let full = try await bench.open()
+        #expect(try await full.hostFacts().perlVersion.hasPrefix("5."))
+        #expect(try await full.submit(job("exit 4"), deadline: bench.soon).result?.exitStatus == 4)
+        #expect(try await full.jobs(of: runID()).map(\.specHash) == ["hash of exit 4"])
+        await full.close()
+    }
+
+    @Test func aShellWithoutTheToolsIsRefusedByName() async throws {
+        let bench = try LedgerBench(.child)
+        await #expect { try await ledger(bench, without: ["flock", "setsid"]) } throws: { error in
+            let error = error as? LedgerError
+            return error?.code == "ledger.no-tools" && error?.message.contains("flock setsid") == true
+                && error?.hints.contains { $0.contains("util-linux") } == true
+        }
+        #expect(!bench.exists("state"))
     }
 }

@@ -27,7 +27,7 @@ func fill(path: String, events count: Int) async throws {
         // The last events are left without a snapshot, so that there is something to fold.
         let isLast = written + eventsPerSnapshot > count
         _ = try await journal.append(
-            batch, hold: hold, label: machine.state.rawValue, snapshot: isLast ? nil : try EventCodec.json(machine))
+            batch, hold: hold, label: machine.state.rawValue, snapshot: isLast ? nil : try EventCodec.snapshot(machine))
         batch = []
     }
 

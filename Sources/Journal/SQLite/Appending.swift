@@ -44,11 +44,8 @@ extension SQLiteJournal {
         return try request.records()
     }
 
-    /// The thread on which all of the journal's work is done. An actor that takes it as its executor can use `appendHere`.
     package var executor: DedicatedThread { thread }
 
-    /// `append` without a change of threads, which on a busy machine costs more than the flush: for an actor whose executor
-    /// is `executor`, and which blocks until the records are durable. Called from anywhere else it ends the process.
     package func appendHere(
         _ entries: [JournalEntry], hold: Hold, label: String? = nil, snapshot: [UInt8]? = nil
     ) throws -> [JournalRecord] {
@@ -59,6 +56,21 @@ extension SQLiteJournal {
         return try request.records()
     }
 }
+
+#if DEBUG || REPRISE_FAILPOINTS
+    extension JournalEntry {
+        /// What is written, the same in every run of one plan: tells the failpoints around a commit apart.
+        fileprivate var place: String {
+            struct About: Decodable {
+                var key: String?
+                var host: String?
+            }
+            let about = try? JSONDecoder().decode(About.self, from: Data(payload))
+            let subject = step.map { step in "\(step)" + (attempt.map { "#\($0)" } ?? "") }
+            return [kind, subject, about?.key, about?.host].compactMap { $0 }.joined(separator: " ")
+        }
+    }
+#endif
 
 extension JournalLimits {
     /// - Throws: `EntryRefused`.
@@ -111,13 +123,13 @@ extension JournalCore {
 
     private func append(_ request: AppendRequest, in transaction: inout Transaction) throws -> [JournalRecord] {
         // Everything that can refuse this request alone comes before the first write.
-        guard var row = try runRow(request.hold.run, in: transaction.db) else {
+        guard var row = try runRow(request.hold.run, in: &transaction) else {
             throw RunNotFound(wanted: request.hold.run.rawValue)
         }
         try checkHold(request.hold, row: row, in: transaction.db)
         let records = try insert(request.entries, into: &row, in: &transaction)
         if let label = request.label { row.label = label }
-        try update(row, in: transaction.db)
+        try update(row, in: &transaction)
         if let snapshot = request.snapshot {
             try store(snapshot, row: row, in: transaction.db)
             transaction.bytes += snapshot.count
@@ -153,6 +165,9 @@ extension JournalCore {
                 entry.attempt, Data(entry.payload), Data(record.previousHash), Data(record.hash),
             ])
             transaction.bytes += entry.payload.count
+            #if DEBUG || REPRISE_FAILPOINTS
+                transaction.places.append(entry.place)
+            #endif
             (row.headSequence, row.headPosition, row.headHash) = (record.sequence, transaction.last.position, record.hash)
             row.lastTime = now
             records.append(record)
@@ -160,8 +175,9 @@ extension JournalCore {
         return records
     }
 
-    func update(_ row: RunRow, in db: Database) throws {
-        try db.cachedStatement(
+    func update(_ row: RunRow, in transaction: inout Transaction) throws {
+        transaction.rows[row.id] = row
+        try transaction.db.cachedStatement(
             sql: """
                 UPDATE runs SET last_time = ?, head_sequence = ?, head_position = ?, head_hash = ?, fence = ?, hold = ?, label = ?, seal = ?
                 WHERE number = ?
@@ -180,6 +196,14 @@ extension JournalCore {
                 ON CONFLICT (run) DO UPDATE SET sequence = ?2, record_hash = ?3, state = ?4, seal = ?5
                 """
         ).execute(arguments: [row.number, snapshot.sequence, Data(snapshot.recordHash), Data(state), Data(snapshot.seal)])
+    }
+
+    /// As the other one, but from what this connection knows where nobody else wrote since.
+    func runRow(_ run: RunID, in transaction: inout Transaction) throws -> RunRow? {
+        if let row = transaction.rows[run] { return row }
+        let row = try runRow(run, in: transaction.db)
+        transaction.rows[run] = row
+        return row
     }
 
     /// The run's row, or nil if there is no such run.

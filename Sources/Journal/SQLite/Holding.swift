@@ -34,7 +34,7 @@ extension JournalCore {
         _ run: RunID, first: JournalEntry, identity: OperatorIdentity, label: String, atLeast: Fence
     ) throws -> Hold {
         try withNewHold { number, transaction in
-            guard try runRow(run, in: transaction.db) == nil else { throw RunExists(run: run) }
+            guard try runRow(run, in: &transaction) == nil else { throw RunExists(run: run) }
             let last = try Row.fetchOne(transaction.db, sql: "SELECT max(number) FROM runs")?.optionalInteger(0) ?? 0
             guard last < RecordKey.runLimit else { throw EntryRefused(message: "the journal is full") }
             let fence = try nextFence(after: 0, atLeast)
@@ -42,7 +42,7 @@ extension JournalCore {
             try transaction.db.execute(
                 sql: "INSERT INTO runs (\(RunRow.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", arguments: row.arguments)
             _ = try insert([first], into: &row, in: &transaction)
-            try update(row, in: transaction.db)
+            try update(row, in: &transaction)
             try insertHold(number, row: row, identity: identity, reason: nil, replacing: 0, in: transaction.db)
             return Hold(run: run, fence: fence, holderNonce: identity.processNonce, replaced: nil, number: number)
         }
@@ -50,13 +50,14 @@ extension JournalCore {
 
     func acquire(_ run: RunID, identity: OperatorIdentity, takeOver: String?, atLeast: Fence) throws -> Hold {
         try withNewHold { number, transaction in
-            guard var row = try runRow(run, in: transaction.db) else { throw RunNotFound(wanted: run.rawValue) }
+            guard var row = try runRow(run, in: &transaction) else { throw RunNotFound(wanted: run.rawValue) }
             let previous = try holder(of: row, in: transaction.db)
             if let previous, previous.isAlive, takeOver == nil { throw HeldByAnother(run: run, holder: previous) }
             let replaced = row.hold
             row.fence = try nextFence(after: row.fence, atLeast)
             row.hold = number
-            try update(row, in: transaction.db)
+            transaction.places = ["hold-taken"]
+            try update(row, in: &transaction)
             try insertHold(number, row: row, identity: identity, reason: takeOver, replacing: replaced, in: transaction.db)
             return Hold(
                 run: run, fence: row.fence, holderNonce: identity.processNonce, replaced: previous?.identity, number: number)
@@ -65,9 +66,10 @@ extension JournalCore {
 
     func release(_ hold: Hold) throws {
         try write { transaction in
-            guard var row = try runRow(hold.run, in: transaction.db), row.hold == hold.number else { return }
+            guard var row = try runRow(hold.run, in: &transaction), row.hold == hold.number else { return }
             row.hold = 0
-            try update(row, in: transaction.db)
+            transaction.places = ["hold-released"]
+            try update(row, in: &transaction)
         }
         holders.unlock(hold.number)
     }

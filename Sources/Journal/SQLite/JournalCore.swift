@@ -20,10 +20,16 @@ final class JournalCore: @unchecked Sendable {
     private let writerLock: WriterLock?
     private let head: HeadFile
     private var walIdentity: JournalFiles.FileIdentity?
+    private var walBytes: Int64
+    private let walRoom: WALRoom
     private var poison: JournalPoisoned?
     private var bytesSinceCheckpoint = 0
-    /// SQLite's count of the commits of other connections, as of the last look at the newest record.
+    /// SQLite's count of the commits of other connections, as of this one's last; nil where that is not known.
     private var dataVersion: Int64?
+    /// The newest record and the rows of runs, as they are while that count stands. The head file does not tell: a transaction
+    /// that appends nothing leaves it behind what others wrote.
+    private var last: LastRecord
+    private var rows: [RunID: RunRow] = [:]
 
     /// After about this many bytes in the WAL it is written back to the database.
     private static let checkpointBytes = 8 << 20
@@ -34,7 +40,10 @@ final class JournalCore: @unchecked Sendable {
     ) {
         (self.files, self.options, self.registration, self.identity) = (files, options, registration, identity)
         (self.queue, self.writerLock, self.holders, self.head) = (queue, writerLock, holders, head)
-        walIdentity = JournalFiles.identity(of: files.wal)
+        last = head.content.last
+        let wal = JournalFiles.look(at: files.wal)
+        (walIdentity, walBytes) = (wal?.identity, wal?.bytes ?? 0)
+        walRoom = WALRoom(wal: files.wal)
     }
 
     // MARK: Reading
@@ -71,7 +80,11 @@ final class JournalCore: @unchecked Sendable {
         let db: Database
         /// The newest record, as `append` advances it.
         var last: LastRecord
+        /// Rows of runs that are known already.
+        var rows: [RunID: RunRow]
         var bytes = 0
+        /// What is being written, for the failpoints around the commit.
+        var places: [String] = []
     }
 
     /// Runs `body` in one transaction under the writer lock; durable when it returns.
@@ -96,47 +109,51 @@ final class JournalCore: @unchecked Sendable {
     }
 
     private func commit<Value>(_ db: Database, _ body: (inout Transaction) throws -> Value) throws -> Value {
+        if let walIdentity { try walRoom.keep(walIdentity, bytes: walBytes) }
         try db.cachedStatement(sql: "BEGIN IMMEDIATE").execute()
         do {
-            let last = try lastRecord(db)
-            var transaction = Transaction(db: db, last: last)
+            var transaction = try transaction(db)
+            let last = transaction.last
             let value = try body(&transaction)
-            Failpoint.hit("journal.before-commit")
+            Failpoint.hit("journal.before-commit", each: transaction.places)
             try db.cachedStatement(sql: "COMMIT").execute()
-            Failpoint.hit("journal.after-commit")
+            Failpoint.hit("journal.after-commit", each: transaction.places)
+            (self.last, rows) = (transaction.last, transaction.rows)
             try checkFilesAreOurs()
             if transaction.last != last {
                 try head.advance(to: transaction.last, othersWrote: last != head.content.last)
             }
-            Failpoint.hit("journal.after-head")
+            Failpoint.hit("journal.after-head", each: transaction.places)
             // Pages that are changed a second time are written again: the tree's path, not only the record.
             bytesSinceCheckpoint += transaction.bytes + 3 * 4096
             return value
         } catch {
+            dataVersion = nil
             do { try db.rollback() } catch let rollback { throw poisoned("it could not roll back: \(Self.reason(rollback))") }
             throw error
         }
     }
 
-    /// The newest record. Looked up only if another connection wrote since this one did: without an index on the positions
-    /// it takes a pass over all runs.
-    private func lastRecord(_ db: Database) throws -> LastRecord {
+    /// A transaction that has begun. What this connection knows is looked up anew only if another one wrote since: without an
+    /// index on the positions the newest record takes a pass over all runs.
+    private func transaction(_ db: Database) throws -> Transaction {
         let version = try Int64.fetchOne(db.cachedStatement(sql: "PRAGMA data_version"))
-        if let version, version == dataVersion { return head.content.last }
+        if let version, version == dataVersion { return Transaction(db: db, last: last, rows: rows) }
         let last = try LastRecord.fetch(db)
         dataVersion = version
-        return last
+        return Transaction(db: db, last: last, rows: [:])
     }
 
     /// A file that was deleted or replaced while it was open takes the writes and loses them.
     private func checkFilesAreOurs() throws {
-        let wal = JournalFiles.identity(of: files.wal)
+        let wal = JournalFiles.look(at: files.wal)
+        walBytes = wal?.bytes ?? 0
         if walIdentity == nil, wal != nil {
-            walIdentity = wal
+            walIdentity = wal?.identity
             // SQLite flushes the folder of a new log too, but goes on where that fails.
             try JournalFiles.synchronizeDirectory(files.directory)
         }
-        guard JournalFiles.identity(of: files.database) == identity, wal != nil, wal == walIdentity else {
+        guard JournalFiles.identity(of: files.database) == identity, wal != nil, wal?.identity == walIdentity else {
             throw poisoned("its files were deleted or replaced while it was open")
         }
     }

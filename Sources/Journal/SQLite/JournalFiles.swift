@@ -32,9 +32,17 @@ struct JournalFiles: Sendable {
     struct FileIdentity: Hashable, Sendable {
         let device: UInt64
         let inode: UInt64
+
+        init(_ info: stat) { (device, inode) = (UInt64(info.st_dev), UInt64(info.st_ino)) }
     }
 
-    static func identity(of path: String) -> FileIdentity? { try? status(path)?.identity }
+    static func identity(of path: String) -> FileIdentity? { look(at: path)?.identity }
+
+    /// What the path names now, without following a link; nil where that is nothing.
+    static func look(at path: String) -> (identity: FileIdentity, bytes: Int64)? {
+        var info = stat()
+        return lstat(path, &info) == 0 ? (FileIdentity(info), Int64(info.st_size)) : nil
+    }
 
     private static func status(_ path: String, followLinks: Bool = false) throws -> Status? {
         var info = stat()
@@ -45,7 +53,7 @@ struct JournalFiles: Sendable {
         }
         return Status(
             type: info.st_mode & S_IFMT, permissions: info.st_mode & 0o7777, owner: info.st_uid, bytes: Int64(info.st_size),
-            identity: FileIdentity(device: UInt64(info.st_dev), inode: UInt64(info.st_ino)))
+            identity: FileIdentity(info))
     }
 
     // MARK: Checks

@@ -27,7 +27,7 @@ package struct JournalOptions: Sendable {
 /// Folder 0700, files 0600, on a local file system. All work is done on one thread of its own, so a slow disk blocks nobody
 /// else, and appends of callers that wait together share one commit. A commit is one write transaction in WAL mode with
 /// `synchronous = FULL`: the records are flushed before `append` returns.
-package final class SQLiteJournal: JournalStore {
+package final class SQLiteJournal: LocalJournalStore {
     package let path: String
     let thread: DedicatedThread
     let core: JournalCore

@@ -57,7 +57,10 @@ struct WordSpool: Sendable {
     func answer(_ run: RunID, _ name: String, refusal: String?) {
         let place = "\(folder)/\(run)/\(name)"
         if let refusal {
-            _ = FileManager.default.createFile(atPath: place + ".refused", contents: Data(refusal.utf8), attributes: [.posixPermissions: 0o600])
+            let isThere = FileManager.default.createFile(
+                atPath: place + ".refused", contents: Data(refusal.utf8), attributes: [.posixPermissions: 0o600])
+            // Without room for the refusal the word stays unanswered: taken away, it would look as if it had been obeyed.
+            guard isThere || FileManager.default.fileExists(atPath: place + ".refused") else { return }
         }
         try? FileManager.default.removeItem(atPath: place + ".word")
     }

@@ -107,7 +107,7 @@ package struct HostDirectoryStore: ObjectStore {
         }
     }
 
-    private func command(_ script: String) -> String { rootShell(script, becomesRoot: reach.becomesRoot) }
+    private func command(_ script: String) -> String { asLedgerUser(script, become: reach.becomesRoot) }
 
     private func missing(_ key: String) -> ObjectStorageError {
         ObjectStorageError(

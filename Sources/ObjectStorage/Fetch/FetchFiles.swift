@@ -68,7 +68,8 @@ final class FetchFiles: Sendable {
         else { return nil }
         let actual = try Self.sha256(of: file, isCancelled)
         guard actual == expected else { return nil }
-        try removeRemains()
+        try File.remove(Self.partialPath(path))
+        try removeRecord()
         return FetchedFile(
             path: path, sizeBytes: version.sizeBytes, sha256: actual, etag: version.etag, reusedBytes: version.sizeBytes,
             retries: 0)
@@ -99,6 +100,11 @@ final class FetchFiles: Sendable {
         try state.record(parts: parts, synchronize: isDurable)
     }
 
+    /// Only where a flush follows: what need not be durable is left to the kernel.
+    func startWriteback(_ range: Range<Int64>) {
+        if isDurable { partial.startWriteback(range) }
+    }
+
     func synchronizeIfDurable() throws {
         if isDurable { try partial.synchronize() }
     }
@@ -108,7 +114,12 @@ final class FetchFiles: Sendable {
         try state.record(wholeSHA256: sha256, synchronize: isDurable)
         try File.rename(Self.partialPath(path), to: path)
         if isDurable { try File.synchronizeFolder(of: path) }
-        try File.remove(Self.statePath(path))
+        try removeRecord()
+    }
+
+    /// The file is whole: what was noted of it serves nobody but a caller who wants to find it so.
+    private func removeRecord() throws {
+        if !options.keepsRecord { try File.remove(Self.statePath(path)) }
     }
 
     /// To be called at the end of every attempt, however it ended.

@@ -70,6 +70,9 @@ struct FetchRun: Sendable {
         }
     }
 
+    /// Large enough to be worth a disk's while, small enough that little is left for the flush at the end.
+    private static let writebackBytes: Int64 = 8 << 20
+
     /// Tells the progress five times a second, and writes finished parts down once a second.
     private func keepBooks() async throws {
         var meter = RateMeter(total: assembly.sizeBytes)
@@ -89,13 +92,14 @@ struct FetchRun: Sendable {
         try await Task { try await runBlocking("reprise-record") { _ in try files.record(parts: parts) } }.value
     }
 
-    /// Follows the readers through the page cache, so that hashing costs no pass of its own.
+    /// Follows the readers through the page cache, so that hashing costs no pass of its own; what was hashed goes on to the disk.
     private func hash() async throws -> String {
         try await runBlocking("reprise-sha256") { isCancelled in
             var hash = SHA256()
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 4096)
             defer { buffer.deallocate() }
             var offset: Int64 = 0
+            var onItsWay: Int64 = 0
             while offset < assembly.sizeBytes {
                 guard let whole = assembly.waitBeyond(offset), !isCancelled.isRaised else { throw CancellationError() }
                 while offset < whole {
@@ -106,6 +110,10 @@ struct FetchRun: Sendable {
                     }
                     hash.update(bufferPointer: UnsafeRawBufferPointer(slice))
                     offset += Int64(count)
+                    if offset - onItsWay >= Self.writebackBytes {
+                        files.startWriteback(onItsWay..<offset)
+                        onItsWay = offset
+                    }
                 }
             }
             return Percent.lowercaseHex(hash.finalize())

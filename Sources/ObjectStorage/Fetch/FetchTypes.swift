@@ -22,11 +22,14 @@ package struct FetchOptions: Hashable, Sendable {
     package var expectedSHA256: String?
     /// Reserve the room before the first byte. Off only for tests of a disk that fills in the middle.
     package var reservesRoom: Bool
+    /// The sidecar stays beside the finished file, so that a later fetch of the same version finds it whole. The caller removes
+    /// both.
+    package var keepsRecord: Bool
 
     package init(
         concurrency: Int = 6, partSizeBytes: Int64 = 8 << 20, retry: RetryPolicy = RetryPolicy(),
         limits: ReadLimits = ReadLimits(), durability: Durability = .powerLoss, expectedSHA256: String? = nil,
-        reservesRoom: Bool = true
+        reservesRoom: Bool = true, keepsRecord: Bool = false
     ) {
         self.concurrency = min(max(concurrency, 1), 32)
         self.partSizeBytes = max(partSizeBytes, 65_536)
@@ -35,6 +38,7 @@ package struct FetchOptions: Hashable, Sendable {
         self.durability = durability
         self.expectedSHA256 = expectedSHA256?.lowercased()
         self.reservesRoom = reservesRoom
+        self.keepsRecord = keepsRecord
     }
 }
 

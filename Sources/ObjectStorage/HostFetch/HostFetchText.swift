@@ -166,13 +166,15 @@ enum HostFetchText {
           : > "$work/armed"
           mkfifo -- "$work/wrapped.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
         }
-        watch() { # process ids: tells the progress until all have ended
+        watch() { # process ids: tells the progress every second until all have ended, and sees their end sooner
+          beat=0
           while :; do
             alive=no
             for process in "$@"; do if kill -0 "$process" 2>/dev/null; then alive=yes; fi; done
-            printf 'reprise-progress %s %s\n' "$(done_bytes)" "$size"
+            if [ "$alive" = no ] || [ $(( beat % 20 )) -eq 0 ]; then printf 'reprise-progress %s %s\n' "$(done_bytes)" "$size"; fi
             if [ "$alive" = no ]; then return; fi
-            sleep 1
+            sleep 0.05
+            beat=$(( beat + 1 ))
           done
         }
         give_up() { # what a worker wrote down

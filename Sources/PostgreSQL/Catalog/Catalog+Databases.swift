@@ -86,6 +86,16 @@ extension Catalog {
         }
     }
 
+    /// The time zone in which a dump of that database was most likely written: its owner's there, the database's, or the server's.
+    package func likelyTimeZone(ofDumpsOf database: DatabaseFacts?) async throws -> String {
+        let settings = (database.map { $0.roleSettings[$0.owner] ?? [] } ?? []) + (database?.settings ?? [])
+        for setting in settings {
+            let parts = setting.split(separator: "=", maxSplits: 1)
+            if parts.count == 2, parts[0].lowercased() == "timezone" { return String(parts[1]) }
+        }
+        return try await only("SELECT reset_val AS zone FROM pg_catalog.pg_settings WHERE name = 'TimeZone'").string("zone")
+    }
+
     /// By database, then by role ("" for everybody).
     private func settingsByDatabase() async throws -> [UInt32: [String: [String]]] {
         var result: [UInt32: [String: [String]]] = [:]

@@ -7,8 +7,12 @@ package struct ContentSummary: Sendable, Hashable, Codable {
         package let name: QualifiedName
         package let columns: [String]
         package let rows: Int
-        /// 32 hexadecimal digits: the sums, modulo 2^64 each, of the two halves of every row's MD5. A row is its COPY text.
-        package let hash: String
+        /// 32 hexadecimal digits: the sums, modulo 2^64 each, of the two halves of every row's MD5. A row is its COPY text, with
+        /// moments in UTC. Equal for equal rows in whatever order. Nil where rows were not hashed one by one.
+        package var hash: String?
+        /// MD5 of the table's whole COPY text as it came, 32 hexadecimal digits. Equal ones prove equal content; different ones
+        /// prove nothing, since another order of rows or another time zone makes another text. Nil where there is no one text.
+        package var stream: String?
         /// COPY text including newlines, bytes.
         package let bytes: Int
     }
@@ -50,6 +54,16 @@ package struct ContentSummary: Sendable, Hashable, Codable {
     package var rows: Int { tables.reduce(0) { $0 + $1.rows } }
     package var bytes: Int { tables.reduce(0) { $0 + $1.bytes } }
 
+    /// With the row hashes that another, slower pass took of some of the tables.
+    package func adding(rowHashesOf other: ContentSummary) -> ContentSummary {
+        let hashes = Dictionary(other.tables.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        var result = self
+        for index in tables.indices where hashes[tables[index].name]?.columns == tables[index].columns {
+            result.tables[index].hash = hashes[tables[index].name]?.hash
+        }
+        return result
+    }
+
     /// - Parameter output: the job's whole standard output.
     /// - Throws: `ContentHashFailure` (`postgresql.content-incomplete`) where its last line is missing: no partial result counts.
     package init(jobOutput output: some Collection<UInt8>) throws {
@@ -67,7 +81,7 @@ package struct ContentSummary: Sendable, Hashable, Codable {
     }
 
     private struct Line: Decodable {
-        var table, sequence, missing, extra, schema, name, hash, reason, encoding: String?
+        var table, sequence, missing, extra, schema, name, hash, stream, reason, encoding: String?
         var columns: [String]?
         var rows, bytes, largeObjects, tables: Int?
         var value: Int64?
@@ -80,14 +94,15 @@ package struct ContentSummary: Sendable, Hashable, Codable {
                 return value
             }
             func qualified() throws -> QualifiedName { try QualifiedName(schema: wanted(schema), name: wanted(name)) }
-            func wantedHash() throws -> String {
-                let text = try wanted(hash)
-                guard text.utf8.count == 32, text.allSatisfy(\.isHexDigit) else { throw ContentHashFailure.incomplete("a hash is cut off") }
-                return text
+            func whole(_ hash: String?) throws -> String? {
+                guard hash?.utf8.count ?? 32 == 32, hash?.allSatisfy(\.isHexDigit) ?? true else { throw ContentHashFailure.incomplete("a hash is cut off") }
+                return hash
             }
             if table != nil {
                 try summary.tables.append(
-                    Table(name: qualified(), columns: wanted(columns), rows: wanted(rows), hash: wantedHash(), bytes: wanted(bytes)))
+                    Table(
+                        name: qualified(), columns: wanted(columns), rows: wanted(rows), hash: whole(hash), stream: whole(stream),
+                        bytes: wanted(bytes)))
             } else if sequence != nil {
                 try summary.sequences.append(Sequence(name: qualified(), value: wanted(value), isCalled: wanted(called)))
             } else if missing != nil {
@@ -95,7 +110,7 @@ package struct ContentSummary: Sendable, Hashable, Codable {
             } else if extra != nil {
                 try summary.extra.append(Extra(name: qualified(), rows: wanted(rows)))
             } else if let largeObjects {
-                summary.largeObjects = try LargeObjects(count: largeObjects, hash: wantedHash(), bytes: wanted(bytes))
+                summary.largeObjects = try LargeObjects(count: largeObjects, hash: wanted(whole(hash)), bytes: wanted(bytes))
             } else if complete == true {
                 summary.encoding = try wanted(encoding)
                 summary.seconds = try wanted(seconds)
@@ -129,6 +144,8 @@ package struct ContentHashFailure: RepriseError, Equatable {
     /// `postgresql.content-<reason>`; see the hint for each.
     package let code: String
     package let message: String
+    /// The server went away under the job; it only reads, and can be done again.
+    package let isTransient: Bool
 
     /// The reason that the job itself gave in a line of its standard error, else that it said none.
     package init(jobErrors: String) {
@@ -140,11 +157,13 @@ package struct ContentHashFailure: RepriseError, Equatable {
             .compactMap { try? JSONDecoder().decode(Envelope.self, from: Data($0.utf8)) }.first
         code = "postgresql.content-\(found?.error.code ?? "failed")"
         message = found?.error.message ?? "the job that hashes content failed without saying why"
+        isTransient = ServerGone.isSaid(in: jobErrors)
     }
 
     private init(code: String, message: String) {
         self.code = code
         self.message = message
+        isTransient = false
     }
 
     static func incomplete(_ reason: String) -> Self {

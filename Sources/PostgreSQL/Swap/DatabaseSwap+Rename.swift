@@ -21,6 +21,7 @@ extension DatabaseSwap {
                     for (from, to) in renames {
                         try await connection.execute(
                             "ALTER DATABASE \(try SQLIdentifier(from).sql) RENAME TO \(try SQLIdentifier(to).sql)", deadline: deadline)
+                        Failpoint.hit("swap.renamed", from)
                     }
                     // RENAME goes by name: names that moved since they were looked at must not be exchanged.
                     try await confirm(connection, deadline)

@@ -58,13 +58,22 @@ package struct StepPreviewer: Sendable {
         let (with, unknown) = fields(of: step, type.schema)
         let context = StepContext(
             run: run, step: step.id, attempt: 1, isUndo: false, isResumed: false, isDrill: frozen.isDrill, hosts: frozen.hosts(of: step),
-            with: with, parameters: frozen.parameters.values.mapValues { .string($0.text) }, inventory: frozen.inventory, secretParameters: [:], outputs: outputs,
+            with: with, parameters: frozen.parameters.values.mapValues { .string($0.text) }, inventory: frozen.inventory, secretParameters: [:], outputs: StepOutputs(outputs),
             deadline: nil, specHash: "", services: NoServices())
         return StepPreview(
             id: step.id.rawValue, title: step.title, kind: step.kind, phase: phase.rawValue, on: frozen.hosts(of: step),
             needs: step.needs.map(\.rawValue), isDestructive: type.schema.isDestructive,
             needsApproval: step.approval != nil || (step.kind == ApprovalStep.schema.name && with["required"]?.boolValue ?? true),
-            with: with, notYetKnown: unknown, manualCommands: type.init().manualCommands(context))
+            with: with, notYetKnown: unknown, manualCommands: check(step.unless) + type.init().manualCommands(context))
+    }
+
+    /// What a person asks first, where the plan says how a step shows that it is done.
+    private func check(_ unless: Unless?) -> [String] {
+        switch unless {
+        case .script(let script): ["# done already where this ends with 0:"] + script.split(separator: "\n").map { "#   \($0)" }
+        case .sql(let question): ["# done already where this is true in database \(question.database):", "#   \(question.sql)"]
+        case nil: []
+        }
     }
 
     /// Field by field, so that one that is not known yet leaves the others readable.
@@ -125,7 +134,7 @@ private struct NoServices: StepServices {
 
     func ledger(_ host: String) async throws -> any JobLedger { throw refusal }
     func remote(_ host: String) async throws -> any RemoteHost { throw refusal }
-    func forgetConnection(_ host: String) async {}
+    func forgetConnection(_ host: String, _ failed: any JobLedger) async {}
     func store(_ name: String) async throws -> any ObjectStore { throw refusal }
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection { throw refusal }
     func secret(_ name: String) async throws -> String { throw refusal }

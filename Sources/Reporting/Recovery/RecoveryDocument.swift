@@ -84,7 +84,7 @@ extension RecoveryReport {
         let rows = run.steps.map { step in
             Document.Table.Row([
                 step.id, step.stepState.word, "\(step.attempt)", step.seconds.map(durationText) ?? "", step.on.joined(separator: ", "),
-                step.changed || step.stepState != .succeeded || step.kind == "approval" ? step.title : "\(step.title) (was already done)",
+                step.changed || step.stepState != .succeeded || step.kind == "approval" ? step.title : "\(step.title) (unchanged: it was done already)",
             ], step.stepState.role == .good ? .normal : step.stepState.role)
         }
         return [

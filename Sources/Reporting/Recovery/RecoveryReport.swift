@@ -93,8 +93,8 @@ extension RecoveryReport {
         case "fetch-backup": "fetch"
         case "postgres-restore": "restore"
         case "postgres-verify": "verify"
-        case "postgres-swap": "cutover"
-        case "http-check", "sql-check": "check"
+        case "postgres-settle", "postgres-swap": "cutover"
+        case "http-check", "postgres-check", "sql-check": "check"
         case "command": "commands"
         default: kind
         }

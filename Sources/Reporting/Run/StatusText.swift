@@ -67,6 +67,7 @@ package struct StatusText {
 
     private func word(of step: RunReport.Step) -> String {
         if report.state == "INTERRUPTED", step.stepState == .running { return "interrupted" }
+        if step.stepState == .succeeded, !step.changed, step.kind != "approval" { return "unchanged" }
         return step.stepState.word + (step.undo.map { $0 == "failed" || $0 == "inDoubt" ? ", undo \($0)" : "" } ?? "")
     }
 

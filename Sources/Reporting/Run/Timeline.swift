@@ -64,7 +64,7 @@ private func remark(_ text: String) -> String { text.isEmpty ? "" : ": \(text)" 
 private func succeeded(_ event: AttemptSucceeded) -> String {
     // An approval that was given, or that the plan's parameters waived, is nothing that was found.
     let asked = event.evidence["asked"]?.boolValue.map { $0 ? "is approved" : "was waived: nobody was asked" }
-    let what = asked ?? (event.changed ? "succeeded" : "was found already done")
+    let what = asked ?? (event.changed ? "succeeded" : "is unchanged: it was done already")
     let summary = event.outputs["summary"]?.stringValue.map { ": \($0)" } ?? ""
     let warnings = event.warnings.isEmpty ? "" : " (\(counted(event.warnings.count, "warning")): \(event.warnings.joined(separator: "; ")))"
     return "\(subject(event.step, event.isUndo)) \(what)\(summary)\(warnings)"

@@ -5,6 +5,8 @@ package import RunCore
 ///
 /// All methods throw `LedgerError`, or the transport's error (transient where the connection was lost): connect again and ask.
 package protocol JobLedger: Sendable {
+    /// Tells this conversation with the host from a later one, for as long as somebody holds on to it.
+    var conversation: ObjectIdentifier { get }
     /// Makes `ticket` the newest one that the host has seen for its run (compare and swap). Idempotent.
     /// - Returns: the ticket that was newest before.
     /// - Throws: `LedgerError` with code `ledger.fence-stale`, `.fence-held`, `.journal-old` or `.journal-forked`, naming the other.
@@ -20,8 +22,9 @@ package protocol JobLedger: Sendable {
     func follow(
         _ id: JobID, stdoutOffset: Int, stderrOffset: Int, onOutput: @escaping @Sendable (JobOutput) -> Void, deadline: Deadline?
     ) async throws -> JobVerdict
-    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it.
-    func cancel(_ id: JobID, grace: Duration) async throws -> JobVerdict
+    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it. Idempotent.
+    /// - Throws: `LedgerError` as for `announce`: nothing was ended.
+    func cancel(_ id: JobID, ticket: FenceTicket, grace: Duration) async throws -> JobVerdict
     /// The kept output. Empty past its end.
     func output(_ id: JobID, stream: JobStream, offset: Int, limit: Int) async throws -> [UInt8]
     /// Reserves `resource` for a run. Idempotent. At most 120 bytes of any text.

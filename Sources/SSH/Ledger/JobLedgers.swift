@@ -35,6 +35,8 @@ extension RemoteJobLedger: ConnectedLedger {}
 extension LocalJobLedger: ConnectedLedger {}
 
 extension ConnectedLedger {
+    package var conversation: ObjectIdentifier { ObjectIdentifier(connection) }
+
     package func announce(_ ticket: FenceTicket) async throws -> FenceTicket? {
         let answer = try await connection.request("announce") { $0.add(ticket) }
         return SSH.ticket(answer.frame.fields("seen."))
@@ -91,10 +93,11 @@ extension ConnectedLedger {
         }
     }
 
-    package func cancel(_ id: JobID, grace: Duration) async throws -> JobVerdict {
+    package func cancel(_ id: JobID, ticket: FenceTicket, grace: Duration) async throws -> JobVerdict {
         let answer = try await connection.request("cancel", timeout: grace + .seconds(60)) { frame in
             frame.add("job", id.description)
             frame.add("grace", milliseconds(grace))
+            frame.add(ticket)
         }
         return try JobVerdict(answer.frame)
     }

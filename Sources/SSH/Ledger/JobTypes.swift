@@ -206,6 +206,7 @@ package struct HostFacts: Sendable, Hashable {
     package var operatingSystemVersion: String
     package var kernel: String
     package var architecture: String
+    /// Empty where the host's shell keeps the ledger.
     package var perlVersion: String
     /// The user as which the ledger works, and its number.
     package var user: String

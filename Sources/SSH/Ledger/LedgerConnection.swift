@@ -34,6 +34,7 @@ final class LedgerConnection: Sendable {
         /// Those of jobs that were submitted and that nobody follows yet.
         var gathered: [String: Int] = [:]
         var failure: (any Error)?
+        var wire = LedgerWire.binary
     }
 
     let hostName: String
@@ -54,7 +55,7 @@ final class LedgerConnection: Sendable {
         let connection = LedgerConnection(hostName: hostName, channel: channel)
         do {
             try await channel.write(program.source, deadline: deadline)
-            var reader = LedgerFrameReader(marker: program.marker)
+            var reader = LedgerFrameReader(nonce: program.nonce)
             var first: LedgerFrame?
             var rest: [LedgerFrame] = []
             while first == nil {
@@ -65,6 +66,7 @@ final class LedgerConnection: Sendable {
                 rest = Array(frames.dropFirst())
             }
             if let error = first.flatMap({ ledgerError($0, hostName: hostName) }) { throw error }
+            if let wire = reader.wire { connection.state.withLock { $0.wire = wire } }
             for frame in rest { connection.receive(frame) }
             Task { [reader] in await connection.readFrames(reader) }
             return connection
@@ -157,7 +159,7 @@ final class LedgerConnection: Sendable {
         frame.add("id", id)
         frame.add("verb", verb)
         fill(&frame)
-        let encoded = frame.encoded
+        let encoded = encode(frame)
         let timer = timeout.map { timeout in
             Task { [weak self] in
                 try await Task.sleep(for: timeout)
@@ -192,13 +194,15 @@ final class LedgerConnection: Sendable {
         return (id, answered)
     }
 
+    private func encode(_ frame: LedgerFrame) -> [UInt8] { state.withLock { $0.wire }.encode(frame) }
+
     /// Sends a request that is not answered.
     private func tell(_ verb: String, sid: Int) {
         var frame = LedgerFrame()
         frame.add("id", -1)
         frame.add("verb", verb)
         frame.add("sid", sid)
-        let encoded = frame.encoded
+        let encoded = encode(frame)
         Task { try? await channel.write(encoded, deadline: nil) }
     }
 
@@ -261,7 +265,8 @@ final class LedgerConnection: Sendable {
     }
 
     func close() async {
-        fail(LedgerError("closed", "the ledger of \(hostName) was closed here"))
+        // Transient: whoever still waits on it was using a connection that another step gave up, and can have a new one.
+        fail(LedgerError("closed", "the ledger of \(hostName) was closed here", transient: true))
         await channel.close()
     }
 }

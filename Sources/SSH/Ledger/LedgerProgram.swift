@@ -9,53 +9,71 @@ package struct LedgerOptions: Sendable {
     package var stateDirectory: String?
     /// Set for the program itself, not for jobs; for tests.
     package var programEnvironment: [String: String]
+    /// Takes the shell's ledger although the host has perl; for tests.
+    package var avoidsPerl: Bool
 
-    package init(become: Bool = false, stateDirectory: String? = nil, programEnvironment: [String: String] = [:]) {
+    package init(
+        become: Bool = false, stateDirectory: String? = nil, programEnvironment: [String: String] = [:], avoidsPerl: Bool = false
+    ) {
         self.become = become
         self.stateDirectory = stateDirectory
         self.programEnvironment = programEnvironment
+        self.avoidsPerl = avoidsPerl
     }
 }
 
-/// The ledger's program and the command that receives it.
+/// Makes "$@" what raises to root.
+private let raising = #"if [ "$(id -u)" = 0 ]; then set --; else set -- sudo -n --; fi; "#
+
+/// A command for a host's `sh` that runs as the user who keeps the ledger there, by what sudoers allow for the ledger: `env`.
+package func asLedgerUser(_ command: String, become: Bool) -> String {
+    become ? "\(raising)exec \"$@\" env sh -c \(shellQuoted(command))" : "sh -c \(shellQuoted(command))"
+}
+
+/// The ledger's program, twice over, and the command that receives it: perl runs the first where the host has it, else its
+/// shell the second.
 struct LedgerProgram: Sendable {
     /// Goes over standard input: arguments are for everybody to read, and bounded.
     let source: [UInt8]
-    let marker: String
+    let nonce: String
     /// For a POSIX shell.
     let command: String
     private let options: LedgerOptions
-    private static let text = supervisorFilesSource.replacing(
-        #"my $l2 = is_held("$dir/L2");"#,
-        // A fault built in on purpose: tests must notice it.
-        with: Failpoint.mutant("ledger.ignore-l2") ? "my $l2 = 0;" : #"my $l2 = is_held("$dir/L2");"#, maxReplacements: 1)
-        + supervisorJobSource + supervisorServerSource
+    private static let perlText = mutated(
+        supervisorFilesSource + supervisorJobSource + supervisorServerSource, #"my $l2 = is_held("$dir/L2");"#, "my $l2 = 0;")
+    private static let shellText = mutated(
+        shellFilesSource + shellJobSource + shellServerSource, #"held "$at/L2" && l2=1"#, ":")
+
+    /// A fault built in on purpose: tests must notice it.
+    private static func mutated(_ text: String, _ original: String, _ fault: String) -> String {
+        Failpoint.mutant("ledger.ignore-l2") ? text.replacing(original, with: fault, maxReplacements: 1) : text
+    }
 
     init(options: LedgerOptions) {
-        let nonce = randomName()
+        nonce = randomName()
         self.options = options
-        source = Array(Self.text.utf8)
-        marker = "\u{1}reprise-ledger-\(nonce)\n"
-        let loader = """
-            $n=\(source.count);$s="";while(length($s)<$n){sysread(STDIN,$s,$n-length($s),length $s) or exit 97}\
-            eval $s or do{print STDERR $@;exit 98};serve(@ARGV)
+        let (perl, shell) = (Array(Self.perlText.utf8), Array(Self.shellText.utf8))
+        source = perl + shell
+        let perlLoader = """
+            sub part{my($n,$s)=(@_,"");while(length($s)<$n){sysread(STDIN,$s,$n-length($s),length $s) or exit 97}$s}\
+            my $s=part(\(perl.count));part(\(shell.count));eval $s or do{print STDERR $@;exit 98};serve(@ARGV)
             """
+        let shellLoader = "head -c \(perl.count) >/dev/null && p=$(head -c \(shell.count)) && eval \"$p\" && serve \"$@\""
         let environment = options.programEnvironment.sorted { $0.key < $1.key }.map { shellQuoted("\($0.key)=\($0.value)") }
-        let raise = options.become ? "if [ \"$(id -u)\" = 0 ]; then set --; else set -- sudo -n --; fi; " : "set --; "
-        command =
-            "command -v perl >/dev/null 2>&1 || { echo 'perl: not found' >&2; exit 127; }; \(raise)"
-            + "exec \"$@\" env \(environment.joined(separator: " ")) perl -e \(shellQuoted(loader)) \(nonce) \(shellQuoted(options.stateDirectory ?? ""))"
+            .joined(separator: " ")
+        let arguments = "\(nonce) \(shellQuoted(options.stateDirectory ?? ""))"
+        let raise = options.become ? raising : "set --; "
+        let withPerl = "command -v perl >/dev/null 2>&1 && exec \"$@\" env \(environment) perl -e \(shellQuoted(perlLoader)) \(arguments); "
+        // What a shell's environment holds would reach its jobs.
+        let withShell = "exec \"$@\" env -i PATH=\"$PATH\" HOME=\"$HOME\" XDG_STATE_HOME=\"${XDG_STATE_HOME:-}\" \(environment) "
+            + "sh -c \(shellQuoted(shellLoader)) sh \(arguments)"
+        command = raise + (options.avoidsPerl ? "" : withPerl) + withShell
     }
 
     /// Why the program did not start, as far as the host said.
     func startFailure(_ hostName: String, _ channel: any ByteChannel, noise: [UInt8]) async -> LedgerError {
         let said = await channel.diagnostics()
         let detail = [said, printable(noise)].filter { !$0.isEmpty }.joined(separator: "; ")
-        if said.contains("perl: not found") {
-            return LedgerError(
-                "no-perl", "\(hostName) has no perl, which the job ledger needs",
-                hints: ["install Debian's essential package perl-base (apt-get install perl-base)"])
-        }
         if options.become, said.contains("sudo") {
             return LedgerError(
                 "sudo-refused", "sudo on \(hostName) does not work without a person: \(detail)",
@@ -93,6 +111,10 @@ func ledgerError(_ frame: LedgerFrame, hostName: String) -> LedgerError? {
         return LedgerError(
             code, "the login on \(hostName) is not root and cannot run a job as \(detail)", hints: ["set ansible_become for the host"],
             exitStatus: .usage)
+    case "no-tools":
+        return LedgerError(
+            code, "\(hostName) has no perl, and for a ledger kept by its shell it lacks: \(detail)",
+            hints: ["install perl (on Debian the essential package perl-base), or util-linux and coreutils"], exitStatus: .usage)
     case "lock-busy":
         return LedgerError(
             code, "the ledger's lock on \(hostName) is held too long" + (detail.isEmpty ? "" : " by \(detail)"),

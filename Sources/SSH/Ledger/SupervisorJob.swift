@@ -51,6 +51,17 @@ let supervisorJobSource = #"""
 
     sub check_job { $_[0] =~ /^[a-z0-9][a-z0-9-]{0,39}\.[a-z0-9][a-z0-9_-]{0,59}\.[1-9]\d{0,8}(\.[a-z0-9][a-z0-9_-]{0,59})?\z/ or refuse('bad-name', message => 'job') }
 
+    # The ticket is the newest one of the job's run, and stays it as long as the host lock is held, which is returned.
+    sub take_fence {
+        my ($id, $t) = @_;
+        index($id, "$t->{run}.") == 0 or refuse('bad-name', message => 'the ticket is for another run');
+        my $seen = fence_of($t->{run});
+        if (!$seen || $seen->{fence} != $t->{fence}) { my $lock = host_lock(LOCK_EX); announce($t); close $lock; }
+        my $lock = host_lock(LOCK_SH);
+        check_fence($t);
+        return $lock;
+    }
+
     # Puts a job's directory in place under the host lock, which it returns: held on until the start is recorded, so that no
     # newer fence can come between. Environment values and standard input never reach the disk.
     sub place_job {
@@ -58,11 +69,7 @@ let supervisorJobSource = #"""
         my $id = $job->{job};
         check_job($id);
         my $t = $job->{ticket};
-        index($id, "$t->{run}.") == 0 or refuse('bad-name', message => 'the ticket is for another run');
-        my $seen = fence_of($t->{run});
-        if (!$seen || $seen->{fence} != $t->{fence}) { my $lock = host_lock(LOCK_EX); announce($t); close $lock; }
-        my $lock = host_lock(LOCK_SH);
-        check_fence($t);
+        my $lock = take_fence($id, $t);
         my $dir = "$STATE/jobs/$id";
         my $new = 0;
         if (!-d $dir) {

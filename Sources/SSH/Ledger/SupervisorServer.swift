@@ -233,6 +233,7 @@ let supervisorServerSource = #"""
     sub cancel {
         my ($q) = @_;
         check_job($q->{job});
+        my $lock = take_fence($q->{job}, ticket_of($q));
         my $dir = "$STATE/jobs/$q->{job}";
         my @verdict = verdict($q->{job});
         if ($verdict[1] eq 'never') {

@@ -88,7 +88,7 @@ final class SessionEngine: @unchecked Sendable {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 post { engine in
-                    operation.continuation = continuation
+                    operation.wait(continuation)
                     engine.begin(operation)
                 }
             }
@@ -298,20 +298,20 @@ protocol Pump: AnyObject {
     func fail(_ error: any Error, _ engine: SessionEngine)
 }
 
-/// One call of `perform`. `@unchecked Sendable`: touched only on the session's thread (`continuation` is set there too).
+/// One call of `perform`. `@unchecked Sendable`: `answering` is locked, because after the session's end callers answer on threads of
+/// their own; everything else is touched only on the session's thread, before its end.
 private final class PendingOperation<Value: Sendable>: Operation, @unchecked Sendable {
     let what: String
     let deadline: Deadline?
     let isExclusive: Bool
     private let dispose: @Sendable (SessionEngine, Value) -> Void
     private let body: @Sendable (SessionEngine) throws -> Value?
-    private var givenUp: (any Error)?
-    private var isAnswered = false
-    var continuation: CheckedContinuation<Value, any Error>? {
-        didSet {
-            if let givenUp { answer(.failure(givenUp)) }
-        }
+    private struct Answering {
+        var continuation: CheckedContinuation<Value, any Error>?
+        var givenUp: (any Error)?
+        var isAnswered = false
     }
+    private let answering = Mutex(Answering())
 
     init(
         what: String, deadline: Deadline?, isExclusive: Bool, dispose: @escaping @Sendable (SessionEngine, Value) -> Void,
@@ -325,12 +325,24 @@ private final class PendingOperation<Value: Sendable>: Operation, @unchecked Sen
     }
 
     var isAbandoned: Bool { isAnswered }
+    private var isAnswered: Bool { answering.withLock { $0.isAnswered } }
+
+    /// The caller waits now; one that gave up before is answered at once.
+    func wait(_ continuation: CheckedContinuation<Value, any Error>) {
+        let givenUp = answering.withLock { state in
+            state.continuation = continuation
+            return state.givenUp
+        }
+        if let givenUp { answer(.failure(givenUp)) }
+    }
 
     private func answer(_ result: Result<Value, any Error>) {
-        guard !isAnswered, let continuation else { return }
-        isAnswered = true
-        self.continuation = nil
-        continuation.resume(with: result)
+        let continuation = answering.withLock { state in
+            defer { state.continuation = nil }
+            if state.continuation != nil { state.isAnswered = true }
+            return state.continuation
+        }
+        continuation?.resume(with: result)
     }
 
     func step(_ engine: SessionEngine) -> Bool {
@@ -355,7 +367,7 @@ private final class PendingOperation<Value: Sendable>: Operation, @unchecked Sen
     }
 
     func giveUp(_ error: any Error, _ engine: SessionEngine) {
-        givenUp = error
+        answering.withLock { $0.givenUp = error }
         answer(.failure(error))
     }
 

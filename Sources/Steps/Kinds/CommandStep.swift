@@ -26,11 +26,7 @@ package struct CommandStep: StepKind {
     package func perform(_ context: StepContext) async throws -> StepOutcome {
         let expected = context.with["expect-exit"]?.arrayValue?.compactMap(\.integerValue) ?? [0]
         let outcomes = try await context.onEachHost { host, part in
-            var job = DurableJob(host: host, part: part, script: .shell(try context.string("run")))
-            job.environment = try await context.environment()
-            job.runAs = context.optionalString("as")
-            job.directory = context.optionalString("directory")
-            let outcome = try await context.run(job)
+            let outcome = try await context.run(try await context.scriptJob(host, part: part, script: try context.string("run")))
             guard let status = outcome.result.exitStatus, expected.contains(Int64(status)) else {
                 throw context.failure(of: outcome, on: host)
             }
@@ -95,10 +91,8 @@ extension StepContext {
     }
 
     func failure(of outcome: DurableJobOutcome, on host: String) -> StepFailed {
-        let how = outcome.result.exitStatus.map { "exit status \($0)" } ?? "signal \(outcome.result.signal ?? 0)"
-        let said = outcome.tail(lines: 3)
-        return StepFailed(
-            "command.failed", "the command on \(host) ended with \(how)" + (said.isEmpty ? "" : ": \(said)"),
+        StepFailed(
+            "command.failed", "the command on \(host) ended with \(outcome.ending)",
             hints: ["see all it said with: reprise logs \(run) \(step)", "mend the cause, then: reprise retry \(run) \(step)"],
             evidence: outcome.evidence)
     }

@@ -31,6 +31,11 @@ package struct PostgresRestoreStep: StepKind {
             throw StepRefused("postgres-restore.bad-target", "the scratch database must not be production itself", exitStatus: .usage)
         }
         let contents = try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser)
+        if context.isDrill, contents.format == .plain, contents.entries.count != contents.withoutReplication.entries.count {
+            throw StepRefused(
+                "postgres-restore.drill-replicates", "a plain SQL dump cannot be restored without its publications and subscriptions, as a drill has to",
+                hints: ["drill with a backup in pg_dump's custom format"])
+        }
         // Where the host knows the restoring job already, the scratch database is its business and is not made anew.
         if try await !context.jobExists(on: database.host, part: "restore") {
             try await prepare(database, scratch, contents, context)
@@ -49,12 +54,14 @@ package struct PostgresRestoreStep: StepKind {
 
     // MARK: Scratch database
 
-    private static func mark(_ context: StepContext) -> String { "reprise scratch database of run \(context.run)" }
+    /// The comment by which a scratch database is known to be this run's.
+    static func mark(_ context: StepContext) -> String { "reprise scratch database of run \(context.run)" }
 
     /// An empty database with the encoding and locale of production, after whatever an earlier attempt left is gone.
     private func prepare(_ database: DatabaseRef, _ scratch: String, _ contents: ArchiveTOC, _ context: StepContext) async throws {
         context.services.report(StepProgress("making the scratch database \(scratch)"))
         let connection = try await context.administer(database)
+        try await context.requireDrillable(connection, database)
         let catalog = Catalog(connection)
         let deadline = Deadline(after: .seconds(120))
         try await removeOwn(scratch, catalog, context, deadline)
@@ -66,10 +73,11 @@ package struct PostgresRestoreStep: StepKind {
             options += " LC_COLLATE \(try SQLLiteral(model.collate).sql) LC_CTYPE \(try SQLLiteral(model.ctype).sql)"
             if model.localeProvider == "icu", let locale = model.icuLocale { options += " LOCALE_PROVIDER icu ICU_LOCALE \(try SQLLiteral(locale).sql)" }
         }
-        Failpoint.hit("restore.before-create")
+        Failpoint.hit("restore.before-create", context.place())
         try await connection.execute("CREATE DATABASE \(name) \(options)", deadline: deadline)
-        Failpoint.hit("restore.before-mark")
+        Failpoint.hit("restore.before-mark", context.place())
         try await connection.execute("COMMENT ON DATABASE \(name) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
+        Failpoint.hit("restore.after-mark", context.place())
         await connection.close()
     }
 
@@ -105,9 +113,11 @@ package struct PostgresRestoreStep: StepKind {
         let target = shellQuoted(connectionString(scratch)), file = shellQuoted(path)
         // The archive format that pg_restore cannot read in parallel is restored by one job.
         let parallel = contents.format == .custom || contents.format == .directory ? "--jobs=\(jobs)" : ""
+        // A subscription that is restored, and dropped with its drill, drops the slot on the real publisher.
+        let drill = context.isDrill ? "--no-publications --no-subscriptions" : ""
         let restore = contents.format == .plain
             ? "psql -X -q -w -v ON_ERROR_STOP=0 -f \(file) -d \(target)"
-            : "pg_restore --verbose --no-password \(parallel) --dbname=\(target) -- \(file)"
+            : "pg_restore --verbose --no-password \(parallel) \(drill) --dbname=\(target) -- \(file)"
         // The script goes on after a failure so that every error is known.
         var job = DurableJob(
             host: database.host, part: "restore",
@@ -156,6 +166,11 @@ package struct PostgresRestoreStep: StepKind {
         }
         if contents.format == .plain, !outcome.stdoutText.isEmpty || unknown.isEmpty, outcome.result.exitStatus == 0 { return known }
         guard unknown.isEmpty, outcome.result.exitStatus == 0 || !known.isEmpty else {
+            if ServerGone.isSaid(in: outcome.stderrText) {
+                throw StepFailed(
+                    "postgres-restore.server-lost", "the server went away while it was being restored into: \(outcome.tail(lines: 2))",
+                    hints: ["see why it stopped: pg_lsclusters and its log on the database host"], evidence: outcome.evidence)
+            }
             let shown = unknown.isEmpty ? outcome.tail() : unknown.prefix(3).joined(separator: "; ")
             throw StepRefused(
                 "postgres-restore.failed", "restoring ended with \(unknown.count) errors: \(shown)",

@@ -26,23 +26,24 @@ package struct PostgresSwapStep: StepKind {
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
-        let swap = try await planned(database, context)
+        let connection = try await context.administer(database)
+        let swap = try await planned(database, Catalog(connection), context)
         var warnings: [String] = []
         var moved = 0
-        let connection = try await context.administer(database)
         if try await swap.state(Catalog(connection)) == .notSwapped {
             let obstacles = try await swap.obstacles(Catalog(connection))
             warnings += Self.warnings(obstacles, database)
             if context.boolean("copy-settings", default: true) {
                 context.services.report(StepProgress("carrying over owner, grants and settings"))
-                Failpoint.hit("swap.before-settings")
+                Failpoint.hit("swap.before-settings", context.place())
                 _ = try await DatabaseProperties.copy(
                     from: swap.damagedOID, to: swap.restoredOID, catalog: Catalog(connection), deadline: Deadline(after: .seconds(60)))
+                Failpoint.hit("swap.after-settings", context.place())
             }
             (moved, warnings) = try await advanceSequences(swap, database, context, warnings)
         }
         await connection.close()
-        try await rename(swap, database, context)
+        try await rename(swap, connection.target, context)
         return StepOutcome(
             evidence: ["production-oid": .integer(Int64(swap.restoredOID)), "damaged-oid": .integer(Int64(swap.damagedOID)), "sequences-moved": .integer(Int64(moved))],
             outputs: ["damaged": .string(swap.retiredName), "summary": .string("\(swap.productionName) is the restored database; the damaged one is kept as \(swap.retiredName).")],
@@ -50,29 +51,24 @@ package struct PostgresSwapStep: StepKind {
     }
 
     /// Which databases are meant: journaled before anything changes.
-    private func planned(_ database: DatabaseRef, _ context: StepContext) async throws -> DatabaseSwap {
+    private func planned(_ database: DatabaseRef, _ catalog: Catalog, _ context: StepContext) async throws -> DatabaseSwap {
         let value = try await context.decided("swap") {
-            let connection = try await context.administer(database)
             let swap = try await DatabaseSwap.plan(
                 production: database.database, scratch: try context.string("scratch"), retired: try context.string("keep-as"),
-                catalog: Catalog(connection))
-            await connection.close()
+                catalog: catalog)
             return try decodeJSON(JSONValue.self, encodeJSON(swap))
         }
         return try decodeJSON(DatabaseSwap.self, encodeJSON(value))
     }
 
-    private func rename(_ swap: DatabaseSwap, _ database: DatabaseRef, _ context: StepContext) async throws {
+    /// - Parameter target: the server; the swap makes its own connections to it, one to rename and one to end sessions.
+    private func rename(_ swap: DatabaseSwap, _ target: PostgresTarget, _ context: StepContext) async throws {
         context.services.report(StepProgress("exchanging the names"))
-        Failpoint.hit("swap.before-rename")
-        // The address of a connection of this kind: the swap makes its own, one to rename and one to end sessions.
-        let sample = try await context.administer(database)
-        let target = sample.target
-        await sample.close()
+        Failpoint.hit("swap.before-rename", context.place())
         _ = try await swap.swap(
             target: target, session: PostgresSession(run: context.run, step: context.step, attempt: context.attempt, lockTimeout: .seconds(5)),
             deadline: context.deadline ?? Deadline(after: .seconds(300)))
-        Failpoint.hit("swap.after-rename")
+        Failpoint.hit("swap.after-rename", context.place())
     }
 
     /// Numbers that the damaged database gave out after the backup are not given out again. Where it cannot be read, that is said.
@@ -91,8 +87,9 @@ package struct PostgresSwapStep: StepKind {
         let connection = try await context.services.connect(database, name: swap.scratchName)
         let restored = try await Catalog(connection).sequences()
         let moves = SequenceAdvance.plan(damaged: damaged, restored: restored, margin: context.optionalInteger("sequence-margin") ?? 1000)
-        Failpoint.hit("swap.before-sequences")
+        Failpoint.hit("swap.before-sequences", context.place())
         try await SequenceAdvance.apply(moves, connection: connection, deadline: Deadline(after: .seconds(60)))
+        Failpoint.hit("swap.after-sequences", context.place())
         await connection.close()
         return (moves.count, warnings)
     }
@@ -123,7 +120,7 @@ package struct PostgresSwapStep: StepKind {
         }
         await connection.close()
         guard value != .null else { return StepOutcome(evidence: ["swapped": false], changed: false) }
-        try await rename(try decodeJSON(DatabaseSwap.self, encodeJSON(value)), database, context)
+        try await rename(try decodeJSON(DatabaseSwap.self, encodeJSON(value)), connection.target, context)
         return StepOutcome(outputs: ["summary": .string("\(database.database) is the database that it was before the swap.")])
     }
 

@@ -15,6 +15,7 @@ package struct PostgresVerifyStep: StepKind {
             FieldSchema("database", .databaseRef, isRequired: true, help: "the production database's name in the inventory"),
             FieldSchema("name", .identifier, help: "the database to look at, if it is not production itself"),
             FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("settled", .stepRef, help: "the postgres-settle step: what it changed on purpose is expected, and nothing else"),
             FieldSchema("structure", .boolean, default: .boolean(true), help: "keys, constraints, indexes, triggers, owners, grants, …"),
             FieldSchema("content", .boolean, default: .boolean(true), help: "exact counts and content hashes of every table"),
             FieldSchema("orphans", .boolean, default: .boolean(true), help: "rows whose foreign keys lead nowhere"),
@@ -28,17 +29,20 @@ package struct PostgresVerifyStep: StepKind {
         let database = try context.database()
         let name = context.optionalString("name") ?? database.database
         let backup = try context.outputs(ofStepIn: "backup")
-        var findings: [String] = [], warnings: [String] = []
+        // Side by side: much of each is waiting for the other end. All are waited for, so that none is left running.
+        async let structureResult = result { try await structure(name, database, backup, context) }
+        async let contentResult = result { try await content(name, database, backup, context) }
+        async let integrityResult = result { try await integrity(name, database, context) }
+        let (compared, counted, looked) = await (structureResult, contentResult, integrityResult)
         var evidence: [String: JSONValue] = ["database": .string(name)]
-        if context.boolean("structure", default: true) {
-            let diff = try await structure(name, database, backup, context)
+        var findings: [String] = []
+        if let diff = try compared.get() {
             findings += diff.findings.map(\.text)
             evidence["objects-compared"] = .integer(Int64(diff.comparedObjects))
             evidence["definitions-compared"] = .bool(diff.comparesDefinitions)
         }
         var summary = "Verified \(name) against the archive."
-        if context.boolean("content", default: true) {
-            let comparison = try await content(name, database, backup, context)
+        if let comparison = try counted.get() {
             findings += comparison.findings
             // The whole comparison: the report shows it table by table.
             evidence["content"] = try decodeJSON(JSONValue.self, encodeJSON(comparison))
@@ -46,11 +50,12 @@ package struct PostgresVerifyStep: StepKind {
             let rows = comparison.tables.reduce(0) { $0 + ($1.actualRows ?? 0) }
             summary += " \(comparison.tables.count) tables with \(rows) rows, equal in count and content."
         }
-        let more = try await integrity(name, database, context)
+        let more = try looked.get()
         findings += more.findings
-        warnings += more.warnings
+        let warnings = more.warnings
         evidence.merge(more.evidence) { first, _ in first }
         guard findings.isEmpty else { throw mismatch(name, findings, evidence) }
+        if let settlement = try context.settlement(ofStepIn: "settled") { summary += " Changed on purpose, and nothing else: \(settlement.text)." }
         return StepOutcome(evidence: .object(evidence), outputs: ["summary": .string(summary)], warnings: warnings)
     }
 
@@ -66,32 +71,33 @@ package struct PostgresVerifyStep: StepKind {
 
     private func structure(
         _ name: String, _ database: DatabaseRef, _ backup: [String: JSONValue], _ context: StepContext
-    ) async throws -> StructureDiff {
+    ) async throws -> StructureDiff? {
+        guard context.boolean("structure", default: true) else { return nil }
         context.services.report(StepProgress("comparing structure"))
         guard let path = backup["path"]?.stringValue else {
             throw StepRefused("postgres-verify.no-archive", "the backup step left no archive to compare with")
         }
         async let expected = context.contents(ofArchive: path, host: database.host, part: "expected-structure", runAs: database.superuser)
-        async let actual = context.contents(ofDatabase: name, database, part: "actual-structure")
-        return StructureDiff(archive: try await expected, database: try await actual)
+        async let actual = context.contents(
+            ofDatabase: name, database, part: "actual-structure", without: context.settlement(ofStepIn: "settled")?.schema.name)
+        // A drill restores without publications and subscriptions.
+        let (archive, present) = try await (expected, actual)
+        return StructureDiff(archive: context.isDrill ? archive.withoutReplication : archive, database: present)
     }
 
     private func content(
         _ name: String, _ database: DatabaseRef, _ backup: [String: JSONValue], _ context: StepContext
-    ) async throws -> ContentComparison {
-        guard let value = backup["content"], let expected = try? decodeJSON(ContentSummary.self, encodeJSON(value)) else {
+    ) async throws -> ContentComparison? {
+        guard context.boolean("content", default: true) else { return nil }
+        guard let path = backup["path"]?.stringValue, let value = backup["content"],
+            let expected = try? decodeJSON(ContentSummary.self, encodeJSON(value))
+        else {
             throw StepRefused(
                 "postgres-verify.no-counts", "the backup was fetched without being decoded: what it holds is not known",
                 hints: ["set `verify-archive: true` on the fetch-backup step"], exitStatus: .usage)
         }
-        var environment = database.clientEnvironment
-        // Taken as a name whatever it looks like: only arguments are read as connection strings.
-        environment["PGDATABASE"] = name
-        let hashing = ContentHashJob.database(
-            expecting: expected, environment: environment, applicationName: "reprise/\(context.run)", processes: 2)
-        let actual = try await context.hashContent(
-            hashing, host: database.host, part: "actual-content", runAs: database.superuser, "counting and hashing \(expected.rows) rows of \(name)")
-        return ContentComparison(expected: expected, actual: actual)
+        let verification = ContentVerification(context: context, database: database, name: name, archive: path, settlement: try context.settlement(ofStepIn: "settled"))
+        return try await verification.compare(with: expected)
     }
 
     // MARK: Inside the database
@@ -106,6 +112,7 @@ package struct PostgresVerifyStep: StepKind {
         let connection = try await context.services.connect(database, name: name)
         let catalog = Catalog(connection, timeout: context.deadline?.remaining ?? .seconds(3600))
         var result = Integrity()
+        if let settlement = try context.settlement(ofStepIn: "settled") { result.findings += try await settlement.findings(catalog) }
         if context.boolean("orphans", default: true) {
             context.services.report(StepProgress("looking for orphans"))
             result.evidence["foreign-keys-checked"] = .integer(Int64(try await catalog.foreignKeys().count))

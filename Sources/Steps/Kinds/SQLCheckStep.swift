@@ -1,4 +1,3 @@
-internal import BlockingIO
 package import PlanModel
 internal import PostgreSQL
 internal import RunCore
@@ -32,7 +31,7 @@ package struct SQLCheckStep: StepKind {
         var failures: [String] = []
         for (index, check) in checks.enumerated() {
             context.services.report(StepProgress("check \(index + 1) of \(checks.count)", done: Int64(index), total: Int64(checks.count)))
-            let value = try await answer(check["sql"]?.stringValue ?? "", connection, context)
+            let value = try await context.answer(to: check["sql"]?.stringValue ?? "", connection)
             let problem = Self.problem(value, check)
             results.append(["sql": check["sql"] ?? .null, "value": value.map { .string($0) } ?? .null, "ok": .bool(problem == nil)])
             if let problem {
@@ -47,23 +46,6 @@ package struct SQLCheckStep: StepKind {
                 evidence: .array(results))
         }
         return StepOutcome(evidence: .array(results), changed: true)
-    }
-
-    /// The one value of the query's one row. A transaction that may only read keeps a mistaken plan from writing.
-    private func answer(_ sql: String, _ connection: PostgresConnection, _ context: StepContext) async throws -> String? {
-        let deadline = context.deadline ?? Deadline(after: .seconds(300))
-        try await connection.execute("BEGIN READ ONLY", deadline: deadline)
-        // People write table names as their database resolves them.
-        try await connection.execute("SET LOCAL search_path TO DEFAULT", deadline: deadline)
-        let result = try await connection.query(sql, deadline: deadline)
-        try await connection.execute("ROLLBACK", deadline: deadline)
-        guard result.rows.count == 1, result.columns.count == 1 else {
-            throw StepRefused(
-                "sql-check.not-one-value",
-                "a check must return one row with one column; this one returned \(result.rows.count) rows with \(result.columns.count): \(sql)",
-                exitStatus: .usage)
-        }
-        return result.rows[0].values[0]
     }
 
     /// Why `value` does not pass, or nil.

@@ -74,7 +74,7 @@ struct BackupVerify: AsyncParsableCommand {
         let opened = try BackupStore(place, options)
         let verified = try await BackupFile.withFile(key, opened, options) { file in
             let summary = try await LocalContent.summary(of: file.unwrapped.path)
-            let tables = summary.tables.map { Verified.Table(table: "\($0.name)", rows: $0.rows, hash: $0.hash) }
+            let tables = summary.tables.map { Verified.Table(table: "\($0.name)", rows: $0.rows, hash: $0.hash ?? "") }
             return Verified(
                 key: file.version.key, sizeBytes: file.version.sizeBytes, sha256: file.fetched.sha256, tables: tables.sorted { $0.table < $1.table },
                 rows: summary.rows)

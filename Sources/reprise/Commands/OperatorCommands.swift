@@ -176,10 +176,8 @@ struct Approve: OperatorSaying {
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
         let step = try target.step(in: machine)
-        if machine[step]?.spec.approverIsNotStarter == true, Person(operatorName) == Person(machine.startedBy) {
-            throw Refusal(
-                "approver-is-starter", "step \(step) must be approved by another person than \(oneLine(machine.startedBy)), who started the run",
-                hints: ["have a second person run: reprise approve RUN \(step) --comment …"], exitStatus: .waitingForPerson)
+        if let refusal = machine.refusesApproval(of: step, by: operatorName) {
+            throw Refusal("approver-is-starter", oneLine(refusal.message), hints: refusal.hints, exitStatus: .waitingForPerson)
         }
         return [.approvalDecided(ApprovalDecided(step: step, approved: true, by: operatorName, comment: comment))]
     }

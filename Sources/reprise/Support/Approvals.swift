@@ -11,8 +11,8 @@ struct Approvals {
     func ask(_ machine: RunMachine) async throws -> RunEvent? {
         guard let record = machine.steps.first(where: { $0.state == .waiting }) else { return nil }
         let step = record.spec.id
-        if record.spec.approverIsNotStarter, Person(operatorName) == Person(machine.startedBy) {
-            Console.writeError("\nstep \(step) must be approved by another person than \(oneLine(machine.startedBy)), who started the run\n")
+        if let refusal = machine.refusesApproval(of: step, by: operatorName) {
+            Console.writeError("\n\(oneLine(refusal.message))\n")
             return nil
         }
         let style = options.style
@@ -29,25 +29,6 @@ struct Approvals {
             return .approvalDecided(ApprovalDecided(step: step, approved: false, by: operatorName, comment: reason ?? ""))
         default: return nil
         }
-    }
-}
-
-/// Who somebody is, apart from the process that they use: account, machine, and the address that they came from.
-///
-/// Two processes of one person are one person; two people who share an account are told apart by where they come from.
-struct Person: Hashable {
-    let account: String
-    let address: String?
-
-    /// - Parameter summary: as `OperatorIdentity.summary` makes it: `anna@bastion (process 4711, from 192.0.2.7 50022 22)`.
-    init(_ summary: String) {
-        let parts = summary.split(separator: " (", maxSplits: 1).map(String.init)
-        account = parts.first ?? summary
-        guard parts.count == 2, let from = parts[1].range(of: ", from ") else {
-            address = nil
-            return
-        }
-        address = parts[1][from.upperBound...].split(whereSeparator: { $0 == " " || $0 == ")" }).first.map(String.init)
     }
 }
 

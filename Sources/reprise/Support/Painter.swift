@@ -6,6 +6,7 @@ internal import Synchronization
 final class Painter: Sendable {
     private let view: LiveView
     private let stopped = Mutex(false)
+    private let stopping = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
 
     init(_ view: LiveView) {
@@ -17,7 +18,7 @@ final class Painter: Sendable {
             while !stopped.withLock({ $0 }) {
                 Console.write(view.paint(width: Console.width))
                 // What is new is shown at the latest after this time; a terminal's wheel turns with it.
-                Thread.sleep(forTimeInterval: 0.1)
+                _ = stopping.wait(timeout: .now() + .milliseconds(100))
             }
             Console.write(view.finish())
             ended.signal()
@@ -29,6 +30,8 @@ final class Painter: Sendable {
     /// Shows the last lines and takes the bottom ones away. Returns when that is written.
     func stop() async {
         stopped.withLock { $0 = true }
+        // Whoever waits for the end of a run does not wait for the next turn of the wheel.
+        stopping.signal()
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async {
                 self.ended.wait()

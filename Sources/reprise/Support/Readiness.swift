@@ -74,7 +74,7 @@ struct Readiness {
             let connection = try await Wiring.connector().connect(host, frozen.inventory)
             let facts = connection.facts
             var findings = [
-                Finding(.ok, host, "\(facts.operatingSystem), \(facts.user), perl \(facts.perlVersion), host key \(connection.hostKey ?? "none")")
+                Finding(.ok, host, "\(facts.operatingSystem), \(facts.user), \(keeper(facts)), host key \(connection.hostKey ?? "none")")
             ]
             if let free = facts.stateFreeBytes {
                 findings.append(
@@ -85,7 +85,11 @@ struct Readiness {
             if drift > 5000 {
                 findings.append(Finding(.warning, "\(host): clock", "its clock differs from this machine's by \(durationText(Double(drift) / 1000))"))
             }
+            findings += checkRights(host, facts)
             for database in databases where database.host == host {
+                if facts.perlVersion.isEmpty {
+                    findings.append(Finding(.missing, host, "it has no perl, which the way to its databases needs", hints: ["on \(host): apt-get install perl"]))
+                }
                 findings += await check(database, connection)
                 findings += await checkNeeds(database, connection)
             }
@@ -93,6 +97,32 @@ struct Readiness {
         } catch {
             return [Finding(error, host)]
         }
+    }
+
+    /// Steps that work as another user than the one who keeps the ledger there: only root can become somebody else.
+    private func checkRights(_ host: String, _ facts: HostFacts) -> [Finding] {
+        guard facts.userID != 0 else { return [] }
+        return preview.steps.compactMap { step in
+            let database = step.with["database"]?.stringValue.flatMap(frozen.inventory.database)
+            guard step.on.contains(host) || database?.host == host, let user = workingUser(of: step, database), user != facts.user else { return nil }
+            return Finding(
+                .missing, "\(host): step \(step.id)", "it works as \(user), which the login \(facts.user) cannot become",
+                hints: ["set ansible_become for \(host), and give \(facts.user) the sudo rights of docs/security.md; or log in as root"])
+        }
+    }
+
+    private func workingUser(of step: StepPreview, _ database: DatabaseRef?) -> String? {
+        switch step.kind {
+        // It gives the backup to its owner, also where this machine carries it over.
+        case "fetch-backup": "root"
+        case "postgres-restore", "postgres-verify": database?.superuser
+        default: step.with["as"]?.stringValue
+        }
+    }
+
+    /// Who keeps the ledger there.
+    private func keeper(_ facts: HostFacts) -> String {
+        facts.perlVersion.isEmpty ? "no perl: jobs are kept by its shell, more slowly" : "perl \(facts.perlVersion)"
     }
 
     // MARK: Databases
@@ -121,7 +151,10 @@ struct Readiness {
         guard let remote = connection.remote else { return [] }
         let query = """
             select current_setting('server_version'), current_setting('data_directory'), \
-            coalesce((select pg_database_size(oid) from pg_database where datname = \(literal(database.database))), -1)
+            coalesce((select pg_database_size(oid) from pg_database where datname = \(literal(database.database))), -1), \
+            (select system_identifier from pg_control_system()), \
+            coalesce((select string_agg(coalesce(nullif(datname, ''), 'what all databases share'), ', ') from pg_stat_database \
+            where checksum_failures > 0 and datname is distinct from \(literal(database.database))), '-')
             """
         let command = """
             command -v pg_restore >/dev/null || echo 'tool|pg_restore'
@@ -145,7 +178,7 @@ struct Readiness {
                 .missing, subject, "\($0[1]) is not installed on \(database.host)",
                 hints: ["on \(database.host): apt-get install postgresql-client"])
         }
-        guard result.status == 0, let answer = lines.last, answer.count == 3, let size = Int64(answer[2]) else {
+        guard result.status == 0, let answer = lines.last, answer.count == 5, let size = Int64(answer[2]) else {
             let why = oneLine(result.stderrText).isEmpty ? "exit status \(result.status)" : oneLine(result.stderrText)
             return findings + [Finding(.missing, subject, "the server does not answer: \(why)", hints: ["on \(database.host): pg_lsclusters"])]
         }
@@ -153,10 +186,25 @@ struct Readiness {
             size < 0
                 ? Finding(.warning, subject, "PostgreSQL \(answer[0]), which has no database \(database.database)")
                 : Finding(.ok, subject, "PostgreSQL \(answer[0]), \(bytesText(size))"))
-        let disk = try await remote.run(
-            "df -PB1 -- \(shellQuoted(answer[1])) | tail -n 1", stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(15)))
-        let words = disk.stdoutText.split(whereSeparator: { $0.isWhitespace })
-        if words.count >= 4, let free = Int64(words[3]) {
+        if let drillGuard = frozen.drillGuard {
+            do { try drillGuard.require(answer[3], of: database) } catch { findings.append(Finding(error, subject)) }
+        }
+        if answer[4] != "-" {
+            findings.append(
+                Finding(
+                    .warning, "\(subject): disk", "pages of other databases failed their checksums too: \(oneLine(answer[4]))",
+                    hints: ["it may be the disk: recover to another one", "a database that is kept as evidence is named under `known-damage` of postgres-check"]))
+        }
+        let storage = StorageEvidence(
+            try await remote.run(
+                "sh -c \(shellQuoted(StorageEvidence.script(folder: answer[1])))", stdin: [], outputLimit: 65_536, deadline: Deadline(after: .seconds(30))
+            ).stdoutText)
+        for reason in storage.reasonsAgainst(copyBytes: nil) {
+            findings.append(
+                Finding(.warning, "\(subject): disk", reason, hints: ["do not restore onto this disk: recover to another one, and leave this one as it is"]))
+        }
+        findings += storage.remarks(copyBytes: nil).notes.map { Finding(.ok, "\(subject): disk", $0) }
+        if let free = storage.freeBytes {
             // The damaged database is there already; a restored one and its dump come beside it.
             let wanted = max(size, 0) * 2
             findings.append(

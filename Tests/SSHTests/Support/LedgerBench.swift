@@ -9,11 +9,18 @@ import Testing
 
 @testable import SSH
 
-/// Which way a ledger is reached; the conformance tests run over each.
+/// Which way a ledger is reached and who keeps it; the conformance tests run over each.
 enum Reach: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case child, ssh
-    static let available: [Reach] = LoopbackServer.isAvailable ? [.child, .ssh] : [.child]
+    case childShell = "child, kept by the shell"
+    case sshShell = "ssh, kept by the shell"
+
+    static let local: [Reach] = [.child, .childShell]
+    static let available: [Reach] = LoopbackServer.isAvailable ? allCases : local
     var testDescription: String { rawValue }
+    var isRemote: Bool { self == .ssh || self == .sshShell }
+    /// Without perl.
+    var isShell: Bool { self == .childShell || self == .sshShell }
 }
 
 /// A ledger with a state folder of its own, and a folder for what its jobs do.
@@ -31,7 +38,7 @@ final class LedgerBench: Sendable {
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         chmod(folder, 0o755)
         state = folder + "/state"
-        server = reach == .ssh ? try LoopbackServer() : nil
+        server = reach.isRemote ? try LoopbackServer() : nil
     }
 
     deinit {
@@ -46,11 +53,15 @@ final class LedgerBench: Sendable {
         var environment: [String: String] = [:]
         if let failpoint { environment["REPRISE_FAILPOINT"] = failpoint }
         if let bootIDFile { environment["REPRISE_BOOT_ID_FILE"] = bootIDFile }
-        let options = LedgerOptions(stateDirectory: other ?? state, programEnvironment: environment)
+        let options = options(state: other, environment)
         guard let server else { return try await LocalJobLedger.open(options: options, deadline: soon) }
         let session = try await SSHSession.connect(to: server.target(), deadline: soon)
         sessions.withLock { $0.append(session) }
         return try await RemoteJobLedger.open(on: session, options: options, deadline: soon)
+    }
+
+    func options(state other: String? = nil, _ environment: [String: String] = [:]) -> LedgerOptions {
+        LedgerOptions(stateDirectory: other ?? state, programEnvironment: environment, avoidsPerl: reach.isShell)
     }
 
     var soon: Deadline { Deadline(after: .seconds(60)) }

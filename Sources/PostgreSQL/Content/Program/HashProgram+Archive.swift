@@ -105,7 +105,7 @@ extension HashProgram {
             read_script(new_stream($schema), 'the archive\'s schema');
             finish($schema, 'pg_restore');
             my $listing = start('pg_restore', $OPTION{pg_restore}, '--data-only', '-l', '--', $file);
-            my @entries = grep { /\A\d+; / } <$listing>;
+            my @entries = grep { /\A(\d+); / && (!%ONLY || $ONLY{$1}) } <$listing>;
             finish($listing, 'pg_restore');
             my @batches = batches($kind, @entries);
             run_workers($OPTION{jobs}, scalar @batches, sub {

@@ -6,10 +6,12 @@ extension HashProgram {
         no warnings 'portable';
 
         my ($MODE, @ARGUMENTS) = @ARGV;
-        my %OPTION = (jobs => 2, pg_restore => 'pg_restore', psql => 'psql');
+        # digest: 'rows' hashes every row, whatever their order; 'stream' hashes a table's COPY text as it comes, which costs half.
+        my %OPTION = (jobs => 2, pg_restore => 'pg_restore', psql => 'psql', digest => 'rows', timezone => 'UTC');
         my @WANTED;     # database mode: [schema, table, columns...] from the archive's result
         my %KNOWN_ROOT; # "schema\0table" of every wanted table
-        my %RESULT;     # "schema\0table" => {schema, table, columns, rows, hi, lo, bytes}
+        my %ONLY;       # archive mode: dump ids of the data that is wanted; empty for all
+        my %RESULT;     # "schema\0table" => {schema, table, columns, rows, hi, lo, bytes, blocks, stream}
         my %SEQUENCE;   # "schema\0name" => [value, called]
         my %OBJECTS = (count => 0, hi => 0, lo => 0, bytes => 0);
         my @NOTES;
@@ -113,14 +115,21 @@ extension HashProgram {
         sub entry_for {
             my ($schema, $table, $columns) = @_;
             my $entry = $RESULT{"$schema\0$table"} ||=
-                {schema => $schema, table => $table, columns => $columns, rows => 0, hi => 0, lo => 0, bytes => 0};
+                {schema => $schema, table => $table, columns => $columns, rows => 0, hi => 0, lo => 0, bytes => 0, blocks => 0, stream => ''};
             return $entry;
+        }
+
+        # A table's text as one stream has a digest only where it comes in one piece and in the table's own column order.
+        sub end_block {
+            my ($entry, $digest, $is_plain) = @_;
+            $entry->{stream} = $entry->{blocks}++ || !$is_plain ? '' : $digest->hexdigest;
         }
 
         sub merge_entry {
             my ($into, $from) = @_;
             use integer;
-            $into->{$_} += $from->{$_} for qw(rows hi lo bytes);
+            $into->{stream} = $into->{blocks} || $from->{blocks} > 1 ? '' : $from->{stream};
+            $into->{$_} += $from->{$_} for qw(rows hi lo bytes blocks);
         }
         """##
 }

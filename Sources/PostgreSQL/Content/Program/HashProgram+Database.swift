@@ -11,7 +11,7 @@ extension HashProgram {
             fail('program-missing', "cannot run $OPTION{psql}: $@") unless $pid;
             binmode $from; binmode $to;
             my $session = {pid => $pid, to => $to, stream => new_stream($from)};
-            ask($session, map { "SET $_;" } "TimeZone = 'UTC'", "DateStyle = 'ISO, MDY'", "IntervalStyle = 'postgres'", 'extra_float_digits = 3',
+            ask($session, map { "SET $_;" } 'TimeZone = ' . literal($OPTION{timezone}), "DateStyle = 'ISO, MDY'", "IntervalStyle = 'postgres'", 'extra_float_digits = 3',
                 "bytea_output = 'hex'", 'row_security = off', "search_path = ''", 'statement_timeout = 0', 'lock_timeout = 0',
                 'idle_in_transaction_session_timeout = 0', 'synchronize_seqscans = off', 'standard_conforming_strings = on');
             return $session;
@@ -56,8 +56,10 @@ extension HashProgram {
                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'});
             my @items = wanted_items(\%relation);
-            note_extra($leader, \%relation);
-            read_sequences($leader);
+            if (!$OPTION{partial}) {
+                note_extra($leader, \%relation);
+                read_sequences($leader);
+            }
             run_workers($OPTION{jobs}, scalar @items, sub {
                 my ($next) = @_;
                 my $session = open_psql();
@@ -86,7 +88,7 @@ extension HashProgram {
                 push @found, [$known->[3] < 0 ? 0 : $known->[3], $known->[2], $schema, $table, @columns];
             }
             my @items = map { my $found = $_; sub { hash_table($_[0], @$found) } } sort { $b->[0] <=> $a->[0] } @found;
-            push @items, \&hash_objects;
+            push @items, \&hash_objects unless $OPTION{partial};
             return @items;
         }
 

@@ -13,6 +13,7 @@ extension HashProgram {
                 elsif ($kind eq 'encoding') { $ENCODING = $fields[0] }
                 elsif ($kind eq 'environment') { $ENV{$fields[0]} = $fields[1] }
                 elsif ($kind eq 'weight') { $OPTION{weight}{$fields[0]} = $fields[1] }
+                elsif ($kind eq 'only') { $ONLY{$fields[0]} = 1 }
                 elsif ($kind eq 'table') { push @WANTED, [@fields]; $KNOWN_ROOT{"$fields[0]\0$fields[1]"} = 1 }
                 elsif ($kind eq 'end') { return }
                 else { $OPTION{$kind} = $fields[0] }

@@ -40,27 +40,38 @@ extension HashProgram {
         # Hashes rows up to the line that is just \. ; that line is always there, or the stream was cut off.
         sub read_copy {
             my ($stream, $entry, $plan) = @_;
-            my $start = 1; # the buffer begins a line
+            my $digest = $OPTION{digest} eq 'stream' && Digest::MD5->new;
             while (1) {
                 my $end = substr($stream->{buffer}, 0, 3) eq "\\.\n" ? 0 : index($stream->{buffer}, "\n\\.\n") + 1;
                 my $closed = $end > 0 || substr($stream->{buffer}, 0, 3) eq "\\.\n";
                 $end = rindex($stream->{buffer}, "\n") + 1 if !$closed;
                 if ($end > 0) {
                     my $chunk = substr $stream->{buffer}, 0, $end, '';
-                    take_rows($entry, \$chunk, $plan);
+                    take_rows($entry, \$chunk, $plan, $digest);
                 }
                 if ($closed && $OUTLINE) { syswrite_all(\*STDOUT, "\\.\n") }
-                if ($closed) { substr $stream->{buffer}, 0, 3, ''; return }
+                if ($closed) {
+                    end_block($entry, $digest, !($plan && $plan->{order})) if $digest;
+                    substr $stream->{buffer}, 0, 3, '';
+                    return;
+                }
                 progress();
                 fill($stream) or fail('truncated', 'the data of ' . shown($entry->{schema}, $entry->{table}) . ' is cut off');
             }
         }
 
         sub take_rows {
-            my ($entry, $chunk, $plan) = @_;
+            my ($entry, $chunk, $plan, $digest) = @_;
             $entry->{bytes} += length $$chunk;
             $BYTES_SEEN += length $$chunk;
             return if $OUTLINE;
+            if ($digest) {
+                $digest->add($$chunk);
+                my $count = $$chunk =~ tr/\n//;
+                $entry->{rows} += $count;
+                $ROWS_SEEN += $count;
+                return;
+            }
             my @rows = split /\n/, $$chunk, -1;
             pop @rows; # what follows the last newline: nothing
             if ($plan) {

@@ -14,7 +14,7 @@ extension HashProgram {
         sub send_results {
             my $text = '';
             for my $entry (values %RESULT) {
-                $text .= join("\t", 'T', (map { escaped($_) } $entry->{schema}, $entry->{table}), @$entry{qw(rows hi lo bytes)},
+                $text .= join("\t", 'T', (map { escaped($_) } $entry->{schema}, $entry->{table}), @$entry{qw(rows hi lo bytes blocks stream)},
                     map { escaped($_) } @{$entry->{columns}}) . "\n";
             }
             for my $key (keys %SEQUENCE) { $text .= join("\t", 'S', (map { escaped($_) } split(/\0/, $key), @{$SEQUENCE{$key}})) . "\n" }
@@ -100,7 +100,7 @@ extension HashProgram {
             elsif ($kind eq 'T') {
                 my ($schema, $table) = map { unescaped($_) } splice @fields, 0, 2;
                 my %sums;
-                @sums{qw(rows hi lo bytes)} = splice @fields, 0, 4;
+                @sums{qw(rows hi lo bytes blocks stream)} = splice @fields, 0, 6;
                 my @columns = map { unescaped($_) } @fields;
                 my $entry = entry_for($schema, $table, \@columns);
                 stop_with($workers, 'columns-differ', 'the archive holds ' . shown($schema, $table) . ' twice with different columns')
@@ -123,9 +123,11 @@ extension HashProgram {
             for my $key (sort keys %RESULT) {
                 my $entry = $RESULT{$key};
                 $rows += $entry->{rows}; $bytes += $entry->{bytes};
-                $text .= sprintf "{\"table\":%s,\"schema\":%s,\"name\":%s,\"columns\":[%s],\"rows\":%d,\"hash\":\"%016x%016x\",\"bytes\":%d}\n",
+                my $digest = $OPTION{digest} eq 'rows' ? sprintf('"hash":"%016x%016x",', @$entry{qw(hi lo)})
+                    : $entry->{stream} ne '' ? "\"stream\":\"$entry->{stream}\"," : '';
+                $text .= sprintf "{\"table\":%s,\"schema\":%s,\"name\":%s,\"columns\":[%s],%s\"rows\":%d,\"bytes\":%d}\n",
                     json(shown($entry->{schema}, $entry->{table})), json($entry->{schema}), json($entry->{table}),
-                    join(',', map { json($_) } @{$entry->{columns}}), @$entry{qw(rows hi lo bytes)};
+                    join(',', map { json($_) } @{$entry->{columns}}), $digest, @$entry{qw(rows bytes)};
             }
             for my $key (sort keys %SEQUENCE) {
                 my ($schema, $name) = split /\0/, $key;

@@ -1,0 +1,39 @@
+package import PlanModel
+internal import PostgreSQL
+package import Steps
+
+extension FrozenRun {
+    /// The databases of the inventory that the run's steps name, in the inventory's order.
+    package var databases: [DatabaseRef] {
+        let named = Set(steps.compactMap { $0.step.with["database"]?.value.string })
+        return inventory.databases.filter { named.contains($0.name) }
+    }
+
+    /// What a drill may not touch; nil for a run that is no drill, or whose plan may use production's cluster.
+    package var drillGuard: DrillGuard? {
+        guard isDrill, !plan.allow.contains(.sameCluster) else { return nil }
+        return DrillGuard(production: inventory.productionSystemIdentifiers, allowsSameCluster: false)
+    }
+}
+
+extension Orchestrator {
+    /// Asks the server of every database that a drill names which cluster it is, before anything is journaled or run.
+    ///
+    /// - Throws: `StepRefused` (`drill.production-cluster`) for one of production's; whatever connecting throws.
+    package func refuseDrillOnProduction(_ frozen: FrozenRun) async throws {
+        guard let drillGuard = frozen.drillGuard, !drillGuard.production.isEmpty else { return }
+        for database in frozen.databases {
+            let host = try await connector.connect(database.host, frozen.inventory)
+            do {
+                guard let remote = host.remote else { throw StepRefused("steps.needs-a-host", "database \(database.name) is on no host") }
+                let connection = try await adapters.connect(database, "postgres", "reprise/drill", remote)
+                try await drillGuard.require(connection, of: database)
+                await connection.close()
+            } catch {
+                await host.close()
+                throw error
+            }
+            await host.close()
+        }
+    }
+}

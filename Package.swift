@@ -20,6 +20,11 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = [], resources:
         swiftSettings: swiftSettings)
 }
 
+/// Helpers of several modules' tests; only tests depend on it.
+func support(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: swiftSettings)
+}
+
 func system(_ name: String, pkgConfig: String, debian: String) -> Target {
     .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([debian])])
 }
@@ -54,7 +59,7 @@ let package = Package(
         module("BlockingIO", ["RunCore"]),
         module("Journal", ["RunCore", "BlockingIO", grdb, crypto]),
         module("SSH", ["RunCore", "BlockingIO", "CLibSSH2", crypto]),
-        module("ObjectStorage", ["RunCore", "BlockingIO", "CLibCurl", crypto]),
+        module("ObjectStorage", ["RunCore", "BlockingIO", "SSH", "CLibCurl", crypto]),
         module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ"]),
         module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL"]),
         module(
@@ -75,14 +80,17 @@ let package = Package(
         .executableTarget(
             name: "RepriseBench", dependencies: ["RunCore", "PlanModel", "Journal", "BlockingIO", "ObjectStorage", "Steps", "Engine", "SSH"],
             path: "bench/RepriseBench", swiftSettings: swiftSettings),
+        // What several modules' tests have in common.
+        support("TestSupport"),
+        support("LoopbackSSH", ["SSH"]),
         tests(of: "RunCore"),
-        tests(of: "PlanModel", ["RunCore"]),
-        tests(of: "PlanYAML", ["RunCore", "PlanModel"]),
+        tests(of: "PlanModel", ["RunCore", "TestSupport"]),
+        tests(of: "PlanYAML", ["RunCore", "PlanModel", "TestSupport"]),
         tests(of: "BlockingIO"),
         tests(of: "Journal", ["RunCore", "BlockingIO", "JournalProbe", grdb, crypto]),
-        tests(of: "SSH", ["RunCore", "BlockingIO", crypto]),
-        tests(of: "ObjectStorage", ["RunCore", "BlockingIO", crypto]),
-        tests(of: "PostgreSQL", ["RunCore", "BlockingIO"]),
+        tests(of: "SSH", ["RunCore", "BlockingIO", "LoopbackSSH", crypto]),
+        tests(of: "ObjectStorage", ["RunCore", "BlockingIO", "SSH", "LoopbackSSH", crypto]),
+        tests(of: "PostgreSQL", ["RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
         tests(of: "Steps", ["RunCore", "PlanModel", "PlanYAML", "ObjectStorage"]),
         tests(of: "Engine", ["RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),

@@ -1,4 +1,5 @@
 internal import BlockingIO
+package import ObjectStorage
 package import PlanModel
 internal import RunCore
 package import SSH
@@ -17,7 +18,7 @@ package struct HostConnection: Sendable {
 
 /// Keeps one connection to each host and makes it anew where it was lost.
 package actor HostPool {
-    private let inventory: Inventory
+    private nonisolated let inventory: Inventory
     private let connector: any HostConnector
     private var connections: [String: Task<HostConnection, any Error>] = [:]
 
@@ -68,6 +69,20 @@ package actor HostPool {
 
     package func close() async {
         for host in Array(connections.keys) { await forget(host) }
+    }
+}
+
+extension HostPool {
+    /// A way to the sessions of hosts outside of any run: nothing is announced there, and nothing can be started.
+    package nonisolated func reach(_ host: String) -> HostDirectoryStore.Reach {
+        HostDirectoryStore.Reach(
+            host: host, becomesRoot: inventory.host(host)?.become ?? false,
+            connect: {
+                guard let remote = try await self.connection(host, admit: { _ in }).remote else {
+                    throw StepRefused("store.needs-a-host", "\(host) is this machine: leave `host` out of the store", exitStatus: .usage)
+                }
+                return remote
+            }, lost: { await self.forget(host) })
     }
 }
 

@@ -7,6 +7,7 @@ internal import PostgreSQL
 internal import RunCore
 internal import SSH
 internal import Steps
+internal import Synchronization
 
 /// What one attempt may use of the world.
 struct RunServices: StepServices {
@@ -42,12 +43,27 @@ struct RunServices: StepServices {
         guard let store = driver.frozen.inventory.store(name) else {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
-        return try driver.adapters.makeStore(store)
+        return try driver.adapters.makeStore(store) { host in
+            // The connection that was used, so that another's newer one is left alone.
+            let used = Latest<any JobLedger>()
+            return HostDirectoryStore.Reach(
+                host: host, becomesRoot: driver.frozen.inventory.host(host)?.become ?? false,
+                connect: {
+                    used.value = try await ledger(host)
+                    return try await remote(host)
+                }, lost: { if let failed = used.value { await forgetConnection(host, failed) } })
+        }
     }
 
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection {
-        let application = "reprise/\(driver.hold.run).\(key.step)"
-        return try await driver.adapters.connect(database, name, application, remote(database.host))
+        // Also where the server is reached without it: the session is what holds the run's fence on the host.
+        let remote = try await remote(database.host)
+        let address = driver.frozen.inventory.host(database.host)?.address ?? database.host
+        return try await DatabaseConnector(database: database, hostAddress: address, remote: remote) { reference in
+            let value = try await SecretResolver.resolve("password of database \(database.name)", reference)
+            driver.redactor.register(value)
+            return value
+        }.connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
     }
 
     func secret(_ name: String) async throws -> String {
@@ -192,4 +208,13 @@ struct HostChanged: RepriseError {
 
 func hexadecimal(_ bytes: [UInt8]) -> String {
     bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+}
+
+/// The newest of something, from whatever task.
+private final class Latest<Value: Sendable>: Sendable {
+    private let state = Mutex<Value?>(nil)
+    var value: Value? {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
 }

@@ -157,14 +157,31 @@ package struct DatabaseRef: Codable, Hashable, Sendable {
     package var port: Int
     /// The role that the application uses; owner of the restored objects' database.
     package var applicationRole: String?
-    /// For servers that are reached by password instead of the socket.
+    /// Of `superuser`, for servers that are reached by password instead of the socket.
     package var password: SecretReference?
+    /// How the orchestrator's own connections reach the server; nil: `bridge`. Optional, so that copies of older versions are read.
+    package var via: Via?
+    /// Where the server listens: as seen from its host for a tunnel, from the orchestrator for `direct`.
+    package var address: String?
+    /// The file, on the orchestrator, with the certificate that the server's must be signed by. For `direct` only.
+    package var rootCertificate: String?
     @Unhashed package var mark: SourceMark
+
+    /// A way from the orchestrator to the server. Programs that run on the host itself use its unix socket, whatever stands here.
+    package enum Via: String, Codable, Hashable, Sendable, CaseIterable {
+        /// A small program on the host, run as `superuser` in an SSH channel, that leads to the unix socket: peer authentication.
+        case bridge
+        /// TCP from the host on, through the SSH session, with a password.
+        case tunnel
+        /// TCP from the orchestrator, with TLS that verifies the server's certificate and name, and a password.
+        case direct
+    }
 
     package init(
         name: String, host: String, database: String, superuser: String = "postgres",
         socketDirectory: String = "/var/run/postgresql", port: Int = 5432, applicationRole: String? = nil,
-        password: SecretReference? = nil, mark: SourceMark = .generated
+        password: SecretReference? = nil, via: Via? = nil, address: String? = nil, rootCertificate: String? = nil,
+        mark: SourceMark = .generated
     ) {
         self.name = name
         self.host = host
@@ -174,6 +191,9 @@ package struct DatabaseRef: Codable, Hashable, Sendable {
         self.port = port
         self.applicationRole = applicationRole
         self.password = password
+        self.via = via
+        self.address = address
+        self.rootCertificate = rootCertificate
         self.mark = mark
     }
 }

@@ -42,7 +42,7 @@ extension Findings {
 
     private mutating func database(_ entry: MapEntry) -> DatabaseRef? {
         let what = "database `\(entry.key)`"
-        let keys = ["host", "database", "superuser", "socket", "port", "application-role", "password"]
+        let keys = ["host", "database", "superuser", "socket", "port", "application-role", "password", "via", "address", "sslrootcert"]
         guard let map = map(entry.value, what, keys: keys) else { return nil }
         for key in ["host", "database"] where map[key] == nil {
             error("plan.missing-field", at: entry.keyMark, "\(what): `\(key)` is missing")
@@ -55,7 +55,50 @@ extension Findings {
         result.port = integer(map["port"], "\(what), `port`", in: 1...65535) ?? result.port
         result.applicationRole = typed(map["application-role"], .identifier, what)
         result.password = reference(map["password"], what)
+        result.via = choice(map["via"], "\(what), `via`", of: DatabaseRef.Via.self)
+        result.address = address(map["address"], "\(what), `address`")
+        result.rootCertificate = map["sslrootcert"].flatMap { entry in
+            string(entry, "\(what), `sslrootcert`").flatMap { path($0, at: entry.value.mark, "\(what), `sslrootcert`") }
+        }
+        if map["via"] == nil || result.via != nil { checkWay(result, map, what, at: entry.keyMark) }
         return result
+    }
+
+    private mutating func address(_ entry: MapEntry?, _ what: String) -> String? {
+        guard let entry, let text = string(entry, what) else { return nil }
+        if Name.isAddress(text) { return text }
+        error("inventory.bad-name", at: entry.value.mark, "\(what): `\(printable(text, limit: 80))` is no name or address of a machine")
+        return nil
+    }
+
+    /// What a way to the server needs, and what it cannot use.
+    private mutating func checkWay(_ database: DatabaseRef, _ map: [String: MapEntry], _ what: String, at mark: SourceMark) {
+        let via = database.via ?? .bridge
+        let needed = switch via {
+        case .bridge: [String]()
+        case .tunnel: ["password"]
+        case .direct: ["password", "sslrootcert"]
+        }
+        for key in needed where map[key] == nil {
+            error(
+                "plan.missing-field", at: mark, "\(what): `via: \(via.rawValue)` needs `\(key)`",
+                hints: [
+                    key == "password"
+                        ? "`password: env:NAME`, `file:/path` or `command:…` is where the password of `\(database.superuser)` is to be had"
+                        : "`sslrootcert` is the file with the certificate that the server's own is signed by"
+                ])
+        }
+        for key in ["password", "address", "sslrootcert"] {
+            guard let entry = map[key], via == .bridge || (via == .tunnel && key == "sslrootcert") else { continue }
+            let of = key == "sslrootcert" ? "`via: direct`" : "`via: tunnel` and `via: direct`"
+            warning("inventory.unused-key", at: entry.keyMark, "\(what): `\(key)` is used by \(of) only")
+        }
+        guard via != .bridge, let entry = map["via"] else { return }
+        warning(
+            "inventory.socket-programs", at: entry.value.mark,
+            "\(what): `via: \(via.rawValue)` is the way of Reprise's own connections; pg_restore, pg_dump, psql and vacuumdb still run on "
+                + "`\(printable(database.host, limit: 60))` as `\(database.superuser)`, through the unix socket",
+            hints: ["`\(database.superuser)` needs peer authentication or a ~/.pgpass there"])
     }
 
     private mutating func store(_ entry: MapEntry) -> StoreRef? {

@@ -68,4 +68,42 @@ import Testing
         #expect(object["error"]?["code"] as? String == "journal.missing")
         #expect((object["error"]?["hints"] as? [String])?.isEmpty == false)
     }
+
+    @Test(arguments: [
+        (["resum"], "did you mean `resume`?"), (["journal", "verfy"], "did you mean `verify`?"), (["xyzzy"], "commands: plan, check, start"),
+        (["plan", "show", "plans/smal.yaml"], "did you mean `plans/small.yaml`?"), (["start", "smal"], "did you mean `small`?"),
+        (["retry"], "Usage: reprise retry [<run>] <step>"), (["status"], "start a run first, or name the journal with --journal"),
+    ])
+    func whatIsMisspeltOrMissingIsNamedWithWhatToDo(arguments: [String], says: String) async throws {
+        let program = try Program.withSmallPlan()
+        let result = try await program.start(arguments).result()
+        #expect(result.status == 2)
+        #expect(result.output.isEmpty)
+        #expect(result.errors.contains(says), "in \(program.folder): \(result.errors)")
+    }
+
+    @Test func runsAndStepsThatThereAreNotAreNamedWithThoseThatThereAre() async throws {
+        let program = try Program.withSmallPlan()
+        try program.write("", to: "go")
+        for _ in 0..<2 { #expect(try await program.run("start", "small").status == 5) }
+        let step = try await program.run("retry", "frist")
+        #expect(step.status == 2 && step.errors.contains("the run has no step frist") && step.errors.contains("did you mean `first`?"))
+        let ambiguous = try await program.run("status", "2")
+        #expect(ambiguous.status == 2 && ambiguous.errors.contains("more than one run begins with") && ambiguous.errors.contains("give more of the id: 2"))
+        let unknown = try await program.run("retry", "1999", "first")
+        #expect(unknown.status == 2 && unknown.errors.contains("begins with \"1999\"") && unknown.errors.contains("reprise list"))
+    }
+
+    @Test func theCompletionsForBashLoadAndComplete() async throws {
+        let script = try await Program().run("completions", "bash").output
+        let program = try Program()
+        try program.write(script, to: "reprise.bash")
+        let shell = try Running(
+            executable: "/bin/bash",
+            arguments: ["-c", "set -e; . ./reprise.bash; complete -p reprise; COMP_WORDS=(reprise resu) COMP_CWORD=1; _reprise reprise resu reprise; echo \"${COMPREPLY[@]}\""],
+            place: program.folder, environment: program.ownEnvironment)
+        let result = try await shell.result()
+        #expect(result.status == 0, "\(result.errors)")
+        #expect(result.output.contains("resume"))
+    }
 }

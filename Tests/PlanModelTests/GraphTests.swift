@@ -1,5 +1,6 @@
 import PlanModel
 import RunCore
+import TestSupport
 import Testing
 
 @Suite struct GraphTests {

@@ -2,6 +2,7 @@ import Foundation
 import PlanModel
 import PlanYAML
 import RunCore
+import TestSupport
 import Testing
 
 @Suite struct RandomPlanTests {

@@ -23,26 +23,3 @@ func found(_ diagnostics: [Diagnostic]) -> [String] {
 func problems(inPlan body: String, inventory: Inventory? = labInventory) -> [String] {
     found(readPlan(source("reprise: 1\nname: test\n\n" + body), kinds: registry, inventory: inventory).diagnostics)
 }
-
-/// SplitMix64: small, seeded, the same on every machine.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
-/// The seed of a random test: `REPRISE_SEED` repeats a failure. It is printed always.
-func seed(_ test: String) -> UInt64 {
-    let value =
-        ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) }
-        ?? UInt64.random(in: 0...UInt64(UInt32.max))
-    print("\(test): REPRISE_SEED=\(value)")
-    return value
-}

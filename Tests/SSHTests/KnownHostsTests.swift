@@ -1,5 +1,6 @@
 import BlockingIO
 import Foundation
+import LoopbackSSH
 import RunCore
 import Testing
 

@@ -1,6 +1,7 @@
 import BlockingIO
 import Foundation
 import Glibc
+import LoopbackSSH
 import RunCore
 import Testing
 

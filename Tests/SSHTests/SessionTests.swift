@@ -1,6 +1,7 @@
 import BlockingIO
 import Crypto
 import Foundation
+import LoopbackSSH
 import RunCore
 import Testing
 

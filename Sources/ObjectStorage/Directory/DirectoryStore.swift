@@ -84,12 +84,9 @@ package final class DirectoryStore: ObjectStore {
     }
 
     private func open(_ key: String) throws -> File {
-        let components = key.split(separator: "/", omittingEmptySubsequences: false)
-        let isProper = !key.utf8.contains(0) && !components.isEmpty
-            && components.allSatisfy { !$0.isEmpty && $0 != "." && $0 != ".." }
         let missing = ObjectStorageError(
             .noSuchKey, "there is no file \(quoted(key)) in \(root)", hints: ["list what is there: reprise backup list"])
-        guard isProper else { throw missing }
+        guard StoreKey.isProper(key) else { throw missing }
         let real = try realRoot()
         guard let resolved = realpath("\(real)/\(key)", nil) else { throw missing }
         defer { free(resolved) }

@@ -84,11 +84,44 @@ package struct PostgresConnectionError: RepriseError, Equatable {
         .init("postgresql.connection-lost", "\(place): the connection was lost: \(Redaction.oneLine(reason))")
     }
 
+    /// Refusals carry no code through libpq while connecting: what they are is read from its own English words.
     static func refused(_ place: String, _ reason: String) -> Self {
-        .init(
-            "postgresql.connection-refused", "cannot connect to \(place): \(Redaction.oneLine(reason))",
+        let message = "cannot connect to \(place): \(Redaction.oneLine(reason))"
+        for known in knownRefusals where known.words.contains(where: { reason.contains($0) }) {
+            return .init(known.code, message, hints: known.hints, isTransient: false)
+        }
+        return .init(
+            "postgresql.connection-refused", message,
             hints: ["see that the server runs and that this address, login and password are right"])
     }
+
+    /// What another attempt cannot mend.
+    private static let knownRefusals: [(code: String, words: [String], hints: [String])] = [
+        (
+            "postgresql.certificate-name", ["does not match host name"],
+            [
+                "connect to a name that the certificate bears: `address` of the database in the inventory",
+                "if that name should be the right one, another machine may be answering in its place",
+            ]
+        ),
+        (
+            "postgresql.certificate-untrusted", ["certificate verify failed"],
+            [
+                "`sslrootcert` must hold the certificate of the authority that signed the server's; the server's own is in ssl_cert_file there",
+                "if it does, another machine may be answering in the server's place",
+            ]
+        ),
+        ("postgresql.no-root-certificate", ["root certificate file"], ["check the path in `sslrootcert`: the file is read on this machine"]),
+        ("postgresql.no-tls", ["server does not support SSL"], ["switch TLS on (ssl = on in postgresql.conf), or use `via: tunnel`"]),
+        (
+            "postgresql.password-refused", ["password authentication failed", "no password supplied"],
+            ["check the database's `password` reference, and that the role has a password: \\password in psql"]
+        ),
+        (
+            "postgresql.no-entry", ["no pg_hba.conf entry"],
+            ["add a line to pg_hba.conf for this role, database and address, or use another `via`"]
+        ),
+    ]
 
     static func closed(_ place: String) -> Self {
         .init("postgresql.connection-closed", "\(place): the connection is closed")

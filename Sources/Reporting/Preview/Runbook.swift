@@ -28,6 +28,15 @@ package struct Runbook: Codable, Sendable {
         }
     }
 
+    /// A whole plan, of which no run has begun or is known any more.
+    package init(_ previewer: StepPreviewer) throws {
+        run = ""
+        plan = previewer.frozen.plan.name
+        state = ""
+        done = []
+        remaining = try previewer.all().map { Remaining(step: $0, state: StepState.queued.rawValue, before: nil) }
+    }
+
     private static func isDone(_ state: StepState) -> Bool {
         switch state {
         case .succeeded, .skipped, .failedIgnored: true
@@ -47,10 +56,12 @@ package struct Runbook: Codable, Sendable {
     }
 
     package var document: Document {
-        var blocks: [Document.Block] = [
-            .paragraph("Stop Reprise before you go on by hand: reprise pause \(run). What you do by hand is not in its journal."),
-            .facts([.init("run", run), .init("plan", plan), .init("state", state), .init("done already", done.isEmpty ? "nothing" : done.joined(separator: ", "))]),
-        ]
+        var blocks: [Document.Block] = run.isEmpty
+            ? [.paragraph("All steps of plan \(plan). Reprise knows nothing of what you do by hand: before each step look whether it was done already.")]
+            : [
+                .paragraph("Stop Reprise before you go on by hand: reprise pause \(run). What you do by hand is not in its journal."),
+                .facts([.init("run", run), .init("plan", plan), .init("state", state), .init("done already", done.isEmpty ? "nothing" : done.joined(separator: ", "))]),
+            ]
         if remaining.isEmpty { blocks.append(.paragraph("Nothing is left to do.", .good)) }
         for (index, item) in remaining.enumerated() {
             let step = item.step
@@ -63,6 +74,6 @@ package struct Runbook: Codable, Sendable {
             if !step.on.isEmpty { blocks.append(.paragraph("On: \(step.on.joined(separator: ", "))")) }
             blocks.append(.code(step.manualCommands.joined(separator: "\n")))
         }
-        return Document(title: "By hand: what is left of run \(run)", blocks: blocks)
+        return Document(title: run.isEmpty ? "By hand: plan \(plan)" : "By hand: what is left of run \(run)", blocks: blocks)
     }
 }

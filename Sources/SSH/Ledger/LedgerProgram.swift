@@ -27,7 +27,7 @@ private let raising = #"if [ "$(id -u)" = 0 ]; then set --; else set -- sudo -n 
 
 /// A command for a host's `sh` that runs as the user who keeps the ledger there, by what sudoers allow for the ledger: `env`.
 package func asLedgerUser(_ command: String, become: Bool) -> String {
-    become ? "\(raising)exec \"$@\" env sh -c \(shellQuoted(command))" : command
+    become ? "\(raising)exec \"$@\" env sh -c \(shellQuoted(command))" : "sh -c \(shellQuoted(command))"
 }
 
 /// The ledger's program, twice over, and the command that receives it: perl runs the first where the host has it, else its
@@ -93,18 +93,8 @@ func ledgerError(_ frame: LedgerFrame, hostName: String) -> LedgerError? {
     let standing = ticket(seen)
     let who = "\(seen["operator"].map { printable(Array($0.utf8)) } ?? "another operator") (fence \(seen["fence"] ?? "?"))"
     switch code {
-    case "fence-stale", "fence-held":
-        return LedgerError(
-            code, "\(hostName) refused: run \(seen["run"] ?? "?") is held by \(who)",
-            hints: ["if that process is gone: reprise resume RUN --take-over --reason …"], exitStatus: .heldByAnother, standing: standing)
-    case "journal-old", "journal-forked":
-        return LedgerError(
-            code,
-            code == "journal-old"
-                ? "this journal is older than what \(hostName) has seen of the run: event \(seen["sequence"] ?? "?"), from \(who)"
-                : "this journal and what \(hostName) has seen of the run differ at event \(seen["sequence"] ?? "?"), from \(who)",
-            hints: ["use the journal that the run was last driven from; a copy that was put back must not drive it"],
-            exitStatus: .heldByAnother, standing: standing)
+    case "fence-stale", "fence-held", "journal-old", "journal-forked":
+        return LedgerError.closed(standing, hostName: hostName) ?? fenceError(code, seen, standing, who, hostName)
     case "claimed":
         let run = seen["run"].flatMap { RunID($0) }
         return LedgerError(
@@ -134,6 +124,24 @@ func ledgerError(_ frame: LedgerFrame, hostName: String) -> LedgerError? {
     case "state-unsafe":
         return LedgerError(code, "the ledger's folder on \(hostName) is not safe: \(detail)", hints: ["chmod 700 and chown it, after a look at who changed it"])
     default: return LedgerError(code, "the ledger on \(hostName) failed: \(detail.isEmpty ? code : detail)")
+    }
+}
+
+/// A ticket was refused: another one stands.
+private func fenceError(_ code: String, _ seen: [String: String], _ standing: FenceTicket?, _ who: String, _ hostName: String) -> LedgerError {
+    switch code {
+    case "journal-old", "journal-forked":
+        return LedgerError(
+            code,
+            code == "journal-old"
+                ? "this journal is older than what \(hostName) has seen of the run: event \(seen["sequence"] ?? "?"), from \(who)"
+                : "this journal and what \(hostName) has seen of the run differ at event \(seen["sequence"] ?? "?"), from \(who)",
+            hints: ["use the journal that the run was last driven from; a copy that was put back must not drive it"],
+            exitStatus: .heldByAnother, standing: standing)
+    default:
+        return LedgerError(
+            code, "\(hostName) refused: run \(seen["run"] ?? "?") is held by \(who)",
+            hints: ["if that process is gone: reprise resume RUN --take-over --reason …"], exitStatus: .heldByAnother, standing: standing)
     }
 }
 

@@ -73,17 +73,19 @@ struct BackupStore {
             guard let found = inventory.store(wanted) else {
                 var speller = Speller()
                 throw Refusal(
-                    "unknown-store", "the inventory has no store \(printable(wanted))", hints: speller.hints(for: wanted, among: names, what: "stores"))
+                    "unknown-store", "the inventory has no store \(printable(wanted))",
+                    hints: speller.hints(for: wanted, among: names, what: "stores"))
             }
             reference = found
         } else {
             guard let only = inventory.stores.first, names.count == 1 else {
                 throw Refusal(
-                    "which-store", names.isEmpty ? "the inventory has no stores" : "the inventory has several stores", hints: names.map { "--store \($0)" })
+                    "which-store", names.isEmpty ? "the inventory has no stores" : "the inventory has several stores",
+                    hints: names.map { "--store \($0)" })
             }
             reference = only
         }
-        store = try Wiring.adapters().makeStore(reference)
+        store = try Wiring.store(reference, inventory)
         naming = try BackupNaming(store: reference, isDatabase: place.kind == .database)
     }
 }

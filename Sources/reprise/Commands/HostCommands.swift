@@ -87,7 +87,7 @@ struct ClaimsRelease: AsyncParsableCommand {
         discussion: help("Make sure that nobody drives the run any more. Asks for the resource's name to be typed, or takes --yes."))
     @Argument(help: "The host.") var host: String
     @Argument(help: "What is claimed.") var resource: String
-    @Argument(help: "The run that claims it, by its whole id.") var run_: String
+    @Argument(help: ArgumentHelp("The run that claims it, by its whole id.", valueName: "run")) var run_: String
     @Flag(help: "Stands for typing the resource's name.") var yes = false
     @OptionGroup var options: GlobalOptions
 
@@ -101,71 +101,13 @@ struct ClaimsRelease: AsyncParsableCommand {
         guard let run = RunID(run_) else { throw Refusal("bad-run", "that is no id of a run") }
         let reach = try Hosts(options)
         guard let name = try reach.named([host]).first else { throw Refusal("unknown-host", "there is no host of that name") }
-        try await Confirmation.require([resource], isGiven: yes, what: "releasing a claim on \(name)")
+        try await Confirmation.require(
+            [resource], isGiven: yes, what: "releasing a claim on \(name)", does: "lets other runs work where run \(run) may still be at work",
+            hints: ["look first: reprise adopt \(name) \(run)"])
         let was = try await reach.withLedger(of: name) { try await $0.releaseClaim(resource: resource, run: run, force: true) }
         try options.show(
             Released(host: name, resource: resource, wasClaimed: was),
             was ? "released \(oneLine(resource)) on \(name)\n" : "\(oneLine(resource)) was not claimed on \(name)\n")
-    }
-}
-
-struct AdoptCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "adopt", abstract: "The runs that a host knows, with their jobs: for the day on which the journal is lost.",
-        discussion: help("What a host shows is read and changed in nothing."))
-    @Argument(help: "The host.") var host: String
-    @Argument(help: "A run that it knows: shows its jobs.") var run_: String?
-    @OptionGroup var options: GlobalOptions
-
-    private struct Known: Encodable {
-        let run: String
-        let fence: Int64
-        let by: String
-        let announcedAt: String
-        let jobs: Int
-        let journalSequence: Int64
-    }
-    private struct Job: Encodable {
-        let job: String
-        let verdict: String
-        let submittedAt: String
-        let fence: Int64
-    }
-
-    func run() async throws {
-        let reach = try Hosts(options)
-        guard let name = try reach.named([host]).first else { throw Refusal("unknown-host", "there is no host of that name") }
-        if let run_ { return try await reach.withLedger(of: name) { try await showJobs(of: run_, $0) } }
-        let runs = try await reach.withLedger(of: name) { try await $0.runs() }.map {
-            Known(
-                run: $0.ticket.run.rawValue, fence: $0.ticket.fence, by: $0.ticket.operator, announcedAt: timestamp($0.announcedAtMilliseconds),
-                jobs: $0.jobCount, journalSequence: $0.ticket.journalSequence)
-        }
-        let table = Document.Table(
-            [.init("RUN"), .init("FENCE", isNumber: true), .init("JOBS", isNumber: true), .init("LAST SEEN"), .init("BY")],
-            runs.map { .init([$0.run, "\($0.fence)", "\($0.jobs)", $0.announcedAt, $0.by]) })
-        try options.show(runs, runs.isEmpty ? "\(name) knows no runs\n" : tableText(table, style: options.style))
-    }
-
-    private func showJobs(of word: String, _ ledger: any JobLedger) async throws {
-        guard let run = RunID(word) else { throw Refusal("bad-run", "that is no id of a run") }
-        let jobs = try await ledger.jobs(of: run).map {
-            Job(job: "\($0.id)", verdict: text($0.verdict), submittedAt: timestamp($0.submittedAtMilliseconds), fence: $0.fence)
-        }
-        let table = Document.Table(
-            [.init("JOB"), .init("SUBMITTED"), .init("VERDICT")], jobs.map { .init([$0.job, $0.submittedAt, $0.verdict]) })
-        try options.show(jobs, jobs.isEmpty ? "no jobs\n" : tableText(table, style: options.style))
-    }
-
-    private func text(_ verdict: JobVerdict) -> String {
-        switch verdict {
-        case .finished(let result):
-            result.exitStatus.map { "ended with status \($0)" } ?? result.signal.map { "ended by signal \($0)" } ?? "cancelled before it started"
-        case .running: "running"
-        case .orphan(let holders): "its supervisor is gone, still running: \(holders.joined(separator: ", "))"
-        case .neverRan, .absent: "never ran"
-        case .inDoubt: "in doubt"
-        }
     }
 }
 

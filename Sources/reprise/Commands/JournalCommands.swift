@@ -14,7 +14,7 @@ struct JournalVerify: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "verify", abstract: "Recomputes the hash chains, and names the first bad record.",
         discussion: help("Exit status 1 where anything is not as it was written."))
-    @Argument(help: "Only this run; default: all runs, and the journal's own bookkeeping.") var run_: String?
+    @Argument(help: ArgumentHelp("Only this run; default: all runs, and the journal's own bookkeeping.", valueName: "run")) var run_: String?
     @Option(help: "A head that was kept elsewhere: the run must still hold that record.") var head: String?
     @OptionGroup var options: GlobalOptions
 

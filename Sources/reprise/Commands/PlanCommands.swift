@@ -40,20 +40,30 @@ struct PlanList: AsyncParsableCommand {
         }
         let table = Document.Table(
             [.init("NAME"), .init("STEPS", isNumber: true), .init("TITLE")],
-            entries.map { .init([$0.name, "\($0.steps)", $0.isValid ? $0.title : "REFUSED: see reprise plan validate \($0.path)"], $0.isValid ? .normal : .bad) })
+            entries.map { entry in
+                let title = entry.isValid ? entry.title : "REFUSED: see reprise plan validate \(entry.path)"
+                return .init([entry.name, "\(entry.steps)", title], entry.isValid ? .normal : .bad)
+            })
         try options.show(entries, entries.isEmpty ? "no plans in ./plans\n" : tableText(table, style: options.style))
     }
 }
 
 struct PlanShow: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "show", abstract: "The steps of a plan in their order, with the values that they would have.", discussion: help())
+        commandName: "show", abstract: "The steps of a plan in their order, with the values that they would have.",
+        discussion: help("--runbook prints them as commands for hands, for the day on which the tool or its journal is not to be had."))
     @OptionGroup var plan: PlanArgument
     @OptionGroup var parameters: ParameterOptions
+    @Flag(help: "The steps as commands for hands.") var runbook = false
     @OptionGroup var options: GlobalOptions
 
     func run() async throws {
-        let preview = try PreparedRun(plan.plan, parameters, options).preview()
+        let prepared = try PreparedRun(plan.plan, parameters, options)
+        if runbook {
+            let book = try prepared.runbook()
+            return try options.show(book, book.document.text(style: options.style))
+        }
+        let preview = try prepared.preview()
         try options.show(preview, preview.document.text(style: options.style))
     }
 }
@@ -147,7 +157,11 @@ struct PlanGraphCommand: AsyncParsableCommand {
 struct PlanSchema: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "schema", abstract: "The JSON Schema of plans, for editors.",
-        discussion: help("Editors with the YAML language server: reprise plan schema > plan.schema.json, and as the first line of a plan\n# yaml-language-server: $schema=plan.schema.json"))
+        discussion: help(
+            """
+            Editors with the YAML language server: reprise plan schema > plan.schema.json, and as the first line of a plan
+            # yaml-language-server: $schema=plan.schema.json
+            """))
     @OptionGroup var options: GlobalOptions
 
     func run() async throws {

@@ -37,16 +37,21 @@ enum Confirmation {
     /// - Parameters:
     ///   - targets: the names of what is overwritten or removed; nothing is asked where there are none.
     ///   - isGiven: `--yes` was said.
+    ///   - does: what it does, after `what`.
+    ///   - hints: how to look before.
     /// - Throws: where the word was not given, or not typed right.
-    static func require(_ targets: [String], isGiven: Bool, what: String) async throws {
+    static func require(
+        _ targets: [String], isGiven: Bool, what: String, does: String = "overwrites or removes what only a backup brings back",
+        hints: [String] = ["look first: --dry-run"]
+    ) async throws {
         guard !targets.isEmpty, !isGiven else { return }
         let names = targets.map(oneLine).joined(separator: " ")
         guard Console.isInteractive else {
             throw Refusal(
-                "needs-yes", "\(what) overwrites or removes what only a backup brings back: \(names)",
-                hints: ["look first: --dry-run", "then say so: --yes (approvals are asked for all the same)"])
+                "needs-yes", "\(what) \(does): \(names)",
+                hints: hints + ["then say so: --yes (approvals are asked for all the same)"])
         }
-        Console.writeError("\(what) overwrites or removes what only a backup brings back: \(names)\n")
+        Console.writeError("\(what) \(does): \(names)\n")
         let typed = try await Console.ask("Type \(targets.count == 1 ? "its name" : "these names") to go on: ")
         guard typed?.trimmingCharacters(in: .whitespaces) == names else {
             throw Refusal("not-confirmed", "that is not \(names); nothing was started", exitStatus: .usage)

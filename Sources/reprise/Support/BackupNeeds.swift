@@ -7,6 +7,7 @@ internal import PostgreSQL
 internal import Reporting
 internal import RunCore
 internal import SSH
+internal import Steps
 internal import Subprocess
 internal import Synchronization
 internal import SystemPackage
@@ -62,7 +63,8 @@ enum BackupNeeds {
         if !extensions.isEmpty {
             findings.append(
                 Finding(
-                    .missing, subject, "the newest backup needs extensions that \(database.host) does not have: \(extensions.joined(separator: ", "))",
+                    .missing, subject,
+                    "the newest backup needs extensions that \(database.host) does not have: \(extensions.joined(separator: ", "))",
                     hints: ["install their packages on \(database.host)"]))
         }
         if let locale = contents.locale?.collate, !have.locales.contains(normalised(locale)) {
@@ -75,7 +77,8 @@ enum BackupNeeds {
         return [
             Finding(
                 .ok, subject,
-                "the newest backup's version, \(counted(contents.roles.count, "role")) and \(counted(contents.extensions.count, "extension")) are all there")
+                "the newest backup's version, \(counted(contents.roles.count, "role")) and "
+                    + "\(counted(contents.extensions.count, "extension")) are all there")
         ]
     }
 
@@ -91,11 +94,9 @@ enum BackupNeeds {
             select 'v|' || current_setting('server_version_num') union all select 'r|' || rolname from pg_roles \
             union all select 'e|' || name from pg_available_extensions
             """
-        let psql = "psql -XAtq -h \(shellQuoted(database.socketDirectory)) -p \(database.port) -U \(shellQuoted(database.superuser)) -d postgres -c \(shellQuoted(query))"
-        let user = shellQuoted(database.superuser)
         let command = """
             locale -a 2>/dev/null | sed 's/^/l|/'
-            if [ "$(id -un)" = \(user) ]; then \(psql); elif [ "$(id -u)" = 0 ]; then runuser -u \(user) -- \(psql); else sudo -n -u \(user) -- \(psql); fi
+            \(database.psql(query))
             """
         let result = try await remote.run(command, stdin: [], outputLimit: 1 << 20, deadline: Deadline(after: .seconds(30)))
         var facts = Facts()

@@ -29,7 +29,7 @@ enum Failures {
         case is CancellationError:
             report(Refusal("interrupted", "the command was interrupted", exitStatus: .interrupted), isJSON: isJSON)
             return .interrupted
-        default: return reportUsage(error, isJSON: isJSON)
+        default: return reportUsage(error, arguments, isJSON: isJSON)
         }
     }
 
@@ -45,7 +45,7 @@ enum Failures {
     }
 
     /// What ArgumentParser throws: help and versions, which are no errors, and bad usage.
-    private static func reportUsage(_ error: any Error, isJSON: Bool) -> ExitStatus {
+    private static func reportUsage(_ error: any Error, _ arguments: [String], isJSON: Bool) -> ExitStatus {
         let text = Reprise.fullMessage(for: error)
         if Reprise.exitCode(for: error) == .success {
             Console.write(text.hasSuffix("\n") || text.isEmpty ? text : text + "\n")
@@ -58,12 +58,29 @@ enum Failures {
             return .failed
         }
         if isJSON {
-            writeJSON("usage", Reprise.message(for: error), ["see: reprise help"], nil)
+            writeJSON("usage", Reprise.message(for: error), misspelt(arguments) + ["see: reprise help"], nil)
         } else {
             let usage = text.hasPrefix("Error: ") ? "reprise: " + text.dropFirst(7) : text
-            Console.writeError(usage + "\n")
+            let hints = misspelt(arguments).map { "HINT: \(terminalSafe($0))\n" }.joined()
+            Console.writeError(usage + "\n" + hints)
         }
         return .usage
+    }
+
+    /// What was probably meant by a command that there is not.
+    private static func misspelt(_ arguments: [String]) -> [String] {
+        var command: any ParsableCommand.Type = Reprise.self
+        for word in arguments {
+            let known = command.configuration.subcommands
+            guard !known.isEmpty, !word.hasPrefix("-"), word != "help" else { return [] }
+            guard let next = known.first(where: { $0.configuration.commandName == word }) else {
+                var speller = Speller()
+                let place = command.configuration.commandName == Reprise.configuration.commandName ? "commands" : "commands of \(command.configuration.commandName ?? "")"
+                return speller.hints(for: word, among: known.compactMap { $0.configuration.commandName }, what: place)
+            }
+            command = next
+        }
+        return []
     }
 
     private static func writeJSON(_ code: String, _ message: String, _ hints: [String], _ diagnostics: [Diagnostic]?) {

@@ -32,9 +32,17 @@ struct PreparedRun {
             planPath: path)
     }
 
-    func preview() throws -> PlanPreview {
+    /// Stands for the id that a run would get.
+    private static let previewID: RunID = {
         guard let run = RunID("preview") else { preconditionFailure("preview is a run id") }
-        return try PlanPreview(StepPreviewer(frozen, kinds: .standard, run: run))
+        return run
+    }()
+
+    /// The whole plan as commands for hands.
+    func runbook() throws -> Runbook { try Runbook(StepPreviewer(frozen, kinds: .standard, run: Self.previewID)) }
+
+    func preview() throws -> PlanPreview {
+        try PlanPreview(StepPreviewer(frozen, kinds: .standard, run: Self.previewID))
     }
 
     /// The names of what destructive steps overwrite or remove: databases, else the hosts of the step.

@@ -132,11 +132,12 @@ struct Readiness {
         let subject = "\(database.host): database \(database.name): backup"
         guard let remote = connection.remote, let reference = stores.first else { return [] }
         do {
-            let store = try Wiring.adapters().makeStore(reference)
+            let store = try Wiring.store(reference, frozen.inventory)
             guard let newest = try await BackupNaming(store: reference, isDatabase: true).backups(in: store).first else { return [] }
             let version = try await store.head(newest.object.key)
             guard let contents = try await BackupNeeds.contents(of: version, in: store) else {
-                return [Finding(.warning, subject, "the newest backup's table of contents is longer than what was read of it; its needs are not known")]
+                let why = "the newest backup's table of contents is longer than what was read of it; its needs are not known"
+                return [Finding(.warning, subject, why)]
             }
             return try await BackupNeeds.check(contents, database, on: remote, subject: subject)
         } catch {
@@ -155,13 +156,10 @@ struct Readiness {
             coalesce((select string_agg(coalesce(nullif(datname, ''), 'what all databases share'), ', ') from pg_stat_database \
             where checksum_failures > 0 and datname is distinct from \(literal(database.database))), '-')
             """
-        let psql = "psql -XAtq -F '|' -h \(shellQuoted(database.socketDirectory)) -p \(database.port) -U \(shellQuoted(database.superuser)) "
-            + "-d postgres -c \(shellQuoted(query))"
-        let user = shellQuoted(database.superuser)
         let command = """
             command -v pg_restore >/dev/null || echo 'tool|pg_restore'
             command -v psql >/dev/null || echo 'tool|psql'
-            if [ "$(id -un)" = \(user) ]; then \(psql); elif [ "$(id -u)" = 0 ]; then runuser -u \(user) -- \(psql); else sudo -n -u \(user) -- \(psql); fi
+            \(database.psql(query))
             """
         do {
             let result = try await remote.run(command, stdin: [], outputLimit: 65_536, deadline: Deadline(after: .seconds(30)))
@@ -176,7 +174,9 @@ struct Readiness {
     ) async throws -> [Finding] {
         let lines = result.stdoutText.split(separator: "\n").map { $0.split(separator: "|").map(String.init) }
         var findings = lines.filter { $0.first == "tool" && $0.count == 2 }.map {
-            Finding(.missing, subject, "\($0[1]) is not installed on \(database.host)", hints: ["on \(database.host): apt-get install postgresql-client"])
+            Finding(
+                .missing, subject, "\($0[1]) is not installed on \(database.host)",
+                hints: ["on \(database.host): apt-get install postgresql-client"])
         }
         guard result.status == 0, let answer = lines.last, answer.count == 5, let size = Int64(answer[2]) else {
             let why = oneLine(result.stderrText).isEmpty ? "exit status \(result.status)" : oneLine(result.stderrText)
@@ -224,16 +224,18 @@ struct Readiness {
     private func check(store reference: StoreRef) async -> [Finding] {
         let subject = "store \(reference.name)"
         do {
-            let store = try Wiring.adapters().makeStore(reference)
+            let store = try Wiring.store(reference, frozen.inventory)
             let backups = try await BackupNaming(store: reference, isDatabase: true).backups(in: store)
             guard let newest = backups.first else {
-                return [Finding(.missing, subject, "no database backups in \(store.displayName)", hints: ["see: reprise backup list --store \(reference.name)"])]
+                let hint = "see: reprise backup list --store \(reference.name)"
+                return [Finding(.missing, subject, "no database backups in \(store.displayName)", hints: [hint])]
             }
             let age = Date().timeIntervalSince(newest.time)
             return [
                 Finding(
                     age > Self.oldBackupSeconds ? .warning : .ok, subject,
-                    "\(counted(backups.count, "backup")), the newest \(newest.object.key): \(durationText(age)) old, \(bytesText(newest.object.sizeBytes))")
+                    "\(counted(backups.count, "backup")), the newest \(newest.object.key): \(durationText(age)) old, "
+                        + bytesText(newest.object.sizeBytes))
             ]
         } catch {
             return [Finding(error, subject)]

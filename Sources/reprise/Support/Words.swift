@@ -59,7 +59,9 @@ enum Words {
         for _ in 0..<100 {
             switch try await journal.fateOfWord(run: run, name: name) {
             case .taken: return
-            case .refused(let why): throw Refusal("word-refused", "the process that drives run \(run) refused: \(why)", hints: ["see where it stands: reprise status \(run)"])
+            case .refused(let why):
+                throw Refusal(
+                    "word-refused", "the process that drives run \(run) refused: \(why)", hints: ["see where it stands: reprise status \(run)"])
             case .waiting: try await Task.sleep(for: .milliseconds(100))
             }
         }
@@ -69,25 +71,5 @@ enum Words {
     private static func note(_ run: RunID, _ machine: RunMachine, _ options: GlobalOptions) throws {
         let state = RunReport.shownState(machine.state, isHeld: false)
         try options.show(Noted(run: run.rawValue, state: state), "noted; run \(run) is \(state), go on with: reprise resume \(run)\n")
-    }
-}
-
-/// The step that a command is about, after the run.
-struct StepArguments: ParsableArguments {
-    @Argument(help: "The run and the step; with one word only it is the step, of the latest run.")
-    var words: [String]
-
-    func validate() throws {
-        guard (1...2).contains(words.count) else { throw ValidationError("Name a step, or a run and a step.") }
-        _ = try step
-    }
-
-    var run: String? { words.count == 2 ? words[0] : nil }
-
-    var step: StepID {
-        get throws {
-            guard let word = words.last, let step = StepID(word) else { throw ValidationError("The step's name is not one that plans can have.") }
-            return step
-        }
     }
 }

@@ -10,7 +10,7 @@ import Testing
 /// removes the folder.
 final class Cluster: Sendable {
     let folder: String
-    let port = 5432
+    let port: Int
     /// Of postgres itself.
     let pid: Int32
     private let supervisorInput: Int32
@@ -19,14 +19,26 @@ final class Cluster: Sendable {
     static var isAvailable: Bool { access(programs + "/initdb", X_OK) == 0 }
     static let missing: Comment = "SKIPPED: no PostgreSQL 15 server programs in /usr/lib/postgresql/15/bin (Debian: apt-get install postgresql-15)"
 
+    /// What a server that is reached over TCP has beside its socket.
+    struct TLS: Sendable {
+        /// Signed the server's certificate, which bears the name `localhost` alone.
+        let authority: String
+        /// Signed nothing.
+        let otherAuthority: String
+    }
+    let tls: TLS?
+
     /// One server for all tests of this process.
     static let shared = Task { try await Cluster() }
 
     /// The shared server, or a loud skip.
     static func server() async throws -> Cluster { try await shared.value }
 
-    private init() async throws {
+    /// - Parameter tcpPort: also listens there, with TLS, and wants a password of everybody who comes that way.
+    init(tcpPort: Int? = nil) async throws {
         folder = try temporaryFolder("pg")
+        port = tcpPort ?? 5432
+        tls = tcpPort.map { [folder] _ in TLS(authority: "\(folder)/ca.crt", otherAuthority: "\(folder)/other.crt") }
         let owner = geteuid() == 0 ? (getpwnam("postgres") != nil ? "postgres" : "nobody") : ""
         let prefix = owner.isEmpty ? "" : "runuser -u \(owner) --"
         let made = try await shell(
@@ -42,10 +54,35 @@ final class Cluster: Sendable {
             wal_level = logical
             timezone = 'Europe/Zurich'
             EOF
+            \(tcpPort.map { Self.overTCP(port: $0, owner: owner) } ?? "")
             """)
         guard made.status == 0 else { throw ShellFailed(description: "initdb failed: \(made.errors)") }
         (supervisorInput, pid) = try Self.supervise(folder, prefix)
         _ = try await psql("SELECT 1")
+    }
+
+    /// Certificates of the test's own, and the settings to use them.
+    private static func overTCP(port: Int, owner: String) -> String {
+        """
+        exec 2> tls.log; set -e
+        for name in ca other; do
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$name" -keyout $name.key -out $name.crt
+        done
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout server.key -out server.csr
+        printf 'subjectAltName=DNS:localhost\\n' > server.ext
+        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.crt
+        install -m 0600 \(owner.isEmpty ? "" : "-o \(owner)") server.key server.crt data/
+        chmod 0755 .; chmod 0644 ca.crt other.crt
+        \(owner.isEmpty ? "" : "runuser -u \(owner) --") tee -a data/postgresql.conf > /dev/null <<EOF
+        listen_addresses = '127.0.0.1'
+        port = \(port)
+        ssl = on
+        EOF
+        \(owner.isEmpty ? "" : "runuser -u \(owner) --") tee data/pg_hba.conf > /dev/null <<EOF
+        local all all trust
+        host all all 127.0.0.1/32 scram-sha-256
+        EOF
+        """
     }
 
     private static func supervise(_ folder: String, _ prefix: String) throws -> (Int32, Int32) {

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LoopbackSSH
 import Synchronization
 
 /// Sends a pattern through a unix socket from one thread and reads it back on this one. Blocks.

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import LoopbackSSH
 import Synchronization
 
 /// A TCP proxy on loopback that can cut, stall and swallow connections. Every connection has two threads that copy.

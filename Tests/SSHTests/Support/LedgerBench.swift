@@ -2,6 +2,7 @@ import BlockingIO
 import Crypto
 import Foundation
 import Glibc
+import LoopbackSSH
 import RunCore
 import Synchronization
 import Testing

@@ -1,12 +1,11 @@
-import Foundation
-import PlanModel
+internal import Foundation
 
 /// SplitMix64: small, seeded, the same on every machine.
-struct SeededGenerator: RandomNumberGenerator {
+package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
+    package init(_ seed: UInt64) { state = seed }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var z = state
         z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -16,7 +15,7 @@ struct SeededGenerator: RandomNumberGenerator {
 }
 
 /// The seed of a random test: `REPRISE_SEED` repeats a failure. It is printed always.
-func seed(_ test: String) -> UInt64 {
+package func seed(_ test: String) -> UInt64 {
     let value =
         ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) }
         ?? UInt64.random(in: 0...UInt64(UInt32.max))

@@ -1,28 +1,26 @@
-import Foundation
-import Glibc
-import Testing
-
-@testable import SSH
+package import Foundation
+internal import Glibc
+package import SSH
 
 /// An sshd of the test's own: private folder, private host keys, a free loopback port, ended by its recorded process id.
-final class LoopbackServer: Sendable {
-    let folder: String
-    let port: Int
-    let user: String
-    let process: pid_t
-    static let sshd = "/usr/sbin/sshd"
+package final class LoopbackServer: Sendable {
+    package let folder: String
+    package let port: Int
+    package let user: String
+    package let process: pid_t
+    package static let sshd = "/usr/sbin/sshd"
 
     /// Tests that need it are skipped, and say so, where there is none.
-    static let isAvailable: Bool = {
+    package static let isAvailable: Bool = {
         let found = access(sshd, X_OK) == 0 && access("/usr/bin/ssh-keygen", X_OK) == 0
         if !found { print("SKIPPED: \(sshd) is missing (apt-get install openssh-server); no test against a real server runs") }
         return found
     }()
 
     /// - Parameter lines: put into sshd_config before everything else; the first value of a keyword counts there.
-    init(hostKeys: [String] = ["ed25519"], lines: [String] = []) throws {
+    package init(hostKeys: [String] = ["ed25519"], lines: [String] = []) throws {
         var template = Array("/tmp/reprise-sshd-XXXXXX".utf8CString)
-        #expect(mkdtemp(&template) != nil)
+        guard mkdtemp(&template) != nil else { throw TestFailure("no folder of its own") }
         folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         user = String(cString: getpwuid(geteuid()).pointee.pw_name)
         if geteuid() == 0 { mkdir("/run/sshd", 0o755) }
@@ -53,32 +51,32 @@ final class LoopbackServer: Sendable {
         try? FileManager.default.removeItem(atPath: folder)
     }
 
-    var log: String { (try? String(contentsOfFile: "\(folder)/log", encoding: .utf8)) ?? "" }
-    var knownHosts: String { "\(folder)/known_hosts" }
+    package var log: String { (try? String(contentsOfFile: "\(folder)/log", encoding: .utf8)) ?? "" }
+    package var knownHosts: String { "\(folder)/known_hosts" }
 
-    func publicKey(_ type: String) throws -> String {
+    package func publicKey(_ type: String) throws -> String {
         let line = try String(contentsOfFile: "\(folder)/host_\(type).pub", encoding: .utf8)
         return line.split(separator: " ").prefix(2).joined(separator: " ")
     }
 
-    func writeKnownHosts(_ types: [String], port other: Int? = nil, prefix: String = "") throws {
+    package func writeKnownHosts(_ types: [String], port other: Int? = nil, prefix: String = "") throws {
         let text = try types.map { "\(prefix)[127.0.0.1]:\(other ?? port) \(try publicKey($0))\n" }.joined()
         try text.write(toFile: knownHosts, atomically: true, encoding: .utf8)
     }
 
-    func target(port other: Int? = nil, user name: String? = nil, identityFiles: [String]? = nil) -> SSHTarget {
+    package func target(port other: Int? = nil, user name: String? = nil, identityFiles: [String]? = nil) -> SSHTarget {
         SSHTarget(
             name: "loopback", host: "127.0.0.1", port: other ?? port, user: name ?? user, identityFiles: identityFiles ?? ["\(folder)/user"],
             useAgent: false, knownHostsFiles: [knownHosts])
     }
 }
 
-struct TestFailure: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
+package struct TestFailure: Error, CustomStringConvertible {
+    package let description: String
+    package init(_ description: String) { self.description = description }
 }
 
-func spawn(_ words: [String], environment: [String: String] = [:]) throws -> pid_t {
+package func spawn(_ words: [String], environment: [String: String] = [:]) throws -> pid_t {
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { (word: String) in strdup(word) } + [nil]
     let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     var block: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
@@ -102,7 +100,7 @@ func spawn(_ words: [String], environment: [String: String] = [:]) throws -> pid
 }
 
 /// Runs a program to its end.
-func execute(_ words: [String], environment: [String: String] = [:]) throws {
+package func execute(_ words: [String], environment: [String: String] = [:]) throws {
     var status: Int32 = 0
     let child = try spawn(words, environment: environment)
     while waitpid(child, &status, 0) < 0, errno == EINTR {}
@@ -117,7 +115,7 @@ private func loopback(_ port: Int) -> sockaddr_in {
     return address
 }
 
-func withLoopback<Result>(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+package func withLoopback<Result>(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
     var address = loopback(port)
     return withUnsafePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
@@ -125,7 +123,7 @@ func withLoopback<Result>(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen
 }
 
 /// A listening socket on a port that the kernel picks.
-func listenOnLoopback() throws -> (descriptor: Int32, port: Int) {
+package func listenOnLoopback() throws -> (descriptor: Int32, port: Int) {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard withLoopback(0, { bind(descriptor, $0, $1) }) == 0, listen(descriptor, 64) == 0 else { throw TestFailure("cannot listen") }
     var address = sockaddr_in()
@@ -136,20 +134,20 @@ func listenOnLoopback() throws -> (descriptor: Int32, port: Int) {
     return (descriptor, Int(in_port_t(bigEndian: address.sin_port)))
 }
 
-func freePort() throws -> Int {
+package func freePort() throws -> Int {
     let (descriptor, port) = try listenOnLoopback()
     close(descriptor)
     return port
 }
 
-func canConnect(_ port: Int) -> Bool {
+package func canConnect(_ port: Int) -> Bool {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     defer { close(descriptor) }
     return withLoopback(port) { connect(descriptor, $0, $1) } == 0
 }
 
 /// Waits for a condition; the limit is only there so that a broken test ends.
-func eventually(_ what: String, seconds: Double = 20, _ condition: () async throws -> Bool) async throws {
+package func eventually(_ what: String, seconds: Double = 20, _ condition: () async throws -> Bool) async throws {
     let limit = ContinuousClock.now.advanced(by: .seconds(seconds))
     while try await !condition() {
         guard ContinuousClock.now < limit else { throw TestFailure("never came true: \(what)") }

@@ -1,0 +1,82 @@
+internal import BlockingIO
+internal import Foundation
+internal import PlanModel
+internal import PostgreSQL
+internal import RunCore
+internal import SSH
+internal import Steps
+
+/// Makes the orchestrator's own connections to a server of PostgreSQL, in the way that the inventory says.
+struct DatabaseConnector: Sendable {
+    let database: DatabaseRef
+    /// Where the server is reached without SSH, when the inventory gives no address for it.
+    let hostAddress: String
+    let remote: any RemoteHost
+    /// Called only where a password is needed.
+    let password: @Sendable (SecretReference) async throws -> String
+
+    /// - Parameters:
+    ///   - name: the database on the server, which may be another one than the inventory's (a scratch database).
+    ///   - application: shown in `pg_stat_activity`.
+    func connect(_ name: String, application: String) async throws -> PostgresConnection {
+        let session = PostgresSession(applicationName: String(application.prefix(63)))
+        switch database.via ?? .bridge {
+        case .bridge: return try await connect(name, session, through: .command(socketBridge), password: nil)
+        case .tunnel:
+            let endpoint = TunnelEndpoint.tcp(host: database.address ?? "127.0.0.1", port: database.port)
+            return try await connect(name, session, through: endpoint, password: try await secret())
+        case .direct:
+            let target = PostgresTarget(
+                .tcp(
+                    host: database.address ?? hostAddress, port: database.port,
+                    tls: .verified(rootCertificate: (database.rootCertificate as NSString?)?.expandingTildeInPath)),
+                database: name, user: database.superuser, password: try await secret())
+            return try await PostgresConnection.connect(to: target, session: session, deadline: Deadline(after: .seconds(30)))
+        }
+    }
+
+    private func secret() async throws -> PostgresPassword {
+        guard let reference = database.password else {
+            throw StepRefused(
+                "postgresql.no-password", "database \(database.name) is reached with a password, and the inventory has none",
+                hints: ["give the database a `password` by reference, such as env:NAME"], exitStatus: .usage)
+        }
+        return PostgresPassword(try await password(reference))
+    }
+
+    private func connect(
+        _ name: String, _ session: PostgresSession, through endpoint: TunnelEndpoint, password: PostgresPassword?
+    ) async throws -> PostgresConnection {
+        let tunnel = try await remote.tunnel(to: endpoint, postgresPort: database.port)
+        let target = PostgresTarget(
+            .socketFolder(tunnel.directory, port: database.port), database: name, user: database.superuser, password: password)
+        do {
+            return try await PostgresConnection.connect(to: target, session: session, deadline: Deadline(after: .seconds(30)))
+        } catch {
+            let why = tunnel.lastFailure()
+            await tunnel.close()
+            if let why, !why.isEmpty {
+                throw DatabaseUnreachable(database: database.name, host: database.host, why: why, via: database.via ?? .bridge)
+            }
+            throw error
+        }
+    }
+
+    /// The command on the host that joins its standard input and output to the server's socket, as the database's superuser.
+    private var socketBridge: String {
+        let socket = "\(database.socketDirectory)/.s.PGSQL.\(database.port)"
+        // Both directions in one loop of select(2); perl's base package is everywhere where Debian is.
+        let bridge = #"""
+            use IO::Socket::UNIX; use IO::Select; $|=1;
+            my $s = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $ARGV[0]) or die "cannot reach $ARGV[0]: $!\n";
+            my $set = IO::Select->new(\*STDIN, $s); my $b;
+            sub all { my ($h, $d) = @_; while (length $d) { my $n = syswrite($h, $d); exit 0 unless $n; substr($d, 0, $n) = ""; } }
+            while (1) { for my $h ($set->can_read) {
+                my $n = sysread($h, $b, 262144);
+                if (!$n) { exit 0 if $h == $s; $set->remove($h); shutdown($s, 1); next; }
+                all($h == $s ? \*STDOUT : $s, $b);
+            } }
+            """#
+        return database.asSuperuser("perl -e \(shellQuoted(bridge)) \(shellQuoted(socket))", replacingShell: true)
+    }
+}

@@ -1,0 +1,143 @@
+import Testing
+
+extension EndToEnd {
+    /// Backups that this machine carries from where they lie to where they are wanted.
+    @Suite
+    struct CarryOverTests {
+        /// A store in a folder of app1, and a plan that carries its newest file to db1.
+        private static let folderOnApp1 = #"""
+            UNDO+=("scripts/lab ssh app1 rm -rf /var/backups/carry")
+            scripts/lab ssh app1 'rm -rf /var/backups/carry; umask 077; mkdir -p /var/backups/carry/files'
+            put() { scripts/lab ssh app1 "umask 077; head -c $1 /dev/urandom | gzip -1 > /var/backups/carry/files/files_20261120_020000.tar.gz"; }
+            sed '/^  stores:/a\    on-app1: {kind: directory, host: app1, path: /var/backups/carry}' inventory/lab.yaml >"$WORK/inventory.yaml"
+            INVENTORY=$WORK/inventory.yaml PLAN=$WORK/carry.yaml
+            cat >"$PLAN" <<'PLAN'
+            reprise: 1
+            name: carry
+            steps:
+              - id: fetch
+                kind: fetch-backup
+                on: db1
+                retry: {attempts: 2, initial: 1s, maximum: 1s}
+                with: {store: on-app1, kind: files, to: /var/backups/carried/files.tar}
+            PLAN
+            UNDO+=("scripts/lab ssh db1 rm -rf /var/backups/carried")
+            scripts/lab ssh db1 rm -rf /var/backups/carried
+            upload=/var/backups/carried/files.tar.reprise-upload
+            stopped() { [[ $(sed 's/.*) //' "/proc/$BACKGROUND/stat" | cut -d' ' -f1) == T ]]; }
+            carry() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
+            arrived() {
+                expect "the run" SUCCEEDED "$(state)"
+                expect "what arrived" "$(scripts/lab ssh app1 'gzip -dc < /var/backups/carry/files/files_20261120_020000.tar.gz' | sha256sum)" \
+                    "$(scripts/lab ssh db1 'cat /var/backups/carried/files.tar' | sha256sum)"
+                expect "what is left of the way" "" "$(scripts/lab ssh db1 "ls /var/backups/carried | grep reprise || true")"
+                expect "what is left here" "" "$(ls -d /tmp/reprise-*.fetch 2>/dev/null || true)"
+            }
+
+            """#
+
+        @Test(.timeLimit(.minutes(10)))
+        func aBackupOnAnotherHostIsCarriedInBoundedMemory() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    put 150000000
+                    REPRISE_FAILPOINT=carry.chunk:560:stop carry
+                    await "the carrying near its end" stopped
+                    peak=$(awk '/^VmHWM/{print $2}' "/proc/$BACKGROUND/status")
+                    echo "peak: $peak kB"
+                    ((peak < 120000)) || { echo "EXPECTED less than 120 MB of memory, SEEN $peak kB"; exit 1; }
+                    kill -CONT "$BACKGROUND"
+                    join
+                    expect "the exit status" 0 "$CODE"
+                    arrived
+                    """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func killedInTheMiddleItGoesOnWhereItWas() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    put 30000000
+                    REPRISE_FAILPOINT=carry.chunk:60:kill carry
+                    join
+                    expect "the exit status" 137 "$CODE"
+                    first=$(scripts/lab ssh db1 "stat -c %s $upload")
+                    ((first > 1000000 && first < 30000000)) || { echo "EXPECTED a part of it on db1, SEEN $first bytes"; exit 1; }
+                    # Of about 115 chunks 60 are there: what is left ends before this place is reached a second time.
+                    export REPRISE_FAILPOINT=carry.chunk:90:kill
+                    try reprise resume
+                    unset REPRISE_FAILPOINT
+                    expect "the exit status" 0 "$CODE"
+                    arrived
+                    """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aByteThatChangesOnTheWayIsNoticedAndCarriedAgain() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    put 8000000
+                    REPRISE_FAILPOINT=carry.chunk:20:stop carry
+                    await "the carrying" stopped
+                    scripts/lab ssh db1 "perl -e 'open F, q(+<), q($upload) or die; seek F, 1000000, 0; read F, my \$b, 1; seek F, 1000000, 0; print F chr(ord(\$b) ^ 1)'"
+                    kill -CONT "$BACKGROUND"
+                    join
+                    expect "the exit status" 0 "$CODE"
+                    grep -q 'is not what was sent' <(reprise journal show) || { echo "EXPECTED the journal to tell of it"; exit 1; }
+                    arrived
+                    """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aFileThatIsReplacedWhileItIsReadIsNotUsed() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    put 8000000
+                    # The choice is journaled; then the process is killed, and the backup replaced.
+                    REPRISE_FAILPOINT=carry.chunk:1:kill carry
+                    join
+                    rm -rf /tmp/reprise-*.fetch
+                    put 8000001
+                    try reprise resume
+                    [[ $CODE != 0 ]] || { echo "EXPECTED it to be refused"; exit 1; }
+                    expect_said "no longer the version that was chosen"
+                    """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func theWholeRecoveryRunsFromAFolderOnAnotherHost() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                UNDO+=("scripts/lab ssh app1 rm -rf /var/backups/carry")
+                scripts/lab ssh app1 'rm -rf /var/backups/carry; umask 077; mkdir -p /var/backups/carry'
+                newest=$(scripts/lab ssh db1 'ls /var/backups/chms/db_*.dump.gz | tail -n 1')
+                scripts/lab ssh db1 "cat $newest" | scripts/lab ssh app1 "umask 077; cat > /var/backups/carry/${newest##*/}"
+                perl -0777 -pe 's/    backups:\n      kind: s3.*?(?=\n\S|\n    \S|\z)/    backups: {kind: directory, host: app1, path: \/var\/backups\/carry, database-pattern: db_YYYYMMDD_HHMISS.dump.gz}\n/s' \
+                    inventory/lab.yaml >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                try reprise backup list --inventory "$INVENTORY"
+                expect_said "${newest##*/}"
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status of check" 0 "$CODE"
+                try start --param approve=no
+                expect "the exit status" 0 "$CODE"
+                recovered
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aBackupInS3IsCarriedWhereThePlanSaysSo() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                sed 's/via: host/via: orchestrator/' "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                grep -q 'via: orchestrator' "$PLAN"
+                try start --param approve=no
+                expect "the exit status" 0 "$CODE"
+                recovered
+                """#)
+        }
+    }
+}

@@ -162,7 +162,7 @@ private struct JobRunner: Sendable {
         }
         for earlier in alive {
             context.services.report(StepProgress("ending what is left of attempt \(earlier.id.attempt) on \(job.host)"))
-            let verdict = try await context.persistently(on: job.host) { try await $0.cancel(earlier.id, grace: .seconds(10)) }
+            let verdict = try await context.persistently(on: job.host) { try await $0.cancel(earlier.id, ticket: context.services.ticket, grace: .seconds(10)) }
             switch verdict {
             case .finished, .neverRan, .absent, .inDoubt: break
             case .running, .orphan:

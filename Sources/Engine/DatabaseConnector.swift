@@ -80,3 +80,17 @@ struct DatabaseConnector: Sendable {
         return database.asSuperuser("perl -e \(shellQuoted(bridge)) \(shellQuoted(socket))", replacingShell: true)
     }
 }
+
+extension DatabaseConnector {
+    /// By the inventory's account of it. A password is registered for redaction before it is used.
+    init(_ database: DatabaseRef, _ inventory: Inventory, _ remote: any RemoteHost, _ redactor: Redactor) {
+        self.database = database
+        self.remote = remote
+        hostAddress = inventory.host(database.host)?.address ?? database.host
+        password = { reference in
+            let value = try await SecretResolver.resolve("password of database \(database.name)", reference)
+            redactor.register(value)
+            return value
+        }
+    }
+}

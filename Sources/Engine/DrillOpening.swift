@@ -26,7 +26,7 @@ extension Orchestrator {
             let host = try await connector.connect(database.host, frozen.inventory)
             do {
                 guard let remote = host.remote else { throw StepRefused("steps.needs-a-host", "database \(database.name) is on no host") }
-                let connection = try await adapters.connect(database, "postgres", "reprise/drill", remote)
+                let connection = try await DatabaseConnector(database, frozen.inventory, remote, redactor).connect("postgres", application: "reprise/drill")
                 try await drillGuard.require(connection, of: database)
                 await connection.close()
             } catch {

@@ -58,12 +58,8 @@ struct RunServices: StepServices {
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection {
         // Also where the server is reached without it: the session is what holds the run's fence on the host.
         let remote = try await remote(database.host)
-        let address = driver.frozen.inventory.host(database.host)?.address ?? database.host
-        return try await DatabaseConnector(database: database, hostAddress: address, remote: remote) { reference in
-            let value = try await SecretResolver.resolve("password of database \(database.name)", reference)
-            driver.redactor.register(value)
-            return value
-        }.connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
+        return try await DatabaseConnector(database, driver.frozen.inventory, remote, driver.redactor)
+            .connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
     }
 
     func secret(_ name: String) async throws -> String {

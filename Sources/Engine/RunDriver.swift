@@ -12,7 +12,8 @@ package actor RunDriver {
     /// What reaches the driver from its attempts, its timers and its operator.
     enum Mail: Sendable {
         case event(RunEvent, CheckedContinuation<Void, any Error>?)
-        case attemptEnded(AttemptKey)
+        /// The number is the launch's: the next attempt of the same step may have been launched already.
+        case attemptEnded(AttemptKey, launch: Int)
         case detach(reason: String)
         case failed(any Error)
     }
@@ -38,7 +39,8 @@ package actor RunDriver {
     let adapters: Adapters
     /// A mirror of the machine's, for attempts: one that kept the machine itself would have the next event copy all of it.
     nonisolated let outputs: StepOutputs
-    private var attempts: [AttemptKey: Task<Void, Never>] = [:]
+    private var attempts: [AttemptKey: (launch: Int, task: Task<Void, Never>)] = [:]
+    private var launches = 0
     private var timers: [StepID: Task<Void, Never>] = [:]
     private var endings: [AttemptKey: StepEnded.Cause] = [:]
     private var mailbox: [Mail] = []
@@ -159,7 +161,8 @@ package actor RunDriver {
         for mail in mails {
             switch mail {
             case .event(let event, let continuation): events.append((event, continuation))
-            case .attemptEnded(let key):
+            case .attemptEnded(let key, let launch):
+                guard attempts[key]?.launch == launch else { continue }
                 attempts[key] = nil
                 endings[key] = nil
             case .detach(let reason):
@@ -253,20 +256,25 @@ package actor RunDriver {
         let key = AttemptKey(step: step, isUndo: isUndo)
         let runner = AttemptRunner(
             driver: self, key: key, attempt: attempt, isResumed: isResumed, record: machine[step], timeout: frozen.timeout(of: step))
-        attempts[key] = Task.detached {
-            await runner.run()
-            await self.post(.attemptEnded(key))
+        launch(key) { await runner.run() }
+    }
+
+    private func launch(_ key: AttemptKey, _ work: @escaping @Sendable () async -> Void) {
+        launches += 1
+        let launch = launches
+        endings[key] = nil
+        let task = Task.detached {
+            await work()
+            await self.post(.attemptEnded(key, launch: launch))
         }
+        attempts[key] = (launch, task)
     }
 
     private func ask(_ step: StepID) {
         let key = AttemptKey(step: step, isUndo: false)
         let runner = AttemptRunner(
             driver: self, key: key, attempt: machine[step]?.attempt ?? 0, isResumed: false, record: machine[step], timeout: nil)
-        attempts[key] = Task.detached {
-            await runner.askApproval()
-            await self.post(.attemptEnded(key))
-        }
+        launch(key) { await runner.askApproval() }
     }
 
     private func wake(_ step: StepID, after milliseconds: Int64) {
@@ -284,7 +292,7 @@ package actor RunDriver {
 
     /// Ends an attempt from outside; its runner journals what came of it.
     func end(_ key: AttemptKey, _ cause: StepEnded.Cause) {
-        guard endings[key] == nil, let task = attempts[key] else { return }
+        guard endings[key] == nil, let task = attempts[key]?.task else { return }
         endings[key] = cause
         task.cancel()
     }
@@ -299,7 +307,7 @@ package actor RunDriver {
     // MARK: The end
 
     private func cancelTasks() {
-        attempts.values.forEach { $0.cancel() }
+        attempts.values.forEach { $0.task.cancel() }
         timers.values.forEach { $0.cancel() }
         timers = [:]
     }
@@ -329,7 +337,7 @@ package actor RunDriver {
         hasEnded = true
         rejectMail()
         cancelTasks()
-        for task in attempts.values { await task.value }
+        for attempt in attempts.values { await attempt.task.value }
         rejectMail()
         try? await journal.release(hold)
     }

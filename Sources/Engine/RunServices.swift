@@ -153,6 +153,7 @@ extension RunDriver {
                 "\(host) knows nothing of run \(hold.run) although the run was announced to it: its ledger was deleted",
                 evidence: AttemptDoubted.lostLedgerEvidence(host))
         }
+        if let closed = LedgerError.closed(seen, hostName: host) { throw closed }
         // One of our own: nobody else has come since.
         if seen.fence == hold.fence, seen.holder == hold.holderNonce { return }
         let told = try await connection.ledger.jobs(of: hold.run).map { ($0.journalSequence, $0.journalHead) }

@@ -184,6 +184,11 @@ extension EndToEnd {
                     gzip -c /tmp/cut >/var/backups/chms/$cut"
                 lab enter db1 env DATE="$(basename "${cut#db_}" .dump.gz)" upload-chms-backup.sh database
                 lab enter db1 rm -f "/var/backups/chms/$cut" /tmp/cut
+                # Who chooses sees it too, beside what every table has in the others.
+                try reprise backup list --counts --limit 2 --inventory "$INVENTORY"
+                expect "the exit status" 0 "$CODE"
+                expect_said "NOT USABLE"
+                [[ $OUT =~ public\\.members\\ +-\\ +2,?000 ]] || { echo "the members of both backups are not shown: $OUT"; exit 1; }
                 try start --param approve=no
                 expect "the exit status" 8 "$CODE"
                 expect_said "$cut"

@@ -17,23 +17,39 @@ extension EndToEnd {
 
             """#
 
+        /// A backup of a table whose rows are not copied, and whose index is not built, as long as a file is there.
+        private static let gated = #"""
+            lab reset
+            sql chms_production "CREATE FUNCTION public.lab_gate(what text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN WHILE (pg_catalog.pg_stat_file('/tmp/lab-gate-' || what, true)).size IS NOT NULL LOOP PERFORM pg_catalog.pg_sleep(0.05); END LOOP; RETURN true; END \$\$;
+                CREATE TABLE public.lab_gated (id int PRIMARY KEY, CHECK (public.lab_gate('copy')));
+                INSERT INTO public.lab_gated VALUES (1);
+                CREATE INDEX lab_gated_index ON public.lab_gated ((public.lab_gate('index')));
+                ALTER TABLE public.lab_gated OWNER TO chms_user;"
+            lab backup
+            lab corrupt
+            DAMAGED=$(oid chms_production)
+            gates() { scripts/lab enter db1 bash -c "cd /tmp; $1 lab-gate-$2 </dev/null"; }
+            UNDO+=("gates 'rm -f' copy" "gates 'rm -f' index")
+            inside() { sql postgres "SELECT pid FROM pg_stat_activity WHERE datname = 'chms_restore' AND state = 'active' AND query ILIKE '$1%lab_gated%' LIMIT 1"; }
+            in_copy() { [[ -n $(inside COPY) ]]; }
+            in_index() { [[ -n $(inside 'CREATE INDEX') ]]; }
+
+            """#
+
         /// Restarted under the restore and under the verification that follows: each is begun again by itself.
         @Test(.timeLimit(.minutes(10)))
         func theServerIsRestartedUnderRestoreAndVerification() async throws {
             try await Scenario.play(
-                Self.stopping + #"""
-                fresh
+                Self.stopping + Self.gated + #"""
+                gates touch copy
                 # A session that holds a table, so that the verification stands still where it is to be interrupted. Once only.
                 perl -0pe 's/(  - id: verify-scratch\n    kind: postgres-verify\n(?:    .*\n)*?    needs: )\[restore\]/  - id: hold-table\n    kind: command\n    on: db1\n    needs: [restore]\n    with:\n      as: postgres\n      directory: \/tmp\n      run: |\n        psql -X -q -d chms_restore -c "BEGIN; LOCK TABLE members; SELECT pg_sleep(600)" >\/dev\/null 2>&1 &\n        until [ "\$(psql -XAtq -c "SELECT count(*) FROM pg_locks WHERE granted AND mode = \x27AccessExclusiveLock\x27 AND database = (SELECT oid FROM pg_database WHERE datname = \x27chms_restore\x27)")" -ge 1 ]; do sleep 0.05; done\n\n$1\[hold-table\]/' "$PLAN" >"$WORK/plan.yaml"
                 grep -q 'needs: \[hold-table\]' "$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
                 background
-                await "pg_restore" restoring
-                # Held still, so that it is not through before the server is down.
-                restorers=$(pgrep -f 'pg_restore [-]-verbose [-]-no-password')
-                kill -STOP $restorers
+                await "COPY" in_copy
                 restart_server
-                kill -CONT $restorers
+                gates 'rm -f' copy
                 blocked() { [[ $(scripts/lab sql db1 postgres -At <<<"SELECT count(*) FROM pg_stat_activity WHERE datname = 'chms_restore' AND wait_event_type = 'Lock'" 2>/dev/null) -ge 1 ]]; }
                 await "a verification that waits for the table" blocked
                 restart_server
@@ -88,27 +104,12 @@ extension EndToEnd {
         @Test(.timeLimit(.minutes(10)))
         func aRestoreKilledInCopyAndInCreateIndexIsBegunAgainWithoutItsOrphans() async throws {
             try await Scenario.play(
-                #"""
-                lab reset
-                # Gates: as long as a file is there, rows are not copied and the index is not built.
-                sql chms_production "CREATE FUNCTION public.lab_gate(what text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql SECURITY DEFINER AS \$\$ BEGIN WHILE (pg_catalog.pg_stat_file('/tmp/lab-gate-' || what, true)).size IS NOT NULL LOOP PERFORM pg_catalog.pg_sleep(0.05); END LOOP; RETURN true; END \$\$;
-                    CREATE TABLE public.lab_gated (id int PRIMARY KEY, CHECK (public.lab_gate('copy')));
-                    INSERT INTO public.lab_gated VALUES (1);
-                    CREATE INDEX lab_gated_index ON public.lab_gated ((public.lab_gate('index')));
-                    ALTER TABLE public.lab_gated OWNER TO chms_user;"
-                lab backup
-                lab corrupt
-                DAMAGED=$(oid chms_production)
-                gates() { scripts/lab enter db1 bash -c "cd /tmp; $1 lab-gate-$2 </dev/null"; }
-                UNDO+=("gates 'rm -f' copy" "gates 'rm -f' index")
+                Self.gated + #"""
                 gates touch copy
                 gates touch index
                 # So that an orphan goes on for as long as it likes.
                 sed 's/^      jobs: "{{ params.jobs }}"/&\n      settings: {client_connection_check_interval: "0"}/' "$PLAN" >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
-                inside() { sql postgres "SELECT pid FROM pg_stat_activity WHERE datname = 'chms_restore' AND state = 'active' AND query ILIKE '$1%lab_gated%' LIMIT 1"; }
-                in_copy() { [[ -n $(inside COPY) ]]; }
-                in_index() { [[ -n $(inside 'CREATE INDEX') ]]; }
                 alive() { sql postgres "SELECT count(*) FROM pg_stat_activity WHERE pid = $1"; }
                 # Whoever has a file of the restoring job open: its supervisor and its processes, on db1 and by id.
                 kill_job() {
@@ -191,6 +192,8 @@ extension EndToEnd {
                 try start --param backup=name:database/none.dump.gz --param approve=no
                 expect "the exit status" 1 "$CODE"
                 expect_said "s3://chms-backups/database/none.dump.gz failed: there is no such object"
+                # A failed run keeps the database reserved until somebody says what becomes of it.
+                try reprise undo --yes --reason "no such backup"
                 sed 's|bucket: chms-backups$|&\\n      prefix: nothing/|' inventory/lab.yaml >"$WORK/empty.yaml"
                 INVENTORY=$WORK/empty.yaml
                 try start --param approve=no

@@ -28,7 +28,7 @@ extension FenceTicket {
 
 extension LedgerError {
     /// What a host says to whoever still wants to drive a run that was closed there.
-    static func closed(_ standing: FenceTicket?, hostName: String) -> LedgerError? {
+    package static func closed(_ standing: FenceTicket?, hostName: String) -> LedgerError? {
         guard let standing, let why = standing.closedBecause else { return nil }
         return LedgerError(
             "run-closed",

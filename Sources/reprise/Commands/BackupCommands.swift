@@ -24,10 +24,12 @@ struct StoreOptions: ParsableArguments {
 
 struct BackupList: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "The newest backups with age and size.",
-        discussion: help("A size far below that of the others is marked: such a backup is rarely whole."))
+        commandName: "list", abstract: "The newest backups with age and size, and with --counts the rows of each table.",
+        discussion: help(
+            "A size far below that of the others is marked: such a backup is rarely whole. With --counts each backup is fetched to this machine and decoded to its end, which needs pg_restore and perl here."))
     @OptionGroup var place: StoreOptions
-    @Option(help: "At most so many.") var limit = 10
+    @Option(help: "At most so many; default: 10, and 3 with --counts.") var limit: Int?
+    @Flag(help: "Count the rows of every table in each, to see in which one a table still had its rows.") var counts = false
     @OptionGroup var options: GlobalOptions
 
     private struct Entry: Encodable {
@@ -37,26 +39,37 @@ struct BackupList: AsyncParsableCommand {
         let sizeBytes: Int64
         let etag: String
         let remark: String?
+        /// With `--counts`.
+        var counts: BackupCounts?
     }
 
     func run() async throws {
         let opened = try BackupStore(place, options)
         let backups = try await opened.naming.backups(in: opened.store)
         let usual = backups.map(\.object.sizeBytes).sorted().dropFirst(backups.count / 2).first ?? 0
-        let entries = backups.prefix(max(1, limit)).map { backup in
+        var entries = backups.prefix(max(1, limit ?? (counts ? 3 : 10))).map { backup in
             Entry(
                 key: backup.object.key, time: timestamp(Int64(backup.time.timeIntervalSince1970 * 1000)),
                 ageSeconds: Date().timeIntervalSince(backup.time), sizeBytes: backup.object.sizeBytes, etag: backup.object.etag,
                 remark: backup.object.sizeBytes * 2 < usual ? "less than half the usual size" : nil)
         }
-        let rows = entries.map {
-            Document.Table.Row(
-                [$0.key, $0.time, durationText($0.ageSeconds), bytesText($0.sizeBytes), $0.remark ?? ""], $0.remark == nil ? .normal : .attention)
+        if counts {
+            for index in entries.indices { entries[index].counts = try await BackupCounts(of: entries[index].key, opened, options) }
+        }
+        let rows = entries.map { entry in
+            let remarks = [entry.remark, entry.counts?.unusable.map { "NOT USABLE: \($0)" }].compactMap { $0 }
+            return Document.Table.Row(
+                [entry.key, entry.time, durationText(entry.ageSeconds), bytesText(entry.sizeBytes), remarks.joined(separator: "; ")],
+                remarks.isEmpty ? .normal : .attention)
         }
         let table = Document.Table(
             [.init("KEY"), .init("MADE AT"), .init("AGE", isNumber: true), .init("SIZE", isNumber: true), .init("")], rows)
         let none = "no backups in \(oneLine(opened.store.displayName)) fit \(oneLine(opened.naming.pattern))\n"
-        try options.show(entries, entries.isEmpty ? none : tableText(table, style: options.style))
+        var text = entries.isEmpty ? none : tableText(table, style: options.style)
+        if counts, !entries.isEmpty {
+            text += "\n" + tableText(BackupCounts.table(entries.map { ($0.time, $0.counts) }), style: options.style)
+        }
+        try options.show(entries, text)
     }
 }
 

@@ -45,8 +45,8 @@ struct BackupFile: Sendable {
 enum LocalContent {
     private static let outputLimitBytes = 256 << 20
 
-    static func summary(of path: String) async throws -> ContentSummary {
-        let job = ContentHashJob.archive(at: path)
+    static func summary(of path: String, digest: ContentHashJob.Digest = .rows) async throws -> ContentSummary {
+        let job = ContentHashJob.archive(at: path, digest: digest)
         let result = try await Subprocess.run(
             .name("perl"), arguments: ["-"], input: .string(job.program), output: .string(limit: outputLimitBytes),
             error: .string(limit: 16 << 20))

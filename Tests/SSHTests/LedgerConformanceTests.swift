@@ -217,7 +217,7 @@ import Testing
         let bench = try LedgerBench(reach)
         let ledger = try await bench.open()
         let script = "trap '' TERM; sleep 300 & echo $! > \(bench.path("pid")); wait; sleep 300"
-        let spec = job(script, timeout: .milliseconds(300), grace: .milliseconds(200))
+        let spec = job(script, timeout: .milliseconds(1500), grace: .milliseconds(200))
         let result = try #require(try await ledger.run(spec, deadline: bench.soon).result)
         #expect(result.timedOut && result.exitStatus == nil && result.signal == Int(SIGKILL) && result.leftBehind.isEmpty)
         let process: pid_t = try #require(Int32(bench.text("pid").trimmingCharacters(in: .whitespacesAndNewlines)))
@@ -228,12 +228,15 @@ import Testing
     @Test(arguments: Reach.available) func cancellingCountsOnceTheLedgerHasIt(_ reach: Reach) async throws {
         let bench = try LedgerBench(reach)
         let ledger = try await bench.open()
-        let spec = job("echo begun; sleep 300")
+        // Until it runs, a signal may find the shell that is about to become it; then it is ended by KILL, after the grace.
+        let spec = job("touch \(bench.path("begun")); sleep 300")
         _ = try await ledger.submit(spec, deadline: bench.soon)
+        try await eventually("the job runs") { FileManager.default.fileExists(atPath: bench.path("begun")) }
         let result = try #require(try await ledger.cancel(spec.id, ticket: ticket(), grace: .seconds(2)).result)
         #expect(result.cancelled && result.signal == Int(SIGTERM))
-        let stubborn = job("trap '' TERM; while :; do sleep 0.05; done", jobID("stubborn"))
+        let stubborn = job("trap '' TERM; touch \(bench.path("stubborn")); while :; do sleep 0.05; done", jobID("stubborn"))
         _ = try await ledger.submit(stubborn, deadline: bench.soon)
+        try await eventually("the stubborn job runs") { FileManager.default.fileExists(atPath: bench.path("stubborn")) }
         let other = try await bench.open()
         #expect(try await other.cancel(stubborn.id, ticket: ticket(), grace: .milliseconds(100)).result?.signal == Int(SIGKILL))
         #expect(try await ledger.cancel(jobID("unknown"), ticket: ticket(), grace: .zero) == .absent)

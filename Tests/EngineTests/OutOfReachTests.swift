@@ -82,6 +82,20 @@ import Testing
         #expect(host.read("effects.log").hasPrefix("begun 1\n") && !host.read("effects.log").contains("begun 2"))
     }
 
+    /// A doubt that the plan itself resolves begins the step anew before the first attempt has reported its end, which is not the
+    /// second one's.
+    @Test func aStepThatIsBegunAnewAtOnceIsDrivenToItsEnd() async throws {
+        let host = try CutHost()
+        // The first attempt takes its supervisor with it: nobody can say how it ended.
+        let bench = try await Bench(host, then: "[ $attempt != 1 ] || { kill -KILL $PPID; exit 1; }", inDoubt: "rerun")
+        let driving = Task { try await bench.drive() }
+        try await eventually("the second attempt") { host.read("effects.log").contains("begun 2") }
+        host.write("go")
+        let end = try await driving.value
+        #expect(end.machine.state == .succeeded)
+        #expect(host.read("effects.log") == "begun 1\nbegun 2\nended 2\n")
+    }
+
     /// A short cut changes nothing: the same attempt is found again.
     @Test func aJobOnAHostThatComesBackIsFoundAgain() async throws {
         let host = try CutHost()
@@ -207,7 +221,8 @@ private struct Bench {
     let journal: SQLiteJournal
     let run = RunID("20261126-000000-away")!
 
-    init(_ host: CutHost) async throws {
+    /// - Parameter then: shell, after an attempt has written that it begins.
+    init(_ host: CutHost, then: String = ":", inDoubt: String = "ask") async throws {
         self.host = host
         let plan = """
             reprise: 1
@@ -223,9 +238,11 @@ private struct Bench {
                   maximum: 1s
                 with:
                   directory: \(host.folder)
+                  in-doubt: \(inDoubt)
                   run: |
                     attempt=$(ls attempts | wc -l); attempt=$((attempt + 1)); touch attempts/$attempt
                     echo "begun $attempt" >> effects.log
+                    \(then)
                     until [ -e go ]; do [ -e attempts ] || exit 1; sleep 0.05; done
                     echo "ended $attempt" >> effects.log
 

@@ -24,7 +24,7 @@ struct CarryOver: Sendable {
     /// - Parameter arrival: makes the job's script of the text that checks and unwraps what arrived.
     func run(part: String, arrival: (String) -> String) async throws -> HostFetchResult {
         // Where the host knows the job of arrival already, everything was carried over; it is only asked for its result.
-        let sha256 = try await context.jobExists(on: host, part: part) ? "" : try await carry()
+        let sha256 = try await context.jobExists(on: host, part: part) ? "" : try await carryOrForget()
         let job = DurableJob(host: host, part: part, script: .shell(arrival(script(sha256))))
         let outcome = try await context.run(job)
         do {
@@ -39,6 +39,16 @@ struct CarryOver: Sendable {
             throw StepFailed(
                 "fetch-backup.changed-on-the-way", "what arrived of \(version.key) on \(host) is not what was sent; it was thrown away",
                 hints: ["reprise retry carries it again", "if it happens again, look at the disk and the memory of \(host)"])
+        }
+    }
+
+    /// What cannot go otherwise next time leaves no copy of the backup here.
+    private func carryOrForget() async throws -> String {
+        do {
+            return try await carry()
+        } catch let error as any RepriseError where !error.isTransient {
+            try? FileManager.default.removeItem(atPath: folder)
+            throw error
         }
     }
 

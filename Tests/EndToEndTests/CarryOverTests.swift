@@ -6,6 +6,8 @@ extension EndToEnd {
     struct CarryOverTests {
         /// A store in a folder of app1, and a plan that carries its newest file to db1.
         private static let folderOnApp1 = #"""
+            export TMPDIR=$WORK/tmp
+            mkdir -m 700 "$TMPDIR"
             UNDO+=("scripts/lab ssh app1 rm -rf /var/backups/carry")
             scripts/lab ssh app1 'rm -rf /var/backups/carry; umask 077; mkdir -p /var/backups/carry/files'
             put() { scripts/lab ssh app1 "umask 077; head -c $1 /dev/urandom | gzip -1 > /var/backups/carry/files/files_20261120_020000.tar.gz"; }
@@ -26,12 +28,13 @@ extension EndToEnd {
             upload=/var/backups/carried/files.tar.reprise-upload
             stopped() { [[ $(sed 's/.*) //' "/proc/$BACKGROUND/stat" | cut -d' ' -f1) == T ]]; }
             carry() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
+            left_nothing() { expect "what is left here" "" "$(ls -d "$TMPDIR"/reprise-*.fetch 2>/dev/null || true)"; }
             arrived() {
                 expect "the run" SUCCEEDED "$(state)"
                 expect "what arrived" "$(scripts/lab ssh app1 'gzip -dc < /var/backups/carry/files/files_20261120_020000.tar.gz' | sha256sum)" \
                     "$(scripts/lab ssh db1 'cat /var/backups/carried/files.tar' | sha256sum)"
                 expect "what is left of the way" "" "$(scripts/lab ssh db1 "ls /var/backups/carried | grep reprise || true")"
-                expect "what is left here" "" "$(ls -d /tmp/reprise-*.fetch 2>/dev/null || true)"
+                left_nothing
             }
 
             """#
@@ -96,11 +99,12 @@ extension EndToEnd {
                     # The choice is journaled; then the process is killed, and the backup replaced.
                     REPRISE_FAILPOINT=carry.chunk:1:kill carry
                     join
-                    rm -rf /tmp/reprise-*.fetch
+                    rm -rf "$TMPDIR"/reprise-*.fetch
                     put 8000001
                     try reprise resume
                     [[ $CODE != 0 ]] || { echo "EXPECTED it to be refused"; exit 1; }
                     expect_said "no longer the version that was chosen"
+                    left_nothing
                     """#)
         }
 

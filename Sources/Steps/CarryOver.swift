@@ -44,6 +44,8 @@ struct CarryOver: Sendable {
 
     /// What cannot go otherwise next time leaves no copy of the backup here.
     private func carryOrForget() async throws -> String {
+        // Outside: a folder that is refused for being somebody else's is not removed either.
+        try makePrivateFolder()
         do {
             return try await carry()
         } catch let error as any RepriseError where !error.isTransient {
@@ -54,7 +56,6 @@ struct CarryOver: Sendable {
 
     /// - Returns: SHA-256 of the object as it is stored.
     private func carry() async throws -> String {
-        try makePrivateFolder()
         let name = version.key.split(separator: "/").last.map(String.init) ?? "backup"
         Failpoint.hit("carry.before-fetch", context.place(version.key))
         let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)", options: FetchOptions(keepsRecord: true)) { progress in

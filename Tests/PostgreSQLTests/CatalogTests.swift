@@ -24,8 +24,6 @@ struct CatalogTests {
         let name = try await cluster.newDatabase("facts")
         try await cluster.psql(
             """
-            SELECT pg_advisory_lock(4712);
-            DO $$BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'Facts Role') THEN CREATE ROLE "Facts Role" LOGIN; END IF; END$$;
             ALTER DATABASE \(name) CONNECTION LIMIT 7;
             COMMENT ON DATABASE \(name) IS 'it''s';
             ALTER DATABASE \(name) SET search_path TO "$user", 'Odd, Schema', public;

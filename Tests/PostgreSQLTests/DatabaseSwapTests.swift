@@ -159,12 +159,6 @@ struct DatabaseSwapTests {
         let swap = pair.swap
         try await cluster.psql(
             """
-            SELECT pg_advisory_lock(4713);
-            DO $$BEGIN
-                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'Swap Owner') THEN
-                    CREATE ROLE "Swap Owner"; CREATE ROLE "swap=odd""name"; CREATE ROLE swap_reader;
-                END IF;
-            END$$;
             ALTER DATABASE \(swap.productionName) OWNER TO "Swap Owner";
             REVOKE ALL ON DATABASE \(swap.productionName) FROM PUBLIC;
             GRANT CONNECT ON DATABASE \(swap.productionName) TO swap_reader;

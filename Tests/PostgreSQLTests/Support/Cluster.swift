@@ -58,8 +58,14 @@ final class Cluster: Sendable {
             """)
         guard made.status == 0 else { throw ShellFailed(description: "initdb failed: \(made.errors)") }
         (supervisorInput, pid) = try Self.supervise(folder, prefix)
-        _ = try await psql("SELECT 1")
+        try await psql(Self.roles.map { "CREATE ROLE \($0);" }.joined())
     }
+
+    /// What the tests grant to and let own things: made with the server, since roles belong to all of it and tests that would
+    /// each make them when absent come in each other's way.
+    private static let roles = [
+        "planted_owner", #""Mixed Reader""#, "planted_policy", #""Facts Role" LOGIN"#, #""Swap Owner""#, #""swap=odd""name""#, "swap_reader",
+    ]
 
     /// Certificates of the test's own, and the settings to use them.
     private static func overTCP(port: Int, owner: String) -> String {

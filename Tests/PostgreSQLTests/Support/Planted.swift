@@ -3,11 +3,6 @@ import Foundation
 /// A database with everything that is easy to get wrong, and archives of it.
 enum Planted {
     static let schema = #"""
-        DO $$BEGIN
-            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'planted_owner') THEN
-                CREATE ROLE planted_owner; CREATE ROLE "Mixed Reader"; CREATE ROLE planted_policy;
-            END IF;
-        END$$;
         CREATE SCHEMA app AUTHORIZATION planted_owner;
         CREATE SCHEMA "Odd Schema";
         CREATE EXTENSION citext SCHEMA public;
@@ -90,7 +85,7 @@ enum Planted {
     static func make(_ cluster: Cluster) async throws -> String {
         let name = try await cluster.newDatabase("planted")
         // One definer at a time: roles are shared by all databases.
-        try await cluster.psql("SELECT pg_advisory_lock(4711);\n" + schema + rows, database: name)
+        try await cluster.psql(schema + rows, database: name)
         return name
     }
 

@@ -84,7 +84,6 @@ enum Planted {
     /// Fills a new database and returns its name.
     static func make(_ cluster: Cluster) async throws -> String {
         let name = try await cluster.newDatabase("planted")
-        // One definer at a time: roles are shared by all databases.
         try await cluster.psql(schema + rows, database: name)
         return name
     }

@@ -1,6 +1,7 @@
 import Foundation
 import Journal
 import RunCore
+import TestSupport
 import Testing
 
 /// Random damage to random files: never a crash, and never other records than those that were written.
@@ -9,9 +10,8 @@ import Testing
     static let rounds = ProcessInfo.processInfo.environment["REPRISE_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 120
 
     @Test func randomDamageIsNeverSilentlyAccepted() async throws {
-        let seed = SeededGenerator.seed
-        print("seed \(seed) (set REPRISE_SEED to repeat)")
-        var random = SeededGenerator(seed: seed)
+        let seed = seed(#function)
+        var random = SeededGenerator(seed)
         try await scratch.fillAndDie(60)
         let crashed = try scratch.files()
         let original = try await read(JournalOptions())

@@ -1,5 +1,6 @@
 import Foundation
 import ObjectStorage
+import TestSupport
 import Testing
 
 @Suite struct BackupNamingTests {
@@ -30,8 +31,8 @@ import Testing
     }
 
     @Test func theNewestIsFirstWhateverTheListingsOrder() throws {
-        let seed = UInt64.random(in: 0...UInt64.max)
-        var generator = SplitMix(state: seed)
+        let seed = seed(#function)
+        var generator = SeededGenerator(seed)
         let keys = (1...28).map { "database/db_202602\($0 < 10 ? "0" : "")\($0)_030000.dump.gz" }
         let objects = (keys + ["database/readme.txt"]).shuffled(using: &generator).map {
             ObjectSummary(key: $0, sizeBytes: 1, lastModified: Date(timeIntervalSince1970: 0), etag: "")

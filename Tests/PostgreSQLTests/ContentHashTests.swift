@@ -1,5 +1,6 @@
 import Foundation
 import PostgreSQL
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
@@ -198,8 +199,8 @@ struct ContentHashTests {
     }
 
     @Test func anyOrderOfRandomRowsHashesAlikeAndAnyFlippedByteDoesNot() async throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        var random = SeededGenerator(seed: seed)
+        let seed = seed(#function)
+        var random = SeededGenerator(seed)
         let cluster = try await Cluster.server()
         let folder = try temporaryFolder("random")
         defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -3,6 +3,7 @@ import Foundation
 import PostgreSQL
 import RunCore
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
@@ -101,8 +102,8 @@ struct DatabaseSwapTests {
 
     @Test func backendsKilledDuringTheSwapLeaveItWhollyDoneOrNotAtAll() async throws {
         let cluster = try await Cluster.server()
-        let seed = UInt64.random(in: 0 ... .max)
-        var random = SeededGenerator(seed: seed)
+        let seed = seed(#function)
+        var random = SeededGenerator(seed)
         let pair = try await pair(cluster)
         var swap = pair.swap
         for round in 0..<6 {

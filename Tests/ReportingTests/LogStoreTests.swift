@@ -1,6 +1,7 @@
 import Foundation
 import Reporting
 import RunCore
+import TestSupport
 import Testing
 
 @Suite struct LogStoreTests {
@@ -81,8 +82,8 @@ import Testing
 
     /// However a stream is cut up, repeated and continued by another process, its lines come out once and in order.
     @Test func anyOrderOfPiecesGivesTheSameLog() {
-        let seed = UInt64.random(in: 0 ... .max)
-        var random = Generator(state: seed)
+        let seed = seed(#function)
+        var random = SeededGenerator(seed)
         for round in 0..<40 {
             let folder = Folder()
             let lines = (0..<Int.random(in: 1...60, using: &random)).map { "line \($0) " + String(repeating: "é", count: Int.random(in: 0...9, using: &random)) }
@@ -104,17 +105,5 @@ import Testing
             let read = LogReader(folder: folder.path, run: run).lines().map(\.text)
             #expect(read == lines, "seed \(seed), round \(round)")
         }
-    }
-}
-
-/// SplitMix64.
-struct Generator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

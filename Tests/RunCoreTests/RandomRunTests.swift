@@ -2,12 +2,12 @@ import Foundation
 import RunCore
 import Testing
 
-/// Thousands of runs at random. A failure names its seed: `REPRISE_TEST_SEED=<seed> swift test --filter RandomRunTests` repeats that run,
+/// Thousands of runs at random. A failure names its seed: `REPRISE_SEED=<seed> swift test --filter RandomRunTests` repeats that run,
 /// and `REPRISE_TEST_RUNS=<count>` drives more of them.
 @Suite struct RandomRunTests {
     @Test func randomRunsKeepTheirPromises() throws {
         let environment = ProcessInfo.processInfo.environment
-        let only = environment["REPRISE_TEST_SEED"].flatMap(UInt64.init)
+        let only = environment["REPRISE_SEED"].flatMap(UInt64.init)
         let count = environment["REPRISE_TEST_RUNS"].flatMap(UInt64.init) ?? 1500
         let first = only ?? UInt64.random(in: 0...(.max / 2))
         let transitions = try drive(first..<(first + (only == nil ? count : 1)))

@@ -1,6 +1,7 @@
 internal import Foundation
 
-/// SplitMix64: small, seeded, the same on every machine.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014): small, and a seed gives the same
+/// sequence on every machine.
 package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
     package init(_ seed: UInt64) { state = seed }
@@ -12,6 +13,11 @@ package struct SeededGenerator: RandomNumberGenerator {
         z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
         return z ^ (z >> 31)
     }
+
+    /// True in `percent` of a hundred cases.
+    package mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
+    package mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
+    package mutating func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
 }
 
 /// The seed of a random test: `REPRISE_SEED` repeats a failure. It is printed always.

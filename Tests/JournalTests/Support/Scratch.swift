@@ -66,22 +66,3 @@ final class Scratch: Sendable {
 
     static let run = RunID("r")!
 }
-
-/// Repeatable random numbers (SplitMix64, Steele, Lea and Flood 2014).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
-
-    /// A new seed, or the one of `REPRISE_SEED`.
-    static var seed: UInt64 {
-        ProcessInfo.processInfo.environment["REPRISE_SEED"].flatMap { UInt64($0) } ?? .random(in: .min ... .max)
-    }
-}

@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import ObjectStorage
 import RunCore
+import TestSupport
 import Testing
 
 /// A folder of a test's own, removed at the end.
@@ -24,22 +25,11 @@ final class Scratch: Sendable {
 
 /// Random and reproducible: the seed is in the test.
 func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
-    var generator = SplitMix(state: seed)
+    var generator = SeededGenerator(seed)
     var bytes: [UInt8] = []
     bytes.reserveCapacity(count + 8)
     while bytes.count < count { withUnsafeBytes(of: generator.next()) { bytes += $0 } }
     return Array(bytes.prefix(count))
-}
-
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
 }
 
 func sha256(_ bytes: [UInt8]) -> String { SignatureCheck.hex(SHA256.hash(data: bytes)) }

@@ -1,8 +1,9 @@
+import TestSupport
 import RunCore
 
 extension RunAccepted {
     /// A plan of up to 30 steps without a cycle, in both phases and under all policies, in an order of no meaning.
-    static func random(_ dice: inout SplitMix64) -> RunAccepted {
+    static func random(_ dice: inout SeededGenerator) -> RunAccepted {
         let count = 1 + dice.below(dice.chance(50) ? 6 : 30)
         let finallyFrom = dice.chance(60) ? count - dice.below(min(count, 4) + 1) : count
         let troubled = dice.chance(50)

@@ -1,3 +1,4 @@
+import TestSupport
 import Foundation
 import RunCore
 
@@ -20,7 +21,7 @@ struct RandomRun {
     private(set) var machine: RunMachine
     private(set) var events: [RunEvent] = []
     private(set) var promises: Promises
-    private var dice: SplitMix64
+    private var dice: SeededGenerator
     private var tasks: [Task] = []
     private var isAlive = false
     private var fence: Fence = 0
@@ -31,7 +32,7 @@ struct RandomRun {
     private var wordsLeft: Int, crashesLeft: Int
 
     init(seed: UInt64) throws {
-        dice = SplitMix64(seed: seed)
+        dice = SeededGenerator(seed)
         accepted = .random(&dice)
         machine = try RunMachine(accepted)
         promises = Promises(accepted)

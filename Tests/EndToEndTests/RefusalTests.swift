@@ -24,19 +24,39 @@ extension EndToEnd {
                 """)
         }
 
+        /// Each is named, and nothing is started: no run, no maintenance mode.
         @Test(.timeLimit(.minutes(10)))
-        func aMissingBucketIsNamed() async throws {
+        func aBackupThatIsNotThereStartsNothing() async throws {
             try await Scenario.play(
-                """
+                #"""
                 fresh
-                sed 's/bucket: chms-backups$/bucket: no-such-bucket/' "$INVENTORY" >"$WORK/inventory.yaml"
-                INVENTORY=$WORK/inventory.yaml
-                try start --param approve=no
-                [[ $CODE != 0 ]] || { echo "EXPECTED a failure"; exit 1; }
-                expect_said no-such-bucket
-                untouched
-                expect "the scratch database" "" "$(oid chms_restore)"
-                """)
+                refused() {
+                    local status=$1 said=$2
+                    shift 2
+                    try start --param approve=no "$@"
+                    expect "the exit status" "$status" "$CODE"
+                    expect_said "nothing was started, because step fetch has no backup to fetch"
+                    expect_said "$said"
+                    expect "the runs" 0 "$(reprise list --json | perl -MJSON::PP -0777 -ne 'print scalar @{decode_json($_)}')"
+                    if scripts/lab enter app1 test -e /var/www/chms-production/backend/storage/framework/down; then echo "maintenance mode is on"; exit 1; fi
+                    untouched
+                }
+                with() { sed "$1" "$LAB_INVENTORY" >"$WORK/inventory.yaml"; INVENTORY=$WORK/inventory.yaml; }
+                LAB_INVENTORY=$INVENTORY
+                with 's/bucket: chms-backups$/bucket: no-such-bucket/'
+                refused 1 no-such-bucket
+                # A folder of the bucket in which there is nothing.
+                with 's|bucket: chms-backups$|&\n      database-pattern: nothing-here/db_YYYYMMDD_HHMISS.dump*|'
+                refused 1 nothing-here
+                # The reader has no right to look into this bucket.
+                with 's/bucket: chms-backups$/bucket: lab-e2e-closed/'
+                UNDO+=("scripts/lab aws writer s3api delete-bucket --bucket lab-e2e-closed")
+                lab aws writer s3api create-bucket --bucket lab-e2e-closed
+                refused 1 lab-e2e-closed
+                INVENTORY=$LAB_INVENTORY
+                refused 1 database/db_20010101_000000.dump.gz --param backup=name:database/db_20010101_000000.dump.gz
+                refused 1 2001-01-01 --param backup=before:2001-01-01T00:00:00Z
+                """#)
         }
 
         @Test(.timeLimit(.minutes(10)))

@@ -1,6 +1,6 @@
 internal import BlockingIO
-package import Foundation
-package import ObjectStorage
+internal import Foundation
+internal import ObjectStorage
 package import PlanModel
 internal import PostgreSQL
 internal import RunCore
@@ -102,21 +102,8 @@ package struct FetchBackupStep: StepKind {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
         let wanted = try BackupChoice(try context.string("choose"))
-        let naming = try BackupNaming(store: reference, isDatabase: context.optionalString("kind") != "files")
-        let key: String, time: Date
-        if case .named(let named) = wanted {
-            (key, time) = (named, naming.time(of: named) ?? .distantPast)
-        } else {
-            let fitting = try await naming.backups(in: store).filter { wanted.admits($0.time) }
-            guard index < fitting.count else {
-                throw StepRefused(
-                    "fetch-backup.none", index == 0 ? "\(store.displayName) holds no backup that fits \(naming.pattern) and \(wanted)" : "no older backup is left",
-                    hints: ["see what there is: reprise backup list", "check the store's `database-pattern` in the inventory"])
-            }
-            (key, time) = (fitting[index].object.key, fitting[index].time)
-        }
-        let version = try await store.head(key)
-        return Choice(key: key, time: time == .distantPast ? version.lastModified : time, version: version, store: store.displayName)
+        let found = try await wanted.select(index, isDatabase: context.optionalString("kind") != "files", in: store, reference)
+        return Choice(key: found.key, time: found.time, version: found.version, store: store.displayName)
     }
 
     // MARK: Fetching
@@ -219,48 +206,6 @@ package struct FetchBackupStep: StepKind {
             "aws s3 ls s3://BUCKET/database/ | sort | tail -n 5", "aws s3 cp s3://BUCKET/database/NAME.dump.gz . && gunzip NAME.dump.gz",
             "pg_restore -f /dev/null NAME.dump && echo complete",
         ]
-    }
-}
-
-/// Which backup a person wants.
-package enum BackupChoice: Hashable, Sendable, CustomStringConvertible {
-    case latest
-    case before(Date)
-    case named(String)
-
-    package init(_ text: String) throws {
-        if text == "latest" {
-            self = .latest
-        } else if text.hasPrefix("name:"), text.utf8.count > 5 {
-            self = .named(String(text.dropFirst(5)))
-        } else if text.hasPrefix("before:"), let date = try? Date(String(text.dropFirst(7)), strategy: .iso8601) {
-            self = .before(date)
-        } else {
-            throw StepRefused(
-                "fetch-backup.bad-choice", "`\(text)` does not choose a backup",
-                hints: ["write latest, name:KEY, or before:TIME such as before:2026-11-23T02:00:00Z"], exitStatus: .usage)
-        }
-    }
-
-    package func admits(_ time: Date) -> Bool {
-        if case .before(let limit) = self { time < limit } else { true }
-    }
-
-    package var description: String {
-        switch self {
-        case .latest: "latest"
-        case .before(let date): "before \(date.ISO8601Format())"
-        case .named(let key): key
-        }
-    }
-}
-
-extension BackupNaming {
-    /// The naming that a store of the inventory declares.
-    package init(store: StoreRef, isDatabase: Bool) throws {
-        let pattern = isDatabase ? store.databasePattern : store.filesPattern
-        // The inventory's pattern names the time digit by digit.
-        try self.init(pattern: pattern.replacingOccurrences(of: "YYYYMMDD_HHMISS", with: "{time}"))
     }
 }
 

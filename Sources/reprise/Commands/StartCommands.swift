@@ -35,6 +35,7 @@ struct StartCommand: AsyncParsableCommand {
         let redactor = Redactor()
         let orchestrator = Wiring.orchestrator(journal, redactor: redactor)
         try await orchestrator.refuseDrillOnProduction(prepared.frozen)
+        try await BackupsAtHand(frozen: prepared.frozen, preview: try prepared.preview()).require()
         let id = makeRunID(secondsSince1970: now() / 1000, suffix: .random(in: 0 ... .max))
         if !options.json, !options.quiet { Console.write("run \(id)\n") }
         let status = try await DriveLoop(options: options, orchestrator: orchestrator, redactor: redactor).run(id) {

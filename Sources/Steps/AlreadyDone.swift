@@ -99,14 +99,9 @@ extension StepContext {
         return ["done": .bool(value == "t")]
     }
 
-    /// The one value of the query's one row. A transaction that may only read keeps a mistaken plan from writing.
+    /// The one value of the query's one row.
     func answer(to sql: String, _ connection: PostgresConnection) async throws -> String? {
-        let deadline = deadline ?? Deadline(after: .seconds(300))
-        try await connection.execute("BEGIN READ ONLY", deadline: deadline)
-        // People write table names as their database resolves them.
-        try await connection.execute("SET LOCAL search_path TO DEFAULT", deadline: deadline)
-        let result = try await connection.query(sql, deadline: deadline)
-        try await connection.execute("ROLLBACK", deadline: deadline)
+        let result = try await readOnly(sql, connection)
         guard result.rows.count == 1, result.columns.count == 1 else {
             throw StepRefused(
                 "sql-check.not-one-value",
@@ -114,5 +109,16 @@ extension StepContext {
                 exitStatus: .usage)
         }
         return result.rows[0].values[0]
+    }
+
+    /// A query of the plan's. A transaction that may only read keeps a mistaken plan from writing.
+    func readOnly(_ sql: String, _ connection: PostgresConnection) async throws -> PostgresResult {
+        let deadline = deadline ?? Deadline(after: .seconds(300))
+        try await connection.execute("BEGIN READ ONLY", deadline: deadline)
+        // People write table names as their database resolves them.
+        try await connection.execute("SET LOCAL search_path TO DEFAULT", deadline: deadline)
+        let result = try await connection.query(sql, deadline: deadline)
+        try await connection.execute("ROLLBACK", deadline: deadline)
+        return result
     }
 }

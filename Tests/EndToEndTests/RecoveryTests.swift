@@ -19,6 +19,35 @@ extension EndToEnd {
                 """)
         }
 
+        /// After the backup one file was uploaded and one removed: both are told, and nothing else of the recovery changes.
+        @Test(.timeLimit(.minutes(10)))
+        func rowsWithoutTheirFilesAndFilesWithoutRowsAreReported() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                public=/var/www/chms-production/backend/storage/app/public
+                UNDO+=("lab reset")
+                scripts/lab enter app1 bash -c "cd $public/uploads && rm photo-3.jpg && echo new >later.txt && chown www-data: later.txt"
+                # The same name in another Unicode form is another file.
+                scripts/lab enter app1 perl -e 'chdir shift; rename "letters/Gr\xc3\xbc\xc3\x9fe und \xe6\x89\x8b\xe7\xb4\x99.txt", "letters/Gru\xcc\x88\xc3\x9fe und \xe6\x89\x8b\xe7\xb4\x99.txt" or die $!' "$public/uploads"
+                try start --param approve=no
+                expect "the exit status" 8 "$CODE"
+                recovered SUCCEEDED_WITH_WARNINGS
+                try reprise report
+                expect_said "2 of 7 files that chms_restore names are not in app1:$public: uploads/letters/Grüße und 手紙.txt, uploads/photo-3.jpg"
+                expect_said "2 of 7 files in app1:$public have no row in chms_restore: uploads/later.txt, uploads/letters/Gr"
+                perl -pe 's/^      ignore: \[.gitignore.*/$&\n      rows-without-file: fail/' "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                lab reset
+                DAMAGED=$(oid chms_production)
+                scripts/lab enter app1 rm "$public/uploads/photo-3.jpg"
+                try start --param approve=no
+                expect "the exit status" 3 "$CODE"
+                expect_said "1 of 7 files that chms_restore names are not in app1:$public: uploads/photo-3.jpg"
+                untouched
+                """#)
+        }
+
         @Test(.timeLimit(.minutes(10)))
         func undoAfterSuccessPutsTheDamagedDatabaseBack() async throws {
             try await Scenario.play(

@@ -18,6 +18,8 @@ ALTER TABLE member_notes
 CREATE INDEX member_notes_member_id_index ON member_notes (member_id);
 ALTER TABLE member_documents ADD FOREIGN KEY (member_id) REFERENCES members ON DELETE CASCADE;
 
+ALTER TABLE uploads ADD FOREIGN KEY (uploaded_by) REFERENCES users ON DELETE SET NULL;
+
 ALTER TABLE services ADD FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE;
 CREATE INDEX services_title_trgm ON services USING gin (title gin_trgm_ops);
 CREATE INDEX services_starts_at_index ON services (starts_at DESC, lower(title));

@@ -91,6 +91,12 @@ SELECT n, n, 'Certificate № ' || n, lo_from_bytea((700000 + n)::oid, data), sh
 FROM generate_series(1, 12) n,
      LATERAL (SELECT convert_to(repeat(md5('document' || n) || E'\n', n * 400), 'UTF8')) AS x(data);
 
+-- The files that app_reset in lab/lib/app.sh makes, but for skipped.tmp.
+INSERT INTO uploads (id, path, title, uploaded_by, created_at)
+SELECT n, 'uploads/' || path, path, 1 + n % 60, '2025-03-01 00:00:00+00'::timestamptz + n * interval '1 day'
+FROM unnest(ARRAY['welcome.txt', 'letters/Grüße und 手紙.txt', 'photo-1.jpg', 'photo-2.jpg', 'photo-3.jpg', 'photo-4.jpg', 'photo-5.jpg'])
+    WITH ORDINALITY AS x(path, n);
+
 INSERT INTO services (id, organization_id, title, kind, starts_at, local_start, duration, doors, offering, created_at, updated_at)
 SELECT n, 1 + n % 8, (ARRAY['Morning worship', 'Evening prayer', 'Youth night', 'Messe für alle', 'Богослужение'])[1 + n % 5] || ' ' || n,
        (ARRAY['sunday', 'midweek', 'youth', 'special'])[1 + n % 4]::service_kind,

@@ -94,7 +94,7 @@ extension RecoveryReport {
         case "postgres-restore": "restore"
         case "postgres-verify": "verify"
         case "postgres-settle", "postgres-swap": "cutover"
-        case "http-check", "postgres-check", "sql-check": "check"
+        case "files-check", "http-check", "postgres-check", "sql-check": "check"
         case "command": "commands"
         default: kind
         }

@@ -3,6 +3,7 @@
 namespace App\Http\Controllers;
 
 use Illuminate\Http\Request;
+use Illuminate\Support\Facades\DB;
 use Illuminate\Support\Facades\Storage;
 
 class UploadController
@@ -18,10 +19,12 @@ class UploadController
         abort_unless($file && $file->isValid(), 422, 'No file was sent, or it is too large.');
         // Content names the file, so that no name of the sender's reaches the disk.
         $name = sha1_file($file->getRealPath()).'.'.preg_replace('/[^a-z0-9]/', '', strtolower($file->getClientOriginalExtension()));
-        $file->storeAs('uploads', rtrim($name, '.'), 'public');
+        $path = $file->storeAs('uploads', rtrim($name, '.'), 'public');
+        DB::table('uploads')->insertOrIgnore(
+            ['path' => $path, 'title' => $file->getClientOriginalName(), 'uploaded_by' => $request->user()->id]);
 
         return $request->is('api/*')
-            ? response()->json(['path' => '/storage/uploads/'.rtrim($name, '.')], 201)
+            ? response()->json(['path' => '/storage/'.$path], 201)
             : redirect('/uploads');
     }
 }

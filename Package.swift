@@ -61,7 +61,8 @@ let package = Package(
         module("SSH", ["RunCore", "BlockingIO", "CLibSSH2", crypto]),
         module("ObjectStorage", ["RunCore", "BlockingIO", "SSH", "CLibCurl", crypto]),
         module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ"]),
-        module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL"]),
+        module("Reconcile", ["RunCore", "BlockingIO", "PostgreSQL"]),
+        module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL", "Reconcile"]),
         module(
             "Engine",
             [
@@ -83,6 +84,7 @@ let package = Package(
         // What several modules' tests have in common.
         support("TestSupport"),
         support("LoopbackSSH", ["SSH"]),
+        support("PostgresCluster", ["BlockingIO", "PostgreSQL"]),
         tests(of: "RunCore", ["TestSupport"]),
         tests(of: "PlanModel", ["RunCore", "TestSupport"]),
         tests(of: "PlanYAML", ["RunCore", "PlanModel", "TestSupport"]),
@@ -90,7 +92,8 @@ let package = Package(
         tests(of: "Journal", ["TestSupport", "RunCore", "BlockingIO", "JournalProbe", grdb, crypto]),
         tests(of: "SSH", ["RunCore", "BlockingIO", "LoopbackSSH", crypto]),
         tests(of: "ObjectStorage", ["TestSupport", "RunCore", "BlockingIO", "SSH", "LoopbackSSH", crypto]),
-        tests(of: "PostgreSQL", ["TestSupport", "RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
+        tests(of: "PostgreSQL", ["TestSupport", "PostgresCluster", "RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
+        tests(of: "Reconcile", ["RunCore", "BlockingIO", "PostgreSQL", "PostgresCluster", "TestSupport"]),
         tests(of: "Steps", ["TestSupport", "RunCore", "PlanModel", "PlanYAML", "ObjectStorage"]),
         tests(of: "Engine", ["RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["TestSupport", "RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),

@@ -117,6 +117,7 @@ package struct FrozenRun: Codable, Sendable {
             case .integer(let number): .integer(Int64(number))
             case .boolean(let flag): .bool(flag)
             case .secret: nil
+            case .list(let texts): .array(texts.map { .string($0) })
             case .string, .identifier, .duration, .time, .choice: .string(value.text)
             }
         }

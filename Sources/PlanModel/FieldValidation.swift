@@ -251,13 +251,15 @@ extension FieldType {
         }
         let fitting: [Parameter.Kind]
         switch self {
-        case .string, .any: fitting = Parameter.Kind.allCases
+        case .any: fitting = Parameter.Kind.allCases
+        case .string: fitting = Parameter.Kind.allCases.filter { $0 != .list }
         case .identifier: fitting = [.identifier, .choice]
         case .account, .path, .hostRef, .databaseRef, .storeRef, .bytes: fitting = [.string, .choice, .identifier]
         case .duration: fitting = [.duration]
         case .integer, .number: fitting = [.integer]
         case .boolean: fitting = [.boolean]
         case .choice: fitting = [.choice]
+        case .list(.string), .list(.any): fitting = [.list]
         case .text, .list, .map, .record, .stepRef, .secretRef: fitting = []
         }
         return fitting.contains(parameter.kind)

@@ -9,6 +9,8 @@ package enum ParameterValue: Codable, Hashable, Sendable {
     /// The moment, and the text as it was given.
     case time(PlanTime, text: String)
     case choice(String)
+    /// At least one text, none of them empty.
+    case list([String])
     /// Where the secret is; never the secret.
     case secret(SecretReference)
 
@@ -19,6 +21,7 @@ package enum ParameterValue: Codable, Hashable, Sendable {
         case .integer(let number): String(number)
         case .boolean(let flag): flag ? "true" : "false"
         case .duration(let duration): Quantity.text(duration)
+        case .list(let texts): texts.joined(separator: ",")
         case .secret(let reference): reference.description
         }
     }
@@ -29,6 +32,7 @@ package enum ParameterValue: Codable, Hashable, Sendable {
         case .integer(let number): .integer(number)
         case .boolean(let flag): .boolean(flag)
         case .secret(let reference): .object(["secret": .string(reference.description)])
+        case .list(let texts): .list(texts.map { Located(.string($0), at: .generated) })
         case .string, .identifier, .choice, .time, .duration: .string(text)
         }
     }
@@ -116,6 +120,9 @@ extension Parameter {
         case .time:
             return PlanTime(text).map { .success(.time($0, text: text)) }
                 ?? refuse("expects a time with its offset from UTC, such as 2026-11-23T02:14:07Z")
+        case .list:
+            let texts = text.split(separator: ",", omittingEmptySubsequences: false).map { String($0.trimmingSpaces) }
+            return texts.contains("") ? refuse("expects words with commas between them, such as members,users") : .success(.list(texts))
         case .choice:
             return choices.contains(text)
                 ? .success(.choice(text)) : refuse("expects one of \(choices.joined(separator: ", "))")

@@ -66,7 +66,7 @@ package enum RunMode: String, Codable, Hashable, Sendable, CaseIterable {
 /// One input of a plan. Scripts see it as the environment variable `environmentName`, never as text in the script.
 package struct Parameter: Codable, Hashable, Sendable {
     package enum Kind: String, Codable, Hashable, Sendable, CaseIterable {
-        case string, identifier, integer, boolean, duration, time, choice
+        case string, identifier, integer, boolean, duration, time, choice, list
     }
 
     package var name: String

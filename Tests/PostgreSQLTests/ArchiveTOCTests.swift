@@ -1,9 +1,10 @@
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import TestSupport
 import Testing
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct ArchiveTOCTests {
     @Test(arguments: ["custom.dump", "folder.dump/toc.dat", "tar.dump"])
     func theContentsAreWhatPgRestoreLists(_ name: String) async throws {

@@ -1,9 +1,10 @@
 import BlockingIO
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import Testing
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct CatalogTests {
     @Test func theServerIsDescribed() async throws {
         let catalog = Catalog(try await Cluster.server().connect())

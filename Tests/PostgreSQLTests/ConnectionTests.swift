@@ -1,11 +1,12 @@
 import BlockingIO
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import RunCore
 import Synchronization
 import Testing
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct ConnectionTests {
     @Test func aSessionIsPinnedWhateverTheServerSays() async throws {
         let connection = try await Cluster.server().connect()

@@ -1,9 +1,10 @@
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import TestSupport
 import Testing
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct ContentHashTests {
     private func expected(_ archive: String, _ cluster: Cluster, contents: ArchiveTOC? = nil) async throws -> ContentSummary {
         let outcome = try await runJob(.archive(at: archive, contents: contents), cluster)

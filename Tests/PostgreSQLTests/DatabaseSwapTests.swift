@@ -1,12 +1,13 @@
 import BlockingIO
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import RunCore
 import Synchronization
 import TestSupport
 import Testing
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct DatabaseSwapTests {
     private let session = PostgresSession(applicationName: "reprise/tests.swap.1")
 

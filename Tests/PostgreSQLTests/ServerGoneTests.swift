@@ -1,6 +1,7 @@
 import Testing
 
 @testable import PostgreSQL
+import PostgresCluster
 
 @Suite struct ServerGoneTests {
     /// What the real programs say when the real server is stopped under them, and what they say of everything else.

@@ -1,10 +1,11 @@
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import RunCore
 import Testing
 
 /// Queued jobs that are held and sessions that are revoked, in a real server.
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct SettlementTests {
     private let wish = Settlement.Wish(held: ["jobs", "App.Queue"], emptied: ["sessions", "tokens", "password_resets"])
 
@@ -131,7 +132,7 @@ struct SettlementTests {
     }
 }
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct StorageCatalogTests {
     @Test func aSoundServerHasReadableSharedCatalogsAndNoChecksumFailures() async throws {
         let catalog = Catalog(try await Cluster.server().connect())
@@ -140,7 +141,7 @@ struct StorageCatalogTests {
     }
 }
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct WithoutReplicationTests {
     /// What a drill expects of its restore is what pg_dump itself leaves out when it is told to.
     @Test func anArchiveWithoutReplicationIsWhatPgDumpWouldHaveWritten() async throws {

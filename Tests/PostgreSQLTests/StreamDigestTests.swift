@@ -1,9 +1,10 @@
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import Testing
 
 /// Tables are compared as one text first; only those whose texts differ are compared row by row.
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct StreamDigestTests {
     private func summary(_ job: ContentHashJob, _ cluster: Cluster) async throws -> ContentSummary {
         let outcome = try await runJob(job, cluster)

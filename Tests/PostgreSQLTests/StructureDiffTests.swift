@@ -1,8 +1,9 @@
 import Foundation
 import PostgreSQL
+import PostgresCluster
 import Testing
 
-@Suite(.enabled(if: Cluster.isAvailable, Cluster.missing))
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct StructureDiffTests {
     private func contents(of database: String, _ cluster: Cluster) async throws -> ArchiveTOC {
         try ArchiveTOC(bytes: try await cluster.must("pg_dump -Fc --schema-only \(database)").output)

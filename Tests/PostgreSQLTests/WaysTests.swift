@@ -4,6 +4,7 @@ import Glibc
 import LoopbackSSH
 import PlanModel
 import PostgreSQL
+import PostgresCluster
 import RunCore
 import SSH
 import Testing
@@ -11,7 +12,7 @@ import Testing
 @testable import Engine
 
 /// The three ways from the orchestrator to a server, against a cluster with TLS and an sshd, both of these tests' own.
-@Suite(.serialized, .enabled(if: Cluster.isAvailable && LoopbackServer.isAvailable, Cluster.missing))
+@Suite(.serialized, .enabled(if: Cluster.isAvailable && LoopbackServer.isAvailable, Comment(rawValue: Cluster.missing)))
 struct WaysTests {
     /// What a shell, a connection string, a password file or a YAML reader would trip over.
     private static let password = "ca'nary \"$HOME\" `id` %41 \\ p=q #;\nsecond líne"

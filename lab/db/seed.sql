@@ -161,5 +161,5 @@ SELECT setval('receipt_numbers', 100000 + 10 * 321);
 SELECT setval(pg_get_serial_sequence(quote_ident(t), c), greatest(1, :members * 10), true)
 FROM (VALUES ('members', 'id'), ('families', 'id'), ('member_notes', 'id'), ('attendance_records', 'id')) v(t, c);
 SELECT setval(pg_get_serial_sequence(t, c), 1000, true)
-FROM (VALUES ('organizations', 'id'), ('users', 'id'), ('migrations', 'id'), ('member_documents', 'id'), ('services', 'id'),
+FROM (VALUES ('organizations', 'id'), ('users', 'id'), ('migrations', 'id'), ('member_documents', 'id'), ('services', 'id'), ('uploads', 'id'),
              ('jobs', 'id'), ('personal_access_tokens', 'id'), ('"PrayerRequests"', 'Id')) v(t, c);

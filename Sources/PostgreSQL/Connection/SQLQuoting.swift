@@ -82,3 +82,16 @@ package struct SQLLiteral: Hashable, Sendable {
         return value.utf8.contains(UInt8(ascii: "\\")) ? "E" + quoted.replacing("\\", with: "\\\\") : quoted
     }
 }
+
+/// A dictionary by names is an object in JSON, whose order does not depend on chance.
+extension SQLIdentifier: CodingKeyRepresentable {
+    private struct Key: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    package var codingKey: any CodingKey { Key(stringValue: name) }
+    package init?<T: CodingKey>(codingKey: T) { try? self.init(codingKey.stringValue) }
+}

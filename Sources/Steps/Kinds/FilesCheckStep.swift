@@ -40,7 +40,7 @@ package struct FilesCheckStep: StepKind {
         guard failing.isEmpty else {
             throw StepRefused(
                 "files-check.failed", failing.map(\.text).joined(separator: "; "),
-                hints: ["restore the missing files from their own backup, then: reprise retry \(context.run) \(context.step)", "all that is known stands in: reprise events \(context.run)"],
+                hints: ["restore the missing files from their own backup, then: reprise retry \(context.run) \(context.step)", "the first hundred names stand in: reprise journal show \(context.run)"],
                 exitStatus: .verificationMismatch, evidence: evidence)
         }
         return StepOutcome(

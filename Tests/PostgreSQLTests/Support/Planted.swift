@@ -1,3 +1,4 @@
+import PostgresCluster
 import Foundation
 
 /// A database with everything that is easy to get wrong, and archives of it.

@@ -1,41 +1,40 @@
-import BlockingIO
-import Foundation
-import Glibc
-import PostgreSQL
-import Testing
+package import BlockingIO
+internal import Foundation
+internal import Glibc
+package import PostgreSQL
 
 /// A private PostgreSQL 15 server for these tests, with its files in a temporary folder and its socket there.
 ///
 /// A small supervisor owns it: when the tests end in whatever way, its standard input closes, and it stops the server and
 /// removes the folder.
-final class Cluster: Sendable {
-    let folder: String
-    let port: Int
+package final class Cluster: Sendable {
+    package let folder: String
+    package let port: Int
     /// Of postgres itself.
-    let pid: Int32
+    package let pid: Int32
     private let supervisorInput: Int32
-    static let programs = "/usr/lib/postgresql/15/bin"
+    package static let programs = "/usr/lib/postgresql/15/bin"
 
-    static var isAvailable: Bool { access(programs + "/initdb", X_OK) == 0 }
-    static let missing: Comment = "SKIPPED: no PostgreSQL 15 server programs in /usr/lib/postgresql/15/bin (Debian: apt-get install postgresql-15)"
+    package static var isAvailable: Bool { access(programs + "/initdb", X_OK) == 0 }
+    package static let missing = "SKIPPED: no PostgreSQL 15 server programs in /usr/lib/postgresql/15/bin (Debian: apt-get install postgresql-15)"
 
     /// What a server that is reached over TCP has beside its socket.
-    struct TLS: Sendable {
+    package struct TLS: Sendable {
         /// Signed the server's certificate, which bears the name `localhost` alone.
-        let authority: String
+        package let authority: String
         /// Signed nothing.
-        let otherAuthority: String
+        package let otherAuthority: String
     }
-    let tls: TLS?
+    package let tls: TLS?
 
     /// One server for all tests of this process.
-    static let shared = Task { try await Cluster() }
+    package static let shared = Task { try await Cluster() }
 
     /// The shared server, or a loud skip.
-    static func server() async throws -> Cluster { try await shared.value }
+    package static func server() async throws -> Cluster { try await shared.value }
 
     /// - Parameter tcpPort: also listens there, with TLS, and wants a password of everybody who comes that way.
-    init(tcpPort: Int? = nil) async throws {
+    package init(tcpPort: Int? = nil) async throws {
         folder = try temporaryFolder("pg")
         port = tcpPort ?? 5432
         tls = tcpPort.map { [folder] _ in TLS(authority: "\(folder)/ca.crt", otherAuthority: "\(folder)/other.crt") }
@@ -119,17 +118,17 @@ final class Cluster: Sendable {
         return (ends[1], pid)
     }
 
-    var target: PostgresTarget { PostgresTarget(.socketFolder(folder, port: port), database: "postgres", user: "postgres") }
-    var environment: [String: String] { ["PGHOST": folder, "PGPORT": "\(port)", "PGUSER": "postgres", "PGDATABASE": "postgres"] }
+    package var target: PostgresTarget { PostgresTarget(.socketFolder(folder, port: port), database: "postgres", user: "postgres") }
+    package var environment: [String: String] { ["PGHOST": folder, "PGPORT": "\(port)", "PGUSER": "postgres", "PGDATABASE": "postgres"] }
 
-    func connect(_ database: String = "postgres", name: String = "tests") async throws -> PostgresConnection {
+    package func connect(_ database: String = "postgres", name: String = "tests") async throws -> PostgresConnection {
         try await PostgresConnection.connect(
             to: target.database(database), session: PostgresSession(applicationName: name), deadline: Deadline(after: .seconds(30)))
     }
 
     /// Runs SQL by the real psql, waiting for the server where it is still starting.
     @discardableResult
-    func psql(_ sql: String, database: String = "postgres") async throws -> String {
+    package func psql(_ sql: String, database: String = "postgres") async throws -> String {
         for attempt in 0... {
             let outcome = try await run("psql -XqAt -v ON_ERROR_STOP=1 -d '\(database)' -f -", input: sql)
             if outcome.status == 0 { return outcome.text.trimmingCharacters(in: .newlines) }
@@ -139,24 +138,24 @@ final class Cluster: Sendable {
         fatalError("unreachable")
     }
 
-    func run(_ script: String, environment extra: [String: String] = [:], input: String = "") async throws -> Outcome {
+    package func run(_ script: String, environment extra: [String: String] = [:], input: String = "") async throws -> Outcome {
         try await shell("PATH=\(Self.programs):$PATH\n" + script, environment: environment.merging(extra) { $1 }, input: input)
     }
 
     /// Runs a script that must succeed.
     @discardableResult
-    func must(_ script: String, environment extra: [String: String] = [:], input: String = "") async throws -> Outcome {
+    package func must(_ script: String, environment extra: [String: String] = [:], input: String = "") async throws -> Outcome {
         let outcome = try await run(script, environment: extra, input: input)
         guard outcome.status == 0 else { throw ShellFailed(description: "\(script): status \(outcome.status): \(outcome.errors)") }
         return outcome
     }
 
     /// A new, empty database with a name of its own.
-    func newDatabase(_ prefix: String = "t") async throws -> String {
+    package func newDatabase(_ prefix: String = "t") async throws -> String {
         let name = "\(prefix)_\(UInt32.random(in: 0 ... .max))"
         try await psql("CREATE DATABASE \(name) TEMPLATE template0")
         return name
     }
 }
 
-func soon(_ seconds: Int = 60) -> Deadline { Deadline(after: .seconds(seconds)) }
+package func soon(_ seconds: Int = 60) -> Deadline { Deadline(after: .seconds(seconds)) }

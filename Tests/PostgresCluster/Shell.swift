@@ -1,20 +1,20 @@
-import Foundation
-import Glibc
+internal import Foundation
+internal import Glibc
 
 /// What a program left behind.
-struct Outcome: Sendable {
-    let status: Int32
-    let output: [UInt8]
-    let errors: String
-    var text: String { String(decoding: output, as: UTF8.self) }
+package struct Outcome: Sendable {
+    package let status: Int32
+    package let output: [UInt8]
+    package let errors: String
+    package var text: String { String(decoding: output, as: UTF8.self) }
 }
 
-struct ShellFailed: Error, CustomStringConvertible {
-    let description: String
+package struct ShellFailed: Error, CustomStringConvertible {
+    package let description: String
 }
 
 /// Runs `script` in bash on a thread of its own, with files for its output so that no pipe can fill up.
-func shell(_ script: String, environment: [String: String] = [:], input: String = "") async throws -> Outcome {
+package func shell(_ script: String, environment: [String: String] = [:], input: String = "") async throws -> Outcome {
     try await withCheckedThrowingContinuation { continuation in
         Thread { continuation.resume(with: Result { try shellSync(script, environment, input) }) }.start()
     }
@@ -44,7 +44,7 @@ private func shellSync(_ script: String, _ environment: [String: String], _ inpu
         errors: String(decoding: try Data(contentsOf: URL(fileURLWithPath: folder + "/err")), as: UTF8.self))
 }
 
-func temporaryFolder(_ name: String) throws -> String {
+package func temporaryFolder(_ name: String) throws -> String {
     var template = Array("\(NSTemporaryDirectory())/reprise-\(name)-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw ShellFailed(description: "no temporary folder") }
     return String(decoding: template.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -1,0 +1,276 @@
+package import BlockingIO
+package import PostgreSQL
+internal import RunCore
+
+/// What a merge or its undoing did, by table.
+package struct MergeOutcome: Sendable, Hashable, Codable {
+    package var tables: [Table] = []
+    /// It had been done before, by a process that did not live to say so.
+    package var wasDoneAlready = false
+
+    package struct Table: Sendable, Hashable, Codable {
+        package let name: QualifiedName
+        package var inserted = 0
+        package var updated = 0
+        package var deleted = 0
+        /// Rows that were left alone although they would have been merged, with the reason of each kind.
+        package var skipped: [String: Int] = [:]
+    }
+}
+
+extension MergePlan {
+    /// Merges exactly what was agreed to, in one transaction: all of it is done and marked, or nothing.
+    ///
+    /// Idempotent by `id`. Rows that somebody has changed since the preview are left alone and listed.
+    ///
+    /// - Parameters:
+    ///   - id: names this merge for ever.
+    ///   - preview: the hash of what a person agreed to.
+    ///   - disabling: for each table, triggers of its that do not fire during the merge. Disabling holds back every writer until the end.
+    ///   - lockTimeout: how long to wait for a row or table that somebody holds.
+    /// - Throws: `ReconcileRefused` where the differences are not those that were agreed to, or rows came out other than they should.
+    package func merge(
+        as id: String, agreed preview: String, disabling: [QualifiedName: [SQLIdentifier]] = [:], lockTimeout: Duration = .seconds(10),
+        _ connection: PostgresConnection, deadline: Deadline
+    ) async throws -> MergeOutcome {
+        switch try await AuditTrail.mark(id, connection, deadline: deadline) {
+        case .merged(preview): return try await recorded(id, connection, deadline: deadline)
+        case .merged: throw ReconcileRefused("reconcile.id-taken", "a merge \(id) of another preview is in this database already")
+        case .undone: throw ReconcileRefused("reconcile.undone", "merge \(id) was undone; it is not done again under this name")
+        case .absent: break
+        }
+        let now = try await MergePreview.hash(self, connection, deadline: deadline)
+        guard now == preview else {
+            throw ReconcileRefused(
+                "reconcile.other-preview", "the differences are not those that were agreed to (preview \(preview.prefix(12)), now \(now.prefix(12)))",
+                hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
+        }
+        return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { connection in
+            try await begin(id, preview, lockTimeout, connection, deadline)
+            var outcome = MergeOutcome(), place = 0
+            for (table, triggers) in disabling.sorted(by: { $0.key < $1.key }) {
+                for trigger in triggers { try await connection.execute("ALTER TABLE \(table.sql) DISABLE TRIGGER \(trigger.sql)", deadline: deadline) }
+            }
+            for diff in diffs {
+                let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
+                outcome.tables.append(try await writer.write(connection, &place))
+            }
+            // Children before parents.
+            for (index, diff) in diffs.enumerated().reversed() {
+                let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
+                outcome.tables[index].deleted = try await writer.delete(connection, &place)
+            }
+            for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).advanceSequences(connection) }
+            for (table, triggers) in disabling.sorted(by: { $0.key < $1.key }) {
+                for trigger in triggers { try await connection.execute("ALTER TABLE \(table.sql) ENABLE TRIGGER \(trigger.sql)", deadline: deadline) }
+            }
+            return outcome
+        }
+    }
+
+    private func begin(
+        _ id: String, _ preview: String, _ lockTimeout: Duration, _ connection: isolated PostgresConnection, _ deadline: Deadline
+    ) async throws {
+        let (seconds, attoseconds) = lockTimeout.components
+        try await connection.execute("SET LOCAL lock_timeout = \(seconds * 1000 + attoseconds / 1_000_000_000_000_000)", deadline: deadline)
+        // A policy that would hide rows raises an error instead.
+        try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
+        try await AuditTrail.make(connection, deadline: deadline)
+        try await connection.execute(
+            "INSERT INTO reprise_audit.merges (id, preview) VALUES ($1, $2)", [.text(id), .text(preview)], deadline: deadline)
+        if defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }
+    }
+
+    /// The outcome of a merge that is in the database already, from its own records.
+    private func recorded(_ id: String, _ connection: PostgresConnection, deadline: Deadline) async throws -> MergeOutcome {
+        var outcome = MergeOutcome(wasDoneAlready: true)
+        for diff in diffs {
+            let name = diff.pair.live.name, parameters: [PostgresParameter] = [.text(id), .text(name.schema.name), .text(name.name.name)]
+            let row = try await connection.query(
+                """
+                SELECT pg_catalog.count(*) FILTER (WHERE operation = 'insert') AS inserted, pg_catalog.count(*) FILTER (WHERE operation = 'update') AS updated,
+                       pg_catalog.count(*) FILTER (WHERE operation = 'delete') AS deleted
+                FROM reprise_audit.changes WHERE merge = $1 AND schema_name = $2 AND table_name = $3
+                """, parameters, deadline: deadline
+            ).only()
+            let skips = try await connection.query(
+                "SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips WHERE merge = $1 AND schema_name = $2 AND table_name = $3 GROUP BY reason",
+                parameters, deadline: deadline)
+            outcome.tables.append(
+                MergeOutcome.Table(
+                    name: name, inserted: try row.integer("inserted"), updated: try row.integer("updated"), deleted: try row.integer("deleted"),
+                    skipped: Dictionary(uniqueKeysWithValues: try skips.rows.map { (try $0.string("reason"), try $0.integer("rows")) })))
+        }
+        return outcome
+    }
+}
+
+/// Writes one table's part of a merge, inside of the merge's transaction.
+private struct DiffWriter {
+    let diff: TableDiff
+    let merge: String
+    let deadline: Deadline
+
+    private var pair: TablePair { diff.pair }
+    private var live: String { pair.live.name.sql }
+    private var columns: String { diff.sql.list(diff.sql.columnNames) }
+    private var names: String { RowSQL.texts(pair.columns.map(\.name.name)) }
+    private var place: String { "\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name))" }
+    private var id: String { RowSQL.text(merge) }
+
+    /// Locks, looks again, and inserts and updates.
+    func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
+        var table = MergeOutcome.Table(name: pair.live.name)
+        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
+        try await connection.execute(pair.key == nil ? insertingCopies : lockingKeyed, deadline: deadline)
+        if pair.key != nil { table.updated = try await update(connection, &place) }
+        table.inserted = try await insert(connection, &place)
+        try await connection.execute(
+            "INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), coalesce(d.reason, 'not decided'), \(names), d.backup, d.live FROM \(diff.table.sql) AS d WHERE d.verdict IN ('skip', 'decide')", deadline: deadline)
+        try await connection.execute(
+            "INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), 'changed since the preview', \(names), d.backup, d.live FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq) WHERE NOT s.unchanged", deadline: deadline)
+        let skips = try await connection.query(
+            "SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips WHERE merge = $1 AND (schema_name, table_name) = (\(self.place)) GROUP BY reason", [.text(merge)], deadline: deadline)
+        for row in skips.rows { table.skipped[try row.string("reason")] = try row.integer("rows") }
+        return table
+    }
+
+    /// The live rows of all that is to be written, locked in the order of their keys and held against the image that was agreed to. A row
+    /// to be inserted must still not be there.
+    private var lockingKeyed: String {
+        let keys = pair.key!.columns.map { "t.\($0.sql)" }.joined(separator: ", ")
+        return """
+            CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
+            WITH l AS MATERIALIZED (
+                SELECT \(keys), \(diff.sql.image("t")) AS image FROM \(pair.live.from) AS t
+                WHERE EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(diff.isAbout("t")))
+                ORDER BY \(diff.sql.order("t")) FOR UPDATE OF t)
+            SELECT d.seq, l.image IS NOT DISTINCT FROM d.live AS unchanged
+            FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
+            """
+    }
+
+    private var insertingCopies: String {
+        "CREATE TEMP TABLE reprise_step ON COMMIT DROP AS SELECT d.seq, true AS unchanged FROM \(diff.table.sql) AS d WHERE d.verdict = 'insert'"
+    }
+
+    private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
+        let written = pair.columns.enumerated().filter { !$1.isIdentityAlways }
+        guard !written.isEmpty else { return 0 }
+        let sets = written.map { index, column in
+            "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
+        }
+        let wanted = "ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)"
+        let count = try await connection.execute(
+            """
+            INSERT INTO reprise_audit.changes
+            SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(names), d.live, \(wanted)
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'update' AND s.unchanged
+            """, deadline: deadline)
+        let done = try await connection.execute(
+            """
+            UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))
+            WHERE d.verdict = 'update' AND s.unchanged AND \(diff.isAbout("t"))
+            """, deadline: deadline)
+        place += count
+        try requireEqual(done, count, "updated")
+        try await requireWritten(connection, place - count, place)
+        return count
+    }
+
+    private func insert(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
+        let audited = pair.key == nil ? ", pg_catalog.generate_series(1, d.copies)" : ""
+        let count = try await connection.execute(
+            """
+            INSERT INTO reprise_audit.changes
+            SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(audited) WHERE d.verdict = 'insert' AND s.unchanged
+            """, deadline: deadline)
+        let source = pair.key == nil ? copies : "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
+        let done = try await connection.execute(
+            """
+            INSERT INTO \(live) (\(columns)) OVERRIDING SYSTEM VALUE
+            SELECT \(diff.sql.list(diff.sql.columnNames, of: "b")) FROM \(source) WHERE d.verdict = 'insert' AND s.unchanged ORDER BY d.seq
+            """, deadline: deadline)
+        place += count
+        try requireEqual(done, count, "inserted")
+        if pair.key != nil { try await requireWritten(connection, place - count, place) }
+        return count
+    }
+
+    /// As many rows of the backup as the live table lacks, of those that look the same.
+    private var copies: String {
+        """
+        (SELECT t.*, \(diff.sql.image("t")) AS "reprise image", pg_catalog.row_number() OVER (PARTITION BY \(diff.sql.image("t"))) AS "reprise copy"
+         FROM \(pair.backup.from) AS t) AS b JOIN \(diff.table.sql) AS d ON b."reprise image" = d.backup AND b."reprise copy" <= d.copies
+         JOIN pg_temp.reprise_step AS s USING (seq)
+        """
+    }
+
+    func delete(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
+        guard diff.policy.deletesExtra, pair.key != nil else { return 0 }
+        // The rows of this table were locked when it was written; what another table's part did in between is ours.
+        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
+        try await connection.execute(lockingKeyed, deadline: deadline)
+        let count = try await connection.execute(
+            """
+            INSERT INTO reprise_audit.changes
+            SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(names), d.live, NULL
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'delete' AND s.unchanged
+            """, deadline: deadline)
+        let done = try await connection.execute(
+            """
+            DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)
+            WHERE d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))
+            """, deadline: deadline)
+        place += count
+        try requireEqual(done, count, "deleted")
+        return count
+    }
+
+    /// A number that was given out again would be met by the next row that is made.
+    func advanceSequences(_ connection: isolated PostgresConnection) async throws {
+        for column in pair.columns {
+            let owned = try await connection.query(
+                "SELECT pg_catalog.pg_get_serial_sequence($1, $2) AS sequence", [.text(live), .text(column.name.name)], deadline: deadline)
+            guard let sequence = try owned.only().optionalString("sequence") else { continue }
+            try await connection.execute(
+                """
+                SELECT pg_catalog.setval('\(sequence.replacing("'", with: "''"))', m.most) FROM (SELECT pg_catalog.max(\(column.name.sql))::bigint AS most FROM \(pair.live.from)) AS m, \(sequence) AS q
+                WHERE m.most > q.last_value OR (m.most = q.last_value AND NOT q.is_called)
+                """, deadline: deadline)
+        }
+    }
+
+    // MARK: Looking again before the commit
+
+    private func requireEqual(_ done: Int, _ planned: Int, _ what: String) throws {
+        guard done == planned else {
+            throw ReconcileRefused(
+                "reconcile.swallowed", "\(planned) rows of \(pair.live.name) were to be \(what), and \(done) were: a trigger or a rule takes them away; nothing was merged",
+                hints: ["triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))", "name those under `disable-triggers`"], exitStatus: .verificationMismatch)
+        }
+    }
+
+    /// Each row that was written holds what it was to hold.
+    private func requireWritten(_ connection: isolated PostgresConnection, _ first: Int, _ last: Int) async throws {
+        let key = pair.key!
+        let after = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
+        let same = zip(key.columns, after).map { name, index in
+            "t.\(name.sql) \(key.equality[key.columns.firstIndex(of: name)!]) c.after[\(index)]::\(pair.live.column(name)!.type)"
+        }.joined(separator: " AND ")
+        let found = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(same)
+            WHERE c.merge = $1 AND c.place > \(first) AND c.place <= \(last) AND (\(diff.sql.image("t"))) IS DISTINCT FROM c.after
+            """, [.text(merge)], deadline: deadline)
+        let wrong = try found.only().integer("rows", as: Int.self)
+        guard wrong == 0 else {
+            throw ReconcileRefused(
+                "reconcile.rewritten", "\(wrong) rows of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
+                hints: ["triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))", "name those under `disable-triggers`"],
+                exitStatus: .verificationMismatch)
+        }
+    }
+}

@@ -1,0 +1,158 @@
+package import BlockingIO
+package import PostgreSQL
+
+/// One merge of one or more tables of a database, whose backups lie in the same database under other names.
+///
+/// Parents come before their children. Nothing here writes into a live table.
+package struct MergePlan: Sendable, Hashable, Codable {
+    /// In the order in which they are merged.
+    package let diffs: [TableDiff]
+    /// Tables reference each other in a circle, and the constraints that close it are checked at the end.
+    package let defersConstraints: Bool
+
+    /// - Throws: `ReconcileRefused` where tables reference each other in a circle whose constraints cannot be deferred, or one is there twice.
+    package init(_ diffs: [TableDiff]) throws {
+        let names = diffs.map(\.pair.live.name)
+        guard Set(names).count == names.count else { throw ReconcileRefused("reconcile.table-twice", "a table is named twice") }
+        var left = diffs.sorted { $0.pair.live.name < $1.pair.live.name }, ordered: [TableDiff] = [], defers = false
+        while !left.isEmpty {
+            let waiting = Set(left.map(\.pair.live.name))
+            func blocking(_ diff: TableDiff) -> [TableShape.ForeignKey] {
+                diff.pair.live.foreignKeys.filter { $0.parent != diff.pair.live.name && waiting.contains($0.parent) }
+            }
+            // In a circle the one goes first whose way to its parents can be checked later.
+            guard let next = left.first(where: { blocking($0).isEmpty }) ?? left.first(where: { blocking($0).allSatisfy(\.isDeferrable) }) else {
+                throw ReconcileRefused(
+                    "reconcile.circle", "the tables \(left.map { "\($0.pair.live.name)" }.joined(separator: ", ")) reference each other in a circle, and none of these constraints is deferrable",
+                    hints: ["make one of them deferrable: ALTER TABLE … ALTER CONSTRAINT … DEFERRABLE", "or merge the tables one after the other"])
+            }
+            defers = defers || !blocking(next).isEmpty
+            ordered.append(next)
+            left.removeAll { $0.table == next.table }
+        }
+        self.diffs = ordered
+        defersConstraints = defers
+    }
+
+    /// Compares all tables anew and finds what stands in the way of merging each row.
+    ///
+    /// - Returns: what a person is shown and agrees to.
+    package func prepare(_ connection: PostgresConnection, deadline: Deadline) async throws -> MergePreview {
+        try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
+            for diff in diffs { try await diff.refuseRepeatedKeys(connection, deadline: deadline) }
+            for diff in diffs { try await diff.make(connection, deadline: deadline) }
+            for diff in diffs {
+                try await diff.skipOtherRows(connection, deadline: deadline)
+                try await diff.skipCollisions(connection, deadline: deadline)
+            }
+            try await skipOrphans(connection, deadline: deadline)
+        }
+        let preview = try await MergePreview.read(self, connection, deadline: deadline)
+        try preview.requireCaps(self)
+        return preview
+    }
+
+    /// A row whose parent is neither there nor coming. One that is skipped can be the parent of others, so until nothing changes.
+    private func skipOrphans(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        var changed = true
+        while changed {
+            changed = false
+            for diff in diffs {
+                for foreignKey in diff.pair.live.foreignKeys {
+                    let coming = diffs.first { $0.pair.live.name == foreignKey.parent }
+                    if let sql = diff.skippingOrphans(of: foreignKey, coming: coming) {
+                        changed = try await connection.execute(sql, deadline: deadline) > 0 || changed
+                    }
+                }
+            }
+        }
+    }
+}
+
+// MARK: What stands in the way of single rows
+
+extension TableDiff {
+    /// The rows as they will be, for those that are inserted or updated: `seq`, `verdict` and the columns of the table.
+    private var wantedRows: String {
+        let columns = pair.columns.enumerated().map { index, column in
+            "CASE WHEN d.verdict = 'insert' OR d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE l.\(column.name.sql) END AS \(column.name.sql)"
+        }
+        return """
+            (SELECT d.seq, d.verdict, \(columns.joined(separator: ", "))
+             FROM \(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isAbout("b")) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
+             WHERE d.verdict IN ('insert', 'update'))
+            """
+    }
+
+    private var names: Set<SQLIdentifier> { Set(pair.columns.map(\.name)) }
+
+    /// Two rows of the backup under one key would be joined with one live row both.
+    func refuseRepeatedKeys(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        guard let key = pair.key else { return }
+        let columns = sql.list(key.columns)
+        let found = try await connection.query(
+            "SELECT 1 FROM \(pair.backup.from) GROUP BY \(columns) HAVING pg_catalog.count(*) > 1 OR pg_catalog.num_nulls(\(columns)) > 0 LIMIT 1", deadline: deadline)
+        guard found.rows.isEmpty else {
+            throw ReconcileRefused(
+                "reconcile.key-repeats", "in the backup of \(pair.live.name) several rows have the same (\(key.columns.map(\.description).joined(separator: ", "))), or none",
+                hints: ["name another key, or take a backup from before the table was damaged"])
+        }
+    }
+
+    /// The same key, but another natural key: the number was given to somebody else since.
+    func skipOtherRows(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        guard let key = pair.key, !policy.mergesOtherRows else { return }
+        for index in pair.live.uniqueIndexes where index.name != key.index && Set(index.columns) != Set(key.columns) && names.isSuperset(of: index.columns) {
+            let expressions = index.expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ")
+            let side = { (from: String) in "(SELECT \(self.sql.list(key.columns)), \(expressions) FROM \(from)\(index.predicate.map { " WHERE \($0)" } ?? ""))" }
+            let differ = index.equality.enumerated().map { "NOT (b.\"e \($0)\" \($1) l.\"e \($0)\")" }.joined(separator: " OR ")
+            try await connection.execute(
+                """
+                UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row under the same key, by \(index.name)").sql)
+                FROM \(side(pair.backup.from)) AS b, \(side(pair.live.from)) AS l
+                WHERE d.verdict = 'update' AND \(isAbout("b")) AND \(isAbout("l")) AND (\(differ))
+                """, deadline: deadline)
+        }
+    }
+
+    /// A value that must not repeat and that another live row has by now.
+    func skipCollisions(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        guard let key = pair.key else { return }
+        for index in pair.live.uniqueIndexes where index.name != key.index && names.isSuperset(of: index.columns) {
+            let expressions = index.expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ")
+            let condition = index.predicate.map { " WHERE \($0)" } ?? ""
+            let same = index.equality.enumerated().map { place, equals in
+                let (a, b) = ("w.\"e \(place)\"", "l.\"e \(place)\"")
+                return index.nullsAreEqual ? "(\(a) \(equals) \(b) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : "\(a) \(equals) \(b)"
+            }.joined(separator: " AND ")
+            try await connection.execute(
+                """
+                UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row has its value of \(index.name)").sql)
+                FROM (SELECT seq, \(expressions) FROM \(wantedRows) AS row\(condition)) AS w
+                     JOIN (SELECT \(sql.list(key.columns)), \(expressions) FROM \(pair.live.from)\(condition)) AS l ON \(same)
+                WHERE d.seq = w.seq AND NOT (\(isAbout("l")))
+                """, deadline: deadline)
+        }
+    }
+
+    /// - Parameter coming: the differences of the parent, where it is merged too.
+    /// - Returns: nil where the constraint is about columns that are not merged.
+    func skippingOrphans(of foreignKey: TableShape.ForeignKey, coming: TableDiff?) -> String? {
+        guard pair.key != nil, names.isSuperset(of: foreignKey.columns), let reason = try? SQLLiteral("its parent is not there, by \(foreignKey.name)").sql else { return nil }
+        func matches(_ parent: String) -> String {
+            foreignKey.columns.indices.map {
+                "\(parent).\(foreignKey.parentColumns[$0].sql) \(foreignKey.equality[$0]) w.\(foreignKey.columns[$0].sql)"
+            }.joined(separator: " AND ")
+        }
+        let values = sql.list(foreignKey.columns, of: "w")
+        let parents = coming.map { "(SELECT p.* FROM \($0.wantedRows) AS p WHERE p.verdict = 'insert')" }
+        let isComing = parents.map { " AND NOT EXISTS (SELECT FROM \($0) AS p WHERE \(matches("p")))" } ?? ""
+        let leaves = coming.map { " AND NOT EXISTS (SELECT FROM \($0.table.sql) AS d WHERE d.verdict = 'delete' AND \($0.isAbout("p")))" } ?? ""
+        return """
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason)
+            FROM \(wantedRows) AS w
+            WHERE d.seq = w.seq AND pg_catalog.num_nulls(\(values)) = 0
+                  AND NOT EXISTS (SELECT FROM \(foreignKey.parent.sql) AS p WHERE \(matches("p"))\(leaves))\(isComing)
+            """
+    }
+}

@@ -1,0 +1,152 @@
+internal import BlockingIO
+package import PostgreSQL
+internal import RunCore
+
+/// What a merge would do, for a person to judge: a merge does exactly this, or refuses.
+package struct MergePreview: Sendable, Hashable, Codable {
+    package let tables: [Table]
+    /// SHA-256 over every difference with its verdict and both images, all tables, and what they are to be merged by.
+    package let hash: String
+
+    package struct Table: Sendable, Hashable, Codable {
+        package let name: QualifiedName
+        package let counts: [Count]
+        /// In how many rows that are updated each column changes.
+        package let changedColumns: [SQLIdentifier: Int]
+        /// The first few of each verdict.
+        package let samples: [Sample]
+
+        package func rows(_ verdict: TableDiff.Verdict) -> Int { counts.filter { $0.verdict == verdict }.map(\.rows).reduce(0, +) }
+        package func rows(_ kind: TableDiff.Kind) -> Int { counts.filter { $0.kind == kind }.map(\.rows).reduce(0, +) }
+    }
+
+    package struct Count: Sendable, Hashable, Codable {
+        package let kind: TableDiff.Kind
+        package let verdict: TableDiff.Verdict
+        package let reason: String?
+        package let rows: Int
+    }
+
+    package struct Sample: Sendable, Hashable, Codable {
+        package let kind: TableDiff.Kind
+        package let verdict: TableDiff.Verdict
+        package let reason: String?
+        /// The values of the columns that are compared, in their order; nil: no such row.
+        package let backup: [String?]?
+        package let live: [String?]?
+    }
+
+    private static let samplesOfEach = 3
+
+    /// - Throws: `ReconcileRefused` where there is nothing prepared.
+    static func read(_ plan: MergePlan, _ connection: PostgresConnection, deadline: Deadline) async throws -> MergePreview {
+        var tables: [Table] = []
+        for diff in plan.diffs { tables.append(try await table(diff, connection, deadline)) }
+        return MergePreview(tables: tables, hash: try await hash(plan, connection, deadline: deadline))
+    }
+
+    private static func table(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Table {
+        let counts = try await connection.query(
+            """
+            SELECT kind, verdict, reason, sum(copies)::bigint AS rows FROM \(diff.table.sql) GROUP BY kind, verdict, reason ORDER BY kind, verdict, reason
+            """, deadline: deadline
+        ).rows.map { Count(kind: try kind($0), verdict: try verdict($0), reason: try $0.optionalString("reason"), rows: try $0.integer("rows")) }
+        let changed = try await connection.query(
+            """
+            SELECT u.place, pg_catalog.count(*) AS rows FROM \(diff.table.sql) AS d, pg_catalog.unnest(d.take) WITH ORDINALITY AS u(taken, place)
+            WHERE d.verdict = 'update' AND u.taken GROUP BY u.place ORDER BY u.place
+            """, deadline: deadline
+        ).rows.map { (diff.pair.columns[try $0.integer("place", as: Int.self) - 1].name, try $0.integer("rows", as: Int.self)) }
+        return Table(
+            name: diff.pair.live.name, counts: counts, changedColumns: Dictionary(uniqueKeysWithValues: changed),
+            samples: try await samples(diff, connection, deadline))
+    }
+
+    private static func samples(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [Sample] {
+        let columns = (0..<diff.pair.columns.count).map { "backup[\($0 + 1)] AS \"b \($0)\", live[\($0 + 1)] AS \"l \($0)\"" }
+        return try await connection.query(
+            """
+            SELECT kind, verdict, reason, backup IS NULL AS no_backup, live IS NULL AS no_live, \(columns.joined(separator: ", "))
+            FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY kind, verdict, reason ORDER BY seq) AS place FROM \(diff.table.sql)) AS d
+            WHERE place <= \(samplesOfEach) ORDER BY seq
+            """, deadline: deadline
+        ).rows.map { row in
+            let values = { (side: String) in try diff.pair.columns.indices.map { try row.optionalString("\(side) \($0)") } }
+            return Sample(
+                kind: try kind(row), verdict: try verdict(row), reason: try row.optionalString("reason"),
+                backup: try row.bool("no_backup") ? nil : values("b"), live: try row.bool("no_live") ? nil : values("l"))
+        }
+    }
+
+    private static func kind(_ row: PostgresRow) throws -> TableDiff.Kind {
+        guard let kind = TableDiff.Kind(rawValue: try row.string("kind")) else { throw unreadable }
+        return kind
+    }
+
+    private static func verdict(_ row: PostgresRow) throws -> TableDiff.Verdict {
+        guard let verdict = TableDiff.Verdict(rawValue: try row.string("verdict")) else { throw unreadable }
+        return verdict
+    }
+
+    private static var unreadable: ReconcileRefused {
+        ReconcileRefused("reconcile.unreadable", "the table of differences was written by somebody else", hints: ["compare again"])
+    }
+
+    /// Over the differences as they lie there now.
+    static func hash(_ plan: MergePlan, _ connection: PostgresConnection, deadline: Deadline) async throws -> String {
+        var parts: [String] = []
+        for diff in plan.diffs {
+            let row = try await connection.query(
+                """
+                SELECT pg_catalog.encode(pg_catalog.sha256(coalesce(pg_catalog.string_agg(pg_catalog.sha256(pg_catalog.textsend(d::text)), '' ORDER BY seq), '')), 'hex') AS hash
+                FROM \(diff.table.sql) AS d
+                """, deadline: deadline
+            ).only()
+            parts += ["\(diff.pair.live.name)", diff.mode.rawValue, try diff.fingerprint(), try row.string("hash")]
+        }
+        let all = try await connection.query(
+            "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend($1::text)), 'hex') AS hash", [.text(parts.joined(separator: "\n"))],
+            deadline: deadline)
+        return try all.only().string("hash")
+    }
+
+    /// - Throws: `ReconcileRefused` where more rows would be merged than the policy allows.
+    func requireCaps(_ plan: MergePlan) throws {
+        for (diff, table) in zip(plan.diffs, tables) {
+            let caps: [(TableDiff.Verdict, Int?, String)] = [
+                (.insert, diff.policy.mostInserts, "most-inserts"), (.update, diff.policy.mostUpdates, "most-updates"),
+                (.delete, diff.policy.mostDeletes, "most-deletes"),
+            ]
+            for (verdict, most, field) in caps {
+                guard let most, table.rows(verdict) > most else { continue }
+                throw ReconcileRefused(
+                    "reconcile.too-many", "merging \(table.name) would \(verdict.rawValue) \(table.rows(verdict)) rows, more than the \(most) of `\(field)`",
+                    hints: ["look at the differences; where they are right, raise `\(field)`"], exitStatus: .verificationMismatch)
+            }
+        }
+    }
+}
+
+extension MergePreview {
+    /// For the person who is asked.
+    package var text: String {
+        let lines = tables.map { table in
+            let counts = table.counts.map { count in "\(count.rows) \(count.kind.words): \(count.verdict.rawValue)\(count.reason.map { " (\($0))" } ?? "")" }
+            let columns = table.changedColumns.sorted { $0.key < $1.key }.map { "\($0.key) in \($0.value)" }
+            return "\(table.name): \(counts.isEmpty ? "no differences" : counts.joined(separator: "; "))"
+                + (columns.isEmpty ? "" : "; columns that change: \(columns.joined(separator: ", "))")
+        }
+        return "\(lines.joined(separator: ". ")). Preview \(hash.prefix(12))."
+    }
+}
+
+extension TableDiff.Kind {
+    var words: String {
+        switch self {
+        case .missing: "missing"
+        case .changed: "changed"
+        case .extra: "not in the backup"
+        case .representation: "stored in another way"
+        }
+    }
+}

@@ -1,0 +1,111 @@
+package import BlockingIO
+package import PostgreSQL
+
+extension AuditTrail {
+    /// Takes a merge back, in one transaction: inserted rows are deleted, updated ones get their former values, deleted ones come back.
+    /// Rows that somebody has changed since the merge are left alone and listed. Idempotent.
+    ///
+    /// - Throws: `ReconcileRefused` where there is no such merge.
+    package static func undo(
+        _ id: String, of plan: MergePlan, disabling: [QualifiedName: [SQLIdentifier]] = [:], lockTimeout: Duration = .seconds(10),
+        _ connection: PostgresConnection, deadline: Deadline
+    ) async throws -> MergeOutcome {
+        switch try await mark(id, connection, deadline: deadline) {
+        case .undone: return MergeOutcome(wasDoneAlready: true)
+        case .absent: throw ReconcileRefused("reconcile.no-merge", "this database knows no merge \(id)")
+        case .merged: break
+        }
+        return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { connection in
+            let (seconds, attoseconds) = lockTimeout.components
+            try await connection.execute("SET LOCAL lock_timeout = \(seconds * 1000 + attoseconds / 1_000_000_000_000_000)", deadline: deadline)
+            try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
+            if plan.defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }
+            try await connection.execute("UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1", [.text(id)], deadline: deadline)
+            let triggers = disabling.sorted { $0.key < $1.key }.flatMap { table, names in names.map { (table, $0) } }
+            for (table, trigger) in triggers { try await connection.execute("ALTER TABLE \(table.sql) DISABLE TRIGGER \(trigger.sql)", deadline: deadline) }
+            var tables = Dictionary(uniqueKeysWithValues: plan.diffs.map { ($0.pair.live.name, MergeOutcome.Table(name: $0.pair.live.name)) })
+            // Deleted parents come back before their children; then former values; then what was inserted goes, children first.
+            for diff in plan.diffs { tables[diff.pair.live.name]!.inserted = try await UndoWriter(diff: diff, merge: id, deadline: deadline).insert(connection) }
+            for diff in plan.diffs {
+                let writer = UndoWriter(diff: diff, merge: id, deadline: deadline)
+                let (done, left) = try await writer.update(connection)
+                tables[diff.pair.live.name]!.updated = done
+                if left > 0 { tables[diff.pair.live.name]!.skipped["changed since the merge", default: 0] += left }
+            }
+            for diff in plan.diffs.reversed() {
+                let writer = UndoWriter(diff: diff, merge: id, deadline: deadline)
+                let (done, left) = try await writer.delete(connection)
+                tables[diff.pair.live.name]!.deleted = done
+                if left > 0 { tables[diff.pair.live.name]!.skipped["changed since the merge", default: 0] += left }
+            }
+            for (table, trigger) in triggers { try await connection.execute("ALTER TABLE \(table.sql) ENABLE TRIGGER \(trigger.sql)", deadline: deadline) }
+            return MergeOutcome(tables: plan.diffs.map { tables[$0.pair.live.name]! })
+        }
+    }
+}
+
+/// Takes one table's part of a merge back, inside of the undo's transaction.
+private struct UndoWriter {
+    let diff: TableDiff
+    let merge: String
+    let deadline: Deadline
+
+    private var pair: TablePair { diff.pair }
+    private var changes: String {
+        let name = pair.live.name
+        return "reprise_audit.changes AS c WHERE c.merge = \(RowSQL.text(merge)) AND c.schema_name = \(RowSQL.text(name.schema.name)) AND c.table_name = \(RowSQL.text(name.name.name))"
+    }
+
+    /// The typed value of a column out of an image.
+    private func value(_ column: TableShape.Column, _ image: String) -> String {
+        "\(image)[\(pair.columns.firstIndex(of: column)! + 1)]::\(column.type)"
+    }
+
+    /// The row `t` is the one whose values `image` holds.
+    private func isRow(_ image: String) -> String {
+        guard let key = pair.key else { return "\(diff.sql.image("t")) = \(image)" }
+        return zip(key.columns, key.equality).map { name, equals in "t.\(name.sql) \(equals) \(value(pair.live.column(name)!, image))" }.joined(separator: " AND ")
+    }
+
+    func update(_ connection: isolated PostgresConnection) async throws -> (done: Int, left: Int) {
+        let all = try await count("update", connection)
+        guard all > 0 else { return (0, 0) }
+        let sets = pair.columns.filter { !$0.isIdentityAlways }.map { "\($0.name.sql) = \(value($0, "c.before"))" }
+        let done = try await connection.execute(
+            """
+            UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", ")) FROM \(changes) AND c.operation = 'update'
+            AND \(isRow("c.after")) AND \(diff.sql.image("t")) = c.after
+            """, deadline: deadline)
+        return (done, all - done)
+    }
+
+    func delete(_ connection: isolated PostgresConnection) async throws -> (done: Int, left: Int) {
+        let all = try await count("insert", connection)
+        guard all > 0 else { return (0, 0) }
+        if pair.key == nil { return (try await deleteCopies(connection), 0) }
+        let done = try await connection.execute(
+            "DELETE FROM \(pair.live.from) AS t USING \(changes) AND c.operation = 'insert' AND \(isRow("c.after")) AND \(diff.sql.image("t")) = c.after", deadline: deadline)
+        return (done, all - done)
+    }
+
+    /// As many of the rows that look the same as were inserted.
+    private func deleteCopies(_ connection: isolated PostgresConnection) async throws -> Int {
+        try await connection.execute(
+            """
+            DELETE FROM \(pair.live.from) AS t USING (SELECT tableoid AS part, ctid AS place, \(diff.sql.image("t")) AS image,
+                pg_catalog.row_number() OVER (PARTITION BY \(diff.sql.image("t")) ORDER BY ctid DESC) AS copy FROM \(pair.live.from) AS t) AS x
+                JOIN (SELECT c.after, pg_catalog.count(*) AS copies FROM \(changes) AND c.operation = 'insert' GROUP BY c.after) AS c ON c.after = x.image
+            WHERE t.tableoid = x.part AND t.ctid = x.place AND x.copy <= c.copies
+            """, deadline: deadline)
+    }
+
+    func insert(_ connection: isolated PostgresConnection) async throws -> Int {
+        let values = pair.columns.map { value($0, "c.before") }.joined(separator: ", ")
+        return try await connection.execute(
+            "INSERT INTO \(pair.live.name.sql) (\(diff.sql.list(diff.sql.columnNames))) OVERRIDING SYSTEM VALUE SELECT \(values) FROM \(changes) AND c.operation = 'delete' ORDER BY c.place", deadline: deadline)
+    }
+
+    private func count(_ operation: String, _ connection: isolated PostgresConnection) async throws -> Int {
+        try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(changes) AND c.operation = '\(operation)'", deadline: deadline).only().integer("rows")
+    }
+}

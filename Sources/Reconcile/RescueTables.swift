@@ -1,0 +1,196 @@
+package import PostgreSQL
+
+/// Tables of an archive, laid beside the live ones in a schema of their own: how they are made there, and which data goes into them.
+package struct RescueTables: Sendable, Hashable, Codable {
+    package let schema: SQLIdentifier
+    package let tables: [Table]
+
+    package struct Table: Sendable, Hashable, Codable {
+        package let live: QualifiedName
+        package let rescue: QualifiedName
+        /// Makes the empty table: unlogged, with the columns that it had when it was backed up, without keys and without partitions.
+        package let definition: String
+        /// The archive's entries whose data goes into it: of a partitioned table those of all its parts.
+        package let dataIDs: [Int]
+        /// The tables that these entries name in their COPY statements.
+        package let sources: [QualifiedName]
+    }
+
+    /// - Parameters:
+    ///   - names: live tables. A part of a partitioned table is restored with its root.
+    ///   - schema: exists for nothing else.
+    /// - Throws: `ReconcileRefused` where the archive has no such table or its rows cannot be laid beside the live ones.
+    package init(_ names: [QualifiedName], from archive: ArchiveTOC, into schema: SQLIdentifier) throws {
+        guard archive.format != .plain else {
+            throw ReconcileRefused(
+                "reconcile.plain-dump", "single tables cannot be taken out of a plain SQL dump", hints: ["take a backup in pg_dump's custom format (-Fc)"])
+        }
+        self.schema = schema
+        let parts = Self.parts(archive)
+        tables = try names.map { try Self.table($0, archive, parts, schema) }
+        let rescues = tables.map(\.rescue)
+        guard Set(rescues).count == rescues.count else {
+            throw ReconcileRefused("reconcile.table-twice", "two of the tables have the same name", hints: ["merge them in two steps"])
+        }
+    }
+
+    private static func table(
+        _ name: QualifiedName, _ archive: ArchiveTOC, _ parts: [QualifiedName: [QualifiedName]], _ schema: SQLIdentifier
+    ) throws -> Table {
+        guard let entry = archive.entries.first(where: { $0.kind == "TABLE" && $0.schema == name.schema.name && $0.tag == name.name.name }) else {
+            let near = archive.entries.filter { $0.kind == "TABLE" && $0.tag == name.name.name }.compactMap(\.schema)
+            throw ReconcileRefused(
+                "reconcile.not-in-backup", "the backup has no table \(name)",
+                hints: near.isEmpty ? ["see what it has: reprise backup show"] : ["it has one in schema \(near.joined(separator: ", "))"])
+        }
+        let rescue = try QualifiedName(schema: schema.name, name: name.name.name)
+        // A root's own data is none; that of its parts stands under their names.
+        var sources = [name], at = 0
+        while at < sources.count {
+            sources += parts[sources[at]] ?? []
+            at += 1
+        }
+        let data = archive.entries.filter { entry in
+            entry.kind == "TABLE DATA" && sources.contains { $0.schema.name == entry.schema && $0.name.name == entry.tag }
+        }
+        guard data.allSatisfy({ $0.copyStatement.hasPrefix("COPY ") }) else {
+            throw ReconcileRefused("reconcile.inserts", "the backup of \(name) was made with --inserts, which cannot be loaded beside the live table")
+        }
+        return Table(
+            live: name, rescue: rescue, definition: try TableDefinition(entry.definition).renamed(rescue, of: name), dataIDs: data.map(\.dumpID), sources: sources)
+    }
+
+    /// The direct parts of each partitioned table.
+    private static func parts(_ archive: ArchiveTOC) -> [QualifiedName: [QualifiedName]] {
+        var parts: [QualifiedName: [QualifiedName]] = [:]
+        for entry in archive.entries where entry.kind == "TABLE ATTACH" {
+            // ALTER TABLE ONLY root ATTACH PARTITION part FOR VALUES …
+            var reader = TableDefinition.Reader(entry.definition)
+            guard reader.skip("ALTER TABLE ONLY "), let root = reader.name(), reader.skip(" ATTACH PARTITION "), let part = reader.name() else { continue }
+            parts[root, default: []].append(part)
+        }
+        return parts
+    }
+}
+
+/// A CREATE TABLE statement as pg_dump writes it.
+struct TableDefinition {
+    private let text: String
+    init(_ text: String) { self.text = text }
+
+    /// The same columns under another name; nothing of what follows them (partitioning, storage).
+    func renamed(_ name: QualifiedName, of original: QualifiedName) throws -> String {
+        var reader = Reader(text)
+        guard reader.skip("CREATE TABLE ") || reader.skip("CREATE UNLOGGED TABLE "), reader.name() == original, reader.skip(" ("), let columns = reader.parenthesised()
+        else {
+            throw ReconcileRefused("reconcile.odd-table", "the backup's definition of \(original) is none of columns, but of a type or of another server")
+        }
+        guard !reader.rest.hasPrefix("\nINHERITS") else {
+            throw ReconcileRefused("reconcile.inherits", "\(original) inherits columns from another table, and is not restored by itself")
+        }
+        return "CREATE UNLOGGED TABLE \(name.sql) (\(columns))"
+    }
+
+    struct Reader {
+        private(set) var rest: Substring
+        init(_ text: String) { rest = text[...] }
+
+        mutating func skip(_ words: String) -> Bool {
+            guard rest.hasPrefix(words) else { return false }
+            rest = rest.dropFirst(words.count)
+            return true
+        }
+
+        /// `schema.name`, either of them quoted where it has to be.
+        mutating func name() -> QualifiedName? {
+            guard let schema = identifier(), skip("."), let name = identifier() else { return nil }
+            return try? QualifiedName(schema: schema, name: name)
+        }
+
+        private mutating func identifier() -> String? {
+            if rest.first != "\"" {
+                let plain = rest.prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "$" }
+                rest = rest.dropFirst(plain.count)
+                return plain.isEmpty ? nil : String(plain)
+            }
+            var name = ""
+            rest = rest.dropFirst()
+            while let character = rest.popFirst() {
+                guard character == "\"" else { name.append(character); continue }
+                guard rest.first == "\"" else { return name }
+                name.append(rest.removeFirst())
+            }
+            return nil
+        }
+
+        /// All up to the parenthesis that closes the one before; parentheses in quotes close nothing.
+        mutating func parenthesised() -> String? {
+            var inside = "", depth = 1, quote: Character?
+            while let character = rest.popFirst() {
+                if let open = quote {
+                    if character == open { quote = nil }
+                } else if character == "'" || character == "\"" {
+                    quote = character
+                } else if character == "(" {
+                    depth += 1
+                } else if character == ")" {
+                    depth -= 1
+                    if depth == 0 { return inside }
+                }
+                inside.append(character)
+            }
+            return nil
+        }
+    }
+}
+
+extension RescueTables {
+    /// A script for `sh` that loads the data of all tables out of an archive on the host, in one transaction.
+    ///
+    /// pg_restore names the tables that the data came from; a filter writes each COPY statement anew, and nothing else.
+    /// - Parameters:
+    ///   - archive, database: as words of the shell, quoted.
+    package func loadingScript(archive: String, database: String) -> String {
+        let targets = tables.flatMap { table in table.sources.map { ($0, table.rescue.sql) } }
+        let map = targets.map { source, target in "\(Self.perl(source.sql)) => \(Self.perl(target))" }.joined(separator: ", ")
+        return """
+            set -u
+            export LC_ALL=C
+            work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT || exit 73
+            printf '%s\\n' \(tables.flatMap(\.dataIDs).map { "'\($0);'" }.joined(separator: " ")) > "$work/list" || exit 73
+            cat > "$work/filter.pl" <<'PROGRAM' || exit 73
+            use strict; use warnings;
+            my %target = (\(map));
+            my ($inside, $done) = (0, 0);
+            my $name = qr/(?:"(?:[^"]|"")+"|[^\\s."(]+)/;
+            # As the names above stand there: always quoted.
+            sub quoted { my ($word) = @_; $word =~ /^"/ ? $word : qq{"$word"} }
+            while (my $line = <STDIN>) {
+                if ($inside) { $inside = 0 if $line eq "\\\\.\\n" }
+                elsif ($line =~ /^COPY ($name)\\.($name) (\\(.*\\) )?FROM stdin;$/) {
+                    my $key = quoted($1) . "." . quoted($2);
+                    defined $target{$key} or die "data of $key was not asked for\\n";
+                    $line = "COPY $target{$key} " . ($3 // "") . "FROM stdin;\\n";
+                    $inside = 1; $done++;
+                }
+                print $line or die "cannot write: $!\\n";
+            }
+            die "the archive ends in the middle of a table\\n" if $inside;
+            close STDOUT or die "cannot write: $!\\n";
+            PROGRAM
+            # Every program of the pipe has to end well.
+            { pg_restore --data-only --use-list="$work/list" --file=- -- \(archive); echo "$?" > "$work/restore"; } \\
+                | { perl "$work/filter.pl"; echo "$?" > "$work/filter"; } \\
+                | psql -X -q -w -v ON_ERROR_STOP=1 --single-transaction -f - -d \(database)
+            status=$?
+            [ "$(cat "$work/restore")" = 0 ] || exit 81
+            [ "$(cat "$work/filter")" = 0 ] || exit 82
+            exit "$status"
+            """
+    }
+
+    /// A text of Perl's.
+    private static func perl(_ text: String) -> String {
+        "'" + text.replacing("\\", with: "\\\\").replacing("'", with: "\\'") + "'"
+    }
+}

@@ -1,0 +1,63 @@
+internal import PostgreSQL
+
+/// SQL about rows of one pair of tables. Names and operators are quoted and qualified; values never stand in it.
+struct RowSQL {
+    let pair: TablePair
+
+    var key: TableShape.Key? { pair.key }
+
+    /// `"a", "b"`, with an alias before each where one is given.
+    func list(_ names: [SQLIdentifier], of alias: String? = nil) -> String {
+        names.map { (alias.map { "\($0)." } ?? "") + $0.sql }.joined(separator: ", ")
+    }
+
+    var columnNames: [SQLIdentifier] { pair.columns.map(\.name) }
+
+    /// The row as text, column by column, under the session's pinned settings: what the types' own output functions write. NULL stays
+    /// NULL, also for a composite all of whose members are NULL and which is none itself.
+    func image(_ alias: String) -> String {
+        Self.image(of: columnNames.map { "\(alias).\($0.sql)" })
+    }
+
+    static func image(of expressions: [String]) -> String {
+        "ARRAY[" + expressions.map { "CASE WHEN pg_catalog.num_nulls(\($0)) = 0 THEN pg_catalog.format('%s', \($0)) END" }.joined(separator: ", ") + "]::text[]"
+    }
+
+    /// True where two rows have the same key, as the key's own index holds keys for the same.
+    func sameKey(_ left: String, _ right: String) -> String {
+        guard let key else { return "false" }
+        return zip(key.columns, key.equality).map { "\(left).\($0.sql) \($1) \(right).\($0.sql)" }.joined(separator: " AND ")
+    }
+
+    /// True where the rows differ, or where they do in one column.
+    func differs(_ left: String, _ right: String, _ mode: ComparisonMode, only: TableShape.Column? = nil) -> String {
+        let columns = only.map { [$0] } ?? pair.columns
+        let exact = columns.filter { mode == .exact || $0.equality == nil }, meant = columns.filter { mode == .semantic && $0.equality != nil }
+        var terms: [String] = meant.map { column in
+            let (a, b) = ("\(left).\(column.name.sql)", "\(right).\(column.name.sql)")
+            return "CASE pg_catalog.num_nulls(\(a), \(b)) WHEN 0 THEN NOT (\(a) \(column.equality!) \(b)) WHEN 1 THEN true ELSE false END"
+        }
+        if !exact.isEmpty {
+            // The operator's function: between two rows that are written out, the operator would be taken apart column by column.
+            terms.append("pg_catalog.record_image_ne(ROW(\(list(exact.map(\.name), of: left))), ROW(\(list(exact.map(\.name), of: right))))")
+        }
+        return "(\(terms.joined(separator: " OR ")))"
+    }
+
+    /// Rows in the order of their keys, the same on every server: text by its bytes.
+    func order(_ alias: String) -> String {
+        guard let key else { return "true" }
+        return key.columns.map { name in
+            "\(alias).\(name.sql)" + (pair.live.column(name).map { Self.isText($0.type) } == true ? " COLLATE \"C\"" : "")
+        }.joined(separator: ", ")
+    }
+
+    static func isText(_ type: String) -> Bool { ["text", "character", "name"].contains { type.hasPrefix($0) } }
+}
+
+extension RowSQL {
+    /// A text that comes out of a catalog or out of this program; never NUL, which neither can hold.
+    static func text(_ value: String) -> String { (try? SQLLiteral(value).sql) ?? "''" }
+
+    static func texts(_ values: [String]) -> String { "ARRAY[\(values.map(text).joined(separator: ", "))]::text[]" }
+}

@@ -1,0 +1,125 @@
+internal import BlockingIO
+package import PlanModel
+internal import PostgreSQL
+internal import Reconcile
+internal import RunCore
+internal import SSH
+
+/// Lays tables of a backup beside the live ones, in a schema of the run's own: what a diff compares with. No live table is touched.
+///
+/// Whatever an earlier attempt left in that schema is thrown away and loaded anew; that is how a doubt is resolved here.
+package struct TableRestoreStep: StepKind {
+    package static let schema = StepKindSchema(
+        name: "table-restore", summary: "loads tables of a backup beside the live ones, in a schema of their own",
+        fields: [
+            FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
+            FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("tables", .list(.string), isRequired: true, help: "`name` (of schema public) or `schema.name`"),
+        ])
+
+    package init() {}
+
+    package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let database = try context.database()
+        let backup = try context.outputs(ofStepIn: "backup")
+        guard let path = backup["path"]?.stringValue else {
+            throw StepRefused("table-restore.no-backup", "the step in `backup` fetched nothing", exitStatus: .usage)
+        }
+        let archive = try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser)
+        let rescue = try RescueTables(try context.strings("tables").map(TableName.read), from: archive, into: Self.schemaName(context))
+        // Where the host knows the loading job already, the tables are its business and are not made anew.
+        if try await !context.jobExists(on: database.host, part: "load") { try await prepare(rescue, database, context) }
+        try await load(rescue, path, database, context)
+        let rows = try await finish(rescue, database, context)
+        try requireCounts(rows, rescue, backup)
+        return StepOutcome(
+            evidence: .object(Dictionary(uniqueKeysWithValues: rows.map { ("\($0.key)", .integer($0.value)) })),
+            outputs: [
+                "rescue": try decodeJSON(JSONValue.self, encodeJSON(rescue)), "schema": .string(rescue.schema.name),
+                "summary": .string("Beside the live tables, in schema \(rescue.schema): \(rows.sorted { $0.key < $1.key }.map { "\($0.value) rows of \($0.key)" }.joined(separator: ", "))."),
+            ])
+    }
+
+    private static func schemaName(_ context: StepContext) throws -> SQLIdentifier { try SQLIdentifier("reprise_rescue_\(context.run)") }
+
+    private func prepare(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws {
+        context.services.report(StepProgress("making \(rescue.schema)"))
+        let connection = try await context.services.connect(database, name: database.database)
+        let deadline = context.deadline ?? Deadline(after: .seconds(300))
+        Failpoint.hit("table-restore.before-make", context.place())
+        try await connection.transaction(deadline: deadline) { connection in
+            try await connection.execute("DROP SCHEMA IF EXISTS \(rescue.schema.sql) CASCADE", deadline: deadline)
+            try await connection.execute("CREATE SCHEMA \(rescue.schema.sql)", deadline: deadline)
+            for table in rescue.tables { try await connection.execute(table.definition, deadline: deadline) }
+        }
+        Failpoint.hit("table-restore.after-make", context.place())
+        await connection.close()
+    }
+
+    private func load(_ rescue: RescueTables, _ path: String, _ database: DatabaseRef, _ context: StepContext) async throws {
+        context.services.report(StepProgress("loading \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
+        let script = rescue.loadingScript(archive: shellQuoted(path), database: shellQuoted(connectionString(database.database)))
+        var job = DurableJob(host: database.host, part: "load", script: .shell(script))
+        job.runAs = database.superuser
+        job.directory = "/"
+        job.environment = database.clientEnvironment
+        job.environment["PGAPPNAME"] = "reprise/\(context.run)"
+        job.environment["PGOPTIONS"] = "-c synchronous_commit=off -c client_connection_check_interval=500 -c statement_timeout=0"
+        let outcome = try await context.run(job)
+        guard outcome.succeeded else {
+            throw StepFailed(
+                "table-restore.not-loaded", "the tables could not be loaded on \(database.host): \(outcome.ending)",
+                hints: ["no live table was touched; then: reprise retry \(context.run) \(context.step)"], evidence: outcome.evidence)
+        }
+    }
+
+    /// Counts, and tells the planner what is there.
+    private func finish(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws -> [QualifiedName: Int64] {
+        let connection = try await context.services.connect(database, name: database.database)
+        let deadline = context.deadline ?? Deadline(after: .seconds(600))
+        var rows: [QualifiedName: Int64] = [:]
+        for table in rescue.tables {
+            try await connection.execute("ANALYZE \(table.rescue.sql)", deadline: deadline)
+            rows[table.live] = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(table.rescue.sql)", deadline: deadline).only().integer("rows")
+        }
+        await connection.close()
+        return rows
+    }
+
+    /// What the decode of the whole archive counted is what must be here now.
+    private func requireCounts(_ rows: [QualifiedName: Int64], _ rescue: RescueTables, _ backup: [String: JSONValue]) throws {
+        guard let value = backup["content"], let content = try? decodeJSON(ContentSummary.self, encodeJSON(value)) else { return }
+        for table in rescue.tables {
+            let expected = content.tables.filter { table.sources.contains($0.name) }.map { Int64($0.rows) }.reduce(0, +)
+            guard rows[table.live] == expected else {
+                throw StepRefused(
+                    "table-restore.miscounted", "\(table.live): the backup holds \(expected) rows, and \(rows[table.live] ?? 0) were loaded", exitStatus: .verificationMismatch)
+            }
+        }
+    }
+
+    package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {
+        DoubtResolution(.notDone, reason: "the rescue tables are thrown away and loaded from nothing")
+    }
+
+    package func manualCommands(_ context: StepContext) -> [String] {
+        guard let database = try? context.database() else { return [] }
+        return [
+            "# on \(database.host), as \(database.superuser): the tables into a database of their own, to look at",
+            "createdb -T template0 rescue && pg_restore --dbname=rescue \(context.strings("tables").map { "--table=\(shellQuoted($0))" }.joined(separator: " ")) NAME.dump",
+        ]
+    }
+}
+
+/// A table as plans name it.
+enum TableName {
+    /// - Parameter text: `name`, of schema public, or `schema.name`; both as stored, without quotes.
+    static func read(_ text: String) throws -> QualifiedName {
+        let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        do {
+            return try parts.count == 2 ? QualifiedName(schema: parts[0], name: parts[1]) : QualifiedName(schema: "public", name: text)
+        } catch {
+            throw StepRefused("steps.bad-table", "`\(text)` is no name of a table", hints: ["write name or schema.name, without quotes"], exitStatus: .usage)
+        }
+    }
+}

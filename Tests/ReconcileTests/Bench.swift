@@ -1,0 +1,66 @@
+import BlockingIO
+import PostgreSQL
+import PostgresCluster
+import Testing
+
+@testable import Reconcile
+
+/// One server for all tests here, and for each test a database of its own with a live schema `app` and its backup in `rescue`.
+struct Bench {
+    let database: String
+    let connection: PostgresConnection
+    private static let cluster = Task { try await Cluster() }
+
+    /// - Parameter schema: SQL that makes the live tables, in `app`. Their backups are made of them as a restore would.
+    init(_ schema: String) async throws {
+        let cluster = try await Self.cluster.value
+        database = try await cluster.newDatabase("merge")
+        try await cluster.psql("CREATE SCHEMA app; CREATE SCHEMA rescue; SET search_path TO app, public;\n\(schema)", database: database)
+        connection = try await cluster.connect(database)
+    }
+
+    func run(_ sql: String) async throws {
+        try await Self.cluster.value.psql("SET search_path TO app, public;\n\(sql)", database: database)
+    }
+
+    func value(_ sql: String) async throws -> String {
+        try await Self.cluster.value.psql("SET search_path TO app, public;\n\(sql)", database: database)
+    }
+
+    /// Copies the live tables as they are now: the state of the backup.
+    func backUp(_ tables: String...) async throws {
+        for table in tables { try await run("DROP TABLE IF EXISTS rescue.\(table); CREATE UNLOGGED TABLE rescue.\(table) AS TABLE app.\(table)") }
+    }
+
+    func diff(
+        _ table: String, policy: MergePolicy = MergePolicy(), mode: ComparisonMode = .exact, key: [String]? = nil, toleratesDrift: Bool = false
+    ) async throws -> TableDiff {
+        let live = try await TableShape.read(QualifiedName(schema: "app", name: table), connection, deadline: soon())
+        let backup = try await TableShape.read(QualifiedName(schema: "rescue", name: table), connection, deadline: soon())
+        let pair = try TablePair(backup: backup, live: live, key: try key?.map(SQLIdentifier.init), toleratesDrift: toleratesDrift)
+        return TableDiff(pair, policy: policy, mode: mode, into: try QualifiedName(schema: "rescue", name: "diff of \(table)"))
+    }
+
+    /// Compares, agrees to what is found, and merges it.
+    func merge(
+        _ diffs: [TableDiff], as id: String = "m", disabling: [QualifiedName: [SQLIdentifier]] = [:]
+    ) async throws -> (plan: MergePlan, preview: MergePreview, outcome: MergeOutcome) {
+        let plan = try MergePlan(diffs)
+        let preview = try await plan.prepare(connection, deadline: soon())
+        let outcome = try await plan.merge(as: id, agreed: preview.hash, disabling: disabling, connection, deadline: soon())
+        return (plan, preview, outcome)
+    }
+
+    /// A table's rows as text, in an order that does not depend on how they lie.
+    func rows(_ table: String) async throws -> [String] {
+        try await value("SELECT x::text FROM app.\(table) AS x ORDER BY x::text COLLATE \"C\"").split(separator: "\n").map(String.init)
+    }
+}
+
+extension MergePolicy {
+    init(_ changed: Changed, missing: Missing = .insert(where: nil)) {
+        self.init()
+        self.changed = changed
+        self.missing = missing
+    }
+}

@@ -187,7 +187,7 @@ extension EndToEnd {
                 again() { [[ $(effects) == "first second second " ]]; }
                 await "the second step's new attempt" again
                 expect "the run" RUNNING "$(state)"
-                try reprise cancel "$run" --yes --reason "seen enough"
+                try reprise cancel "$run" --reason "seen enough"
                 """)
         }
     }

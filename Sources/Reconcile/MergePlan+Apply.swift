@@ -48,9 +48,10 @@ extension MergePlan {
         return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { connection in
             try await begin(id, preview, lockTimeout, connection, deadline)
             var outcome = MergeOutcome(), place = 0
-            for (table, triggers) in disabling.sorted(by: { $0.key < $1.key }) {
-                for trigger in triggers { try await connection.execute("ALTER TABLE \(table.sql) DISABLE TRIGGER \(trigger.sql)", deadline: deadline) }
-            }
+            let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
+            // Somebody may have taken a value or a parent since the preview.
+            for diff in diffs { try await diff.skipCollisions(connection, deadline: deadline) }
+            try await skipOrphans(connection, deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 outcome.tables.append(try await writer.write(connection, &place))
@@ -58,12 +59,10 @@ extension MergePlan {
             // Children before parents.
             for (index, diff) in diffs.enumerated().reversed() {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
-                outcome.tables[index].deleted = try await writer.delete(connection, &place)
+                try await writer.delete(connection, &place, &outcome.tables[index])
             }
             for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).advanceSequences(connection) }
-            for (table, triggers) in disabling.sorted(by: { $0.key < $1.key }) {
-                for trigger in triggers { try await connection.execute("ALTER TABLE \(table.sql) ENABLE TRIGGER \(trigger.sql)", deadline: deadline) }
-            }
+            try await triggers.enable(connection, deadline: deadline)
             return outcome
         }
     }
@@ -208,25 +207,36 @@ private struct DiffWriter {
         """
     }
 
-    func delete(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
-        guard diff.policy.deletesExtra, pair.key != nil else { return 0 }
+    /// Rows on which others hang stay: a constraint might take those along.
+    func delete(_ connection: isolated PostgresConnection, _ place: inout Int, _ table: inout MergeOutcome.Table) async throws {
+        guard diff.policy.deletesExtra, pair.key != nil else { return }
         // The rows of this table were locked when it was written; what another table's part did in between is ours.
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(lockingKeyed, deadline: deadline)
-        let count = try await connection.execute(
+        let free = "d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t")) AND \(diff.sql.isUnreferenced("t"))"
+        var count = 0
+        // A row that hangs on another of this table goes before it.
+        repeat {
+            count = try await connection.execute(
+                """
+                INSERT INTO reprise_audit.changes
+                SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(names), d.live, NULL
+                FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)
+                """, deadline: deadline)
+            let done = try await connection.execute(
+                "DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)", deadline: deadline)
+            place += count
+            try requireEqual(done, count, "deleted")
+            table.deleted += count
+        } while count > 0
+        let left = try await connection.execute(
             """
-            INSERT INTO reprise_audit.changes
-            SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(names), d.live, NULL
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'delete' AND s.unchanged
-            """, deadline: deadline)
-        let done = try await connection.execute(
-            """
-            DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)
+            INSERT INTO reprise_audit.skips
+            SELECT \(id), \(self.place), 'other rows hang on it', \(names), NULL, d.live
+            FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)
             WHERE d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))
             """, deadline: deadline)
-        place += count
-        try requireEqual(done, count, "deleted")
-        return count
+        if left > 0 { table.skipped["other rows hang on it"] = left }
     }
 
     /// A number that was given out again would be met by the next row that is made.

@@ -53,7 +53,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
     }
 
     /// A row whose parent is neither there nor coming. One that is skipped can be the parent of others, so until nothing changes.
-    private func skipOrphans(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+    func skipOrphans(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         var changed = true
         while changed {
             changed = false

@@ -21,25 +21,19 @@ extension AuditTrail {
             try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
             if plan.defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }
             try await connection.execute("UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1", [.text(id)], deadline: deadline)
-            let triggers = disabling.sorted { $0.key < $1.key }.flatMap { table, names in names.map { (table, $0) } }
-            for (table, trigger) in triggers { try await connection.execute("ALTER TABLE \(table.sql) DISABLE TRIGGER \(trigger.sql)", deadline: deadline) }
-            var tables = Dictionary(uniqueKeysWithValues: plan.diffs.map { ($0.pair.live.name, MergeOutcome.Table(name: $0.pair.live.name)) })
+            let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
+            let writers = plan.diffs.map { UndoWriter(diff: $0, merge: id, deadline: deadline) }
+            var tables = plan.diffs.map { MergeOutcome.Table(name: $0.pair.live.name) }
             // Deleted parents come back before their children; then former values; then what was inserted goes, children first.
-            for diff in plan.diffs { tables[diff.pair.live.name]!.inserted = try await UndoWriter(diff: diff, merge: id, deadline: deadline).insert(connection) }
-            for diff in plan.diffs {
-                let writer = UndoWriter(diff: diff, merge: id, deadline: deadline)
+            for (index, writer) in writers.enumerated() { tables[index].inserted = try await writer.insert(connection) }
+            for (index, writer) in writers.enumerated() {
                 let (done, left) = try await writer.update(connection)
-                tables[diff.pair.live.name]!.updated = done
-                if left > 0 { tables[diff.pair.live.name]!.skipped["changed since the merge", default: 0] += left }
+                tables[index].updated = done
+                if left > 0 { tables[index].skipped["changed since the merge"] = left }
             }
-            for diff in plan.diffs.reversed() {
-                let writer = UndoWriter(diff: diff, merge: id, deadline: deadline)
-                let (done, left) = try await writer.delete(connection)
-                tables[diff.pair.live.name]!.deleted = done
-                if left > 0 { tables[diff.pair.live.name]!.skipped["changed since the merge", default: 0] += left }
-            }
-            for (table, trigger) in triggers { try await connection.execute("ALTER TABLE \(table.sql) ENABLE TRIGGER \(trigger.sql)", deadline: deadline) }
-            return MergeOutcome(tables: plan.diffs.map { tables[$0.pair.live.name]! })
+            for (index, writer) in writers.enumerated().reversed() { try await writer.delete(connection, &tables[index]) }
+            try await triggers.enable(connection, deadline: deadline)
+            return MergeOutcome(tables: tables)
         }
     }
 }
@@ -79,13 +73,27 @@ private struct UndoWriter {
         return (done, all - done)
     }
 
-    func delete(_ connection: isolated PostgresConnection) async throws -> (done: Int, left: Int) {
+    /// Rows on which something hangs that was written since the merge stay: a constraint might take that along.
+    func delete(_ connection: isolated PostgresConnection, _ table: inout MergeOutcome.Table) async throws {
         let all = try await count("insert", connection)
-        guard all > 0 else { return (0, 0) }
-        if pair.key == nil { return (try await deleteCopies(connection), 0) }
-        let done = try await connection.execute(
-            "DELETE FROM \(pair.live.from) AS t USING \(changes) AND c.operation = 'insert' AND \(isRow("c.after")) AND \(diff.sql.image("t")) = c.after", deadline: deadline)
-        return (done, all - done)
+        guard all > 0 else { return }
+        if pair.key == nil {
+            table.deleted = try await deleteCopies(connection)
+        } else {
+            let ours = "\(changes) AND c.operation = 'insert' AND \(isRow("c.after")) AND \(diff.sql.image("t")) = c.after"
+            var count = 0
+            // A row that hangs on another of this table goes before it.
+            repeat {
+                count = try await connection.execute(
+                    "DELETE FROM \(pair.live.from) AS t USING \(ours) AND \(diff.sql.isUnreferenced("t"))", deadline: deadline)
+                table.deleted += count
+            } while count > 0
+            let held = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(pair.live.from) AS t, \(ours)", deadline: deadline)
+            let hanging = try held.only().integer("rows", as: Int.self)
+            if hanging > 0 { table.skipped["other rows hang on it"] = hanging }
+        }
+        let left = all - table.deleted - (table.skipped["other rows hang on it"] ?? 0)
+        if left > 0 { table.skipped["changed since the merge", default: 0] += left }
     }
 
     /// As many of the rows that look the same as were inserted.

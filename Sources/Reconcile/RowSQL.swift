@@ -44,6 +44,17 @@ struct RowSQL {
         return "(\(terms.joined(separator: " OR ")))"
     }
 
+    /// True where no row of any table leads to this one: deleting it takes nothing else along, whatever its constraints do on a delete.
+    func isUnreferenced(_ alias: String) -> String {
+        let references = pair.live.children.map { child in
+            let same = child.columns.indices.map {
+                "\(alias).\(child.parentColumns[$0].sql) \(child.equality[$0]) child.\(child.columns[$0].sql)"
+            }
+            return "NOT EXISTS (SELECT FROM \(child.table.sql) AS child WHERE \(same.joined(separator: " AND ")))"
+        }
+        return references.isEmpty ? "true" : references.joined(separator: " AND ")
+    }
+
     /// Rows in the order of their keys, the same on every server: text by its bytes.
     func order(_ alias: String) -> String {
         guard let key else { return "true" }

@@ -11,6 +11,8 @@ package struct TableShape: Sendable, Hashable, Codable {
     /// The primary key is the first, where there is one.
     package let keys: [Key]
     package let foreignKeys: [ForeignKey]
+    /// Whose foreign keys lead here, the table's own included.
+    package let children: [Child]
     /// Every unique index, keys included, with the expressions that must not repeat.
     package let uniqueIndexes: [UniqueIndex]
     /// Names of the triggers that people made, as far as they fire.
@@ -46,6 +48,15 @@ package struct TableShape: Sendable, Hashable, Codable {
         /// For each column the operator between the parent's value (on the left) and the child's.
         package let equality: [String]
         package let isDeferrable: Bool
+    }
+
+    /// A foreign key of another table's, or of this one's, that leads here.
+    package struct Child: Sendable, Hashable, Codable {
+        package let table: QualifiedName
+        package let columns: [SQLIdentifier]
+        package let parentColumns: [SQLIdentifier]
+        /// For each column the operator between the parent's value (on the left) and the child's.
+        package let equality: [String]
     }
 
     package struct UniqueIndex: Sendable, Hashable, Codable {
@@ -86,7 +97,7 @@ extension TableShape {
         let reader = ShapeReader(connection: connection, oid: .text(try row.string("oid")), deadline: deadline)
         return TableShape(
             name: name, isPartitioned: try row.string("relkind") == "p", columns: try await reader.columns(), keys: try await reader.keys(),
-            foreignKeys: try await reader.foreignKeys(), uniqueIndexes: try await reader.uniqueIndexes(), triggers: try await reader.triggers())
+            foreignKeys: try await reader.foreignKeys(), children: try await reader.children(), uniqueIndexes: try await reader.uniqueIndexes(), triggers: try await reader.triggers())
     }
 }
 
@@ -162,10 +173,7 @@ private struct ShapeReader {
     func foreignKeys() async throws -> [TableShape.ForeignKey] {
         try await ask(
             """
-            SELECT k.conname, n.nspname, p.relname, k.condeferrable,
-                   ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
-                         FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY AS u(operator, place) JOIN pg_catalog.pg_operator o ON o.oid = u.operator
-                              JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace ORDER BY u.place) AS equality,
+            SELECT k.conname, n.nspname, p.relname, k.condeferrable, \(Self.constraintEquality) AS equality,
                    \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
                    \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
             FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
@@ -179,6 +187,29 @@ private struct ShapeReader {
                 isDeferrable: try row.bool("condeferrable"))
         }
     }
+
+    func children() async throws -> [TableShape.Child] {
+        try await ask(
+            """
+            SELECT n.nspname, c.relname, \(Self.constraintEquality) AS equality, \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
+                   \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
+            FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE k.confrelid = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname
+            """
+        ).map { row in
+            TableShape.Child(
+                table: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
+                columns: try row.strings("columns").map(SQLIdentifier.init), parentColumns: try row.strings("parents").map(SQLIdentifier.init),
+                equality: try row.strings("equality"))
+        }
+    }
+
+    /// The operators of a foreign key `k`, column by column.
+    private static let constraintEquality = """
+        ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
+              FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY AS u(operator, place) JOIN pg_catalog.pg_operator o ON o.oid = u.operator
+                   JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace ORDER BY u.place)
+        """
 
     func uniqueIndexes() async throws -> [TableShape.UniqueIndex] {
         // PostgreSQL 15 brought NULLS NOT DISTINCT; as JSON, so that older servers are asked the same.

@@ -96,6 +96,66 @@ struct MergeTests {
         #expect(try await bench.value("SELECT tgenabled FROM pg_trigger WHERE tgname = 'touch'") == "O")
     }
 
+    @Test func aTriggerIsOnAgainAsItWas() async throws {
+        let bench = try await Bench(
+            """
+            CREATE TABLE t (id int PRIMARY KEY); CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+            CREATE TRIGGER eats BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION nothing(); ALTER TABLE t ENABLE ALWAYS TRIGGER eats;
+            CREATE TRIGGER off BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION nothing(); ALTER TABLE t DISABLE TRIGGER off;
+            CREATE TABLE rescue.t AS SELECT 1 AS id
+            """)
+        let plan = try MergePlan([try await bench.diff("t")]), table = try QualifiedName(schema: "app", name: "t")
+        let agreed = try await plan.prepare(bench.connection, deadline: soon())
+        let swallowed = await #expect(throws: ReconcileRefused.self) { try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon()) }
+        #expect(swallowed?.code == "reconcile.swallowed")
+        let names = try ["eats", "off"].map(SQLIdentifier.init)
+        _ = try await plan.merge(as: "m", agreed: agreed.hash, disabling: [table: names], bench.connection, deadline: soon())
+        #expect(try await bench.value("SELECT string_agg(tgname::text || tgenabled::text, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'app.t'::regclass") == "eatsA offD")
+        #expect(try await bench.rows("t") == ["(1)"])
+    }
+
+    /// Deleting takes nothing along that nobody asked for, whatever the constraint does on a delete.
+    @Test func undoLeavesARowOnWhichSomethingNewHangs() async throws {
+        let bench = try await Bench("CREATE TABLE p (id int PRIMARY KEY, boss int REFERENCES p); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE)")
+        try await bench.run("INSERT INTO p VALUES (1, NULL), (2, 1), (3, NULL); INSERT INTO c VALUES (1, 2)")
+        try await bench.backUp("p", "c")
+        try await bench.run("TRUNCATE p, c")
+        let (plan, _, _) = try await bench.merge([try await bench.diff("p"), try await bench.diff("c")])
+        try await bench.run("INSERT INTO c VALUES (9, 3)")
+        let undone = try await AuditTrail.undo("m", of: plan, bench.connection, deadline: soon())
+        #expect(undone.tables.map(\.deleted) == [2, 1] && undone.tables[0].skipped == ["other rows hang on it": 1])
+        #expect(try await bench.rows("c") == ["(9,3)"])
+        #expect(try await bench.rows("p") == ["(3,)"])
+    }
+
+    @Test func deletingWhatTheBackupDoesNotHaveTakesNothingElseAlong() async throws {
+        let bench = try await Bench("CREATE TABLE p (id int PRIMARY KEY, boss int REFERENCES p); CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p ON DELETE CASCADE)")
+        try await bench.backUp("p")
+        try await bench.run("INSERT INTO p VALUES (1, NULL), (2, 1), (3, NULL); INSERT INTO c VALUES (1, 3)")
+        var policy = MergePolicy()
+        policy.deletesExtra = true
+        policy.mostDeletes = 5
+        let before = try await bench.rows("p")
+        let (plan, _, outcome) = try await bench.merge([try await bench.diff("p", policy: policy)])
+        #expect(outcome.tables[0].deleted == 2 && outcome.tables[0].skipped == ["other rows hang on it": 1])
+        #expect(try await [bench.rows("p"), bench.rows("c")] == [["(3,)"], ["(1,3)"]])
+        _ = try await AuditTrail.undo("m", of: plan, bench.connection, deadline: soon())
+        #expect(try await bench.rows("p") == before)
+    }
+
+    @Test func aValueOrAParentThatIsTakenAfterThePreviewIsSkippedToo() async throws {
+        let bench = try await Bench("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (id int PRIMARY KEY, mail text UNIQUE, p int REFERENCES p)")
+        try await bench.run("INSERT INTO p VALUES (1), (2); INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 1)")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t")
+        let plan = try MergePlan([try await bench.diff("t")])
+        let agreed = try await plan.prepare(bench.connection, deadline: soon())
+        try await bench.run("INSERT INTO t VALUES (9, 'a', NULL); DELETE FROM p WHERE id = 2")
+        let outcome = try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon())
+        #expect(outcome.tables[0].skipped == ["another row has its value of t_mail_key": 1, "its parent is not there, by t_p_fkey": 1])
+        #expect(try await bench.rows("t") == ["(3,c,1)", "(9,a,)"])
+    }
+
     @Test func aUniqueValueThatSomebodyElseHasByNowIsSkippedAndNamed() async throws {
         let bench = try await Bench(
             "CREATE EXTENSION citext SCHEMA public; CREATE TABLE t (id int PRIMARY KEY, email public.citext UNIQUE, n int); CREATE UNIQUE INDEX odd ON t ((n / 10)) WHERE n > 100")

@@ -84,13 +84,19 @@ package struct TableMergeStep: StepKind {
                 let value = try await body(connection, deadline)
                 await connection.close()
                 return value
-            } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown {
+            } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown || Self.isRace(error) {
                 tries += 1
                 guard tries < 5, !deadline.hasPassed else { throw error }
                 if let used { await context.services.forgetConnection(database.host, used) }
                 try await Task.sleep(for: .milliseconds(500 * tries))
             }
         }
+    }
+
+    /// Somebody wrote at the same instant: nothing was merged, and the next try sees what they wrote.
+    private static func isRace(_ error: any RepriseError) -> Bool {
+        // A key or a parent that was there when it was looked at; a deadlock; a lock that was not had in time.
+        ["23505", "23503", "40P01", "55P03"].contains((error as? PostgresError)?.sqlState)
     }
 
     private func result(_ outcome: MergeOutcome, _ context: StepContext) -> StepOutcome {

@@ -25,7 +25,7 @@ extension EndToEnd {
             PLAN
             UNDO+=("scripts/lab ssh db1 rm -rf /var/backups/carried")
             scripts/lab ssh db1 rm -rf /var/backups/carried
-            upload=/var/backups/carried/files.tar.reprise-upload
+            upload='/var/backups/carried/files.tar.reprise-upload-*'
             stopped() { [[ $(sed 's/.*) //' "/proc/$BACKGROUND/stat" | cut -d' ' -f1) == T ]]; }
             carry() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
             left_nothing() { expect "what is left here" "" "$(ls -d "$TMPDIR"/reprise-*.fetch 2>/dev/null || true)"; }
@@ -82,7 +82,7 @@ extension EndToEnd {
                     put 8000000
                     REPRISE_FAILPOINT=carry.chunk:20:stop carry
                     await "the carrying" stopped
-                    scripts/lab ssh db1 "perl -e 'open F, q(+<), q($upload) or die; seek F, 1000000, 0; read F, my \$b, 1; seek F, 1000000, 0; print F chr(ord(\$b) ^ 1)'"
+                    scripts/lab ssh db1 "perl -e 'open F, q(+<), \$ARGV[0] or die; seek F, 1000000, 0; read F, my \$b, 1; seek F, 1000000, 0; print F chr(ord(\$b) ^ 1)' $upload"
                     kill -CONT "$BACKGROUND"
                     join
                     expect "the exit status" 0 "$CODE"
@@ -105,6 +105,56 @@ extension EndToEnd {
                     [[ $CODE != 0 ]] || { echo "EXPECTED it to be refused"; exit 1; }
                     expect_said "no longer the version that was chosen"
                     left_nothing
+                    """#)
+        }
+
+        /// Nowhere is a full disk taken for a damaged backup, and what was read from the store stays until there is room.
+        @Test(.timeLimit(.minutes(10)))
+        func aFullDiskChoosesNoOlderBackupAndCostsNoSecondRead() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    prefix=lab-${WORK##*/}
+                    UNDO+=("scripts/lab aws writer s3 rm --recursive s3://chms-backups/$prefix")
+                    sed "s|bucket: chms-backups\$|&\n      files-pattern: $prefix/files_YYYYMMDD_HHMISS.tar.gz|" inventory/lab.yaml >"$WORK/inventory.yaml"
+                    sed -i 's/store: on-app1/store: backups, via: orchestrator/' "$PLAN"
+                    put() { head -c $2 /dev/urandom >"$WORK/plain"; gzip -1 <"$WORK/plain" | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_$1.tar.gz"; }
+                    reads() { grep -c "\"user\":\"lab-reader\",\"operation\":\"get_obj\",\"uri\":\"GET /chms-backups/$prefix/files_$1" "$LAB/s3/ops.log" || true; }
+                    put 20261119_020000 100000
+                    put 20261120_020000 8000000
+                    room() { scripts/lab ssh db1 "mount -o remount,size=$1 /var/backups/carried"; }
+                    UNDO+=("scripts/lab ssh db1 umount /var/backups/carried")
+                    UNDO=("${UNDO[-1]}" "${UNDO[@]}")
+                    scripts/lab ssh db1 'mkdir -p /var/backups/carried && mount -t tmpfs -o size=6m,mode=0711 tmpfs /var/backups/carried'
+                    full() { expect "the exit status" 1 "$CODE"; expect_said "$1"; expect "the run" FAILED "$(state)"; }
+
+                    try reprise start "$PLAN" --inventory "$INVENTORY" --yes
+                    full "there is no room for $prefix/files_20261120_020000.tar.gz"
+                    once=$(reads 20261120)
+                    ((once > 0)) || { echo "EXPECTED the store to tell of a read"; exit 1; }
+
+                    # It fills while the backup is on its way; more is left to send than the connection takes by itself.
+                    room 12m
+                    REPRISE_FAILPOINT=carry.chunk:4:stop "$REPRISE" retry fetch --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                    await "the carrying" stopped
+                    scripts/lab ssh db1 'head -c 20000000 /dev/zero >/var/backups/carried/ballast || true'
+                    kill -CONT "$BACKGROUND"
+                    join
+                    OUT=$(cat "$WORK/background.log")
+                    full "did not write all of"
+
+                    scripts/lab ssh db1 'rm /var/backups/carried/ballast'
+                    try reprise retry fetch
+                    full "there is no room to unwrap it"
+
+                    room 40m
+                    try reprise retry fetch
+                    expect "the exit status" 0 "$CODE"
+                    expect "the run" SUCCEEDED "$(state)"
+                    expect "what arrived" "$(sha256sum <"$WORK/plain")" "$(scripts/lab ssh db1 'sha256sum </var/backups/carried/files.tar')"
+                    expect "what is left of the way" "" "$(scripts/lab ssh db1 "ls /var/backups/carried | grep reprise || true")"
+                    left_nothing
+                    expect "the reads of it" "$once" "$(reads 20261120)"
+                    expect "the reads of the older one" 0 "$(reads 20261119)"
                     """#)
         }
 

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import ObjectStorage
 import RunCore
+import TestSupport
 import Testing
 
 /// Each fault of a store, and what must come of it.
@@ -297,9 +298,10 @@ import Testing
 
     // MARK: Full disks
 
-    @Test func aDiskWithoutRoomIsFoundBeforeTheFirstByte() async throws {
+    @Test(.enabled(if: SmallDisk.isPossible, "SKIPPED: a full disk needs root to mount a small file system"))
+    func aDiskWithoutRoomIsFoundBeforeTheFirstByte() async throws {
         try await withServer { server async throws in
-            guard let small = try SmallDisk(bytes: 512 * 1024) else { return }
+            let small = try SmallDisk(bytes: 512 * 1024)
             server.put("db.dump", body)
             let store = try server.store()
             let version = try await store.head("db.dump")
@@ -312,9 +314,10 @@ import Testing
         }
     }
 
-    @Test func aDiskThatFillsInTheMiddleIsResumedWhenThereIsRoom() async throws {
+    @Test(.enabled(if: SmallDisk.isPossible, "SKIPPED: a full disk needs root to mount a small file system"))
+    func aDiskThatFillsInTheMiddleIsResumedWhenThereIsRoom() async throws {
         try await withServer { server async throws in
-            guard let small = try SmallDisk(bytes: 1 << 20) else { return }
+            let small = try SmallDisk(bytes: 1 << 20)
             server.put("db.dump", body)
             let store = try server.store()
             let version = try await store.head("db.dump")
@@ -342,28 +345,5 @@ final class Counter: Sendable {
     func next() -> Int {
         recorder.append(())
         return recorder.values.count
-    }
-}
-
-/// A file system in memory of a given size. Needs root; says so where it is not.
-final class SmallDisk {
-    let path: String
-
-    init?(bytes: Int) throws {
-        path = NSTemporaryDirectory() + "reprise-disk-\(UUID().uuidString)"
-        guard geteuid() == 0 else {
-            print("SKIPPED: a test of full disks needs root to mount a small file system")
-            return nil
-        }
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        guard mount("tmpfs", path, "tmpfs", 0, "size=\(bytes)") == 0 else {
-            print("SKIPPED: a test of full disks could not mount a small file system: \(String(cString: strerror(errno)))")
-            return nil
-        }
-    }
-
-    deinit {
-        umount2(path, Int32(MNT_DETACH))
-        try? FileManager.default.removeItem(atPath: path)
     }
 }

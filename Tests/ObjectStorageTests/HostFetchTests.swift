@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import ObjectStorage
 import RunCore
+import TestSupport
 import Testing
 
 /// The script for hosts, run here by sh with curl, as a host would.
@@ -216,24 +217,73 @@ import Testing
         }
     }
 
-    @Test func aFullDiskOfTheHostIsNamedAndResumed() async throws {
-        guard let small = try SmallDisk(bytes: 2 << 20) else { return }
+    private static let needsRoot: Comment = "SKIPPED: a full disk needs root to mount a small file system"
+
+    /// Has `job` run, and tells how it ended and how many ranges it asked for.
+    private func outcome(of job: HostFetchJob, _ server: FaultServer) async throws -> (outcome: HostFetchScript.Outcome, reads: Int) {
+        let first = server.requests.count
+        let ended = try await start(job).wait()
+        return (
+            try HostFetchScript.outcome(exitStatus: ended.status, output: ended.output, name: "db.dump"), server.requests.count - first
+        )
+    }
+
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func aFullDiskOfTheHostIsNamedAndItsFinishedRangesStay() async throws {
+        let small = try SmallDisk(bytes: 2 << 20)
         try await withServer { server async throws in
             server.put("db.dump", body)
             let store = try server.store()
             let version = try await store.head("db.dump")
-            let job = try await HostFetchScript.make(version, from: store, to: small.path + "/out", options: options())
-            try Data(count: 1 << 20).write(to: URL(fileURLWithPath: small.path + "/ballast"))
-            let full = try await start(job).wait()
-            let error = await failure {
-                _ = try HostFetchScript.outcome(exitStatus: full.status, output: full.output, name: "db.dump")
-            }
+            let job = try await HostFetchScript.make(version, from: store, to: small.file("out"), options: options())
+            try Data(count: 1 << 20).write(to: URL(fileURLWithPath: small.file("ballast")))
+            let error = await failure { _ = try await outcome(of: job, server) }
             #expect(error?.code == "host-fetch.disk-full")
+            let kept = try FileManager.default.contentsOfDirectory(atPath: small.file("out.reprise-ranges")).count { $0.hasSuffix(".part") }
+            #expect(kept > 0)
             // Not removed: a program that another test starts just now may have inherited it, and would keep its room.
-            truncate(small.path + "/ballast", 0)
-            let ended = try await start(job).wait()
-            let result = try fetched(try HostFetchScript.outcome(exitStatus: ended.status, output: ended.output, name: "x"))
-            #expect(result.sha256 == sha256(body))
+            truncate(small.file("ballast"), 0)
+            let again = try await outcome(of: job, server)
+            #expect(try fetched(again.outcome).sha256 == sha256(body))
+            #expect(again.reads == job.rangeCount - kept)
+        }
+    }
+
+    /// With room for the ranges and the file, and for one, two or none of the sums that are written beside them.
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func aDiskThatIsFullAtTheVeryEndDoesNotMakeTheBackupADamagedOne() async throws {
+        let body = Array(body.prefix(200_001))
+        let page = 4096
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let store = try server.store()
+            let version = try await store.head("db.dump")
+            var wasFull = 0
+            // The ranges and the file take 49 pages each; what is noted beside them one or two more.
+            for pages in 97...105 {
+                let small = try SmallDisk(bytes: pages * page)
+                let job = try await HostFetchScript.make(version, from: store, to: small.file("out"), options: options(expected: sha256(body)))
+                do {
+                    #expect(try fetched(try await outcome(of: job, server).outcome).sha256 == sha256(body))
+                } catch let error as any RepriseError {
+                    #expect(error.code == "host-fetch.disk-full", "\(pages) pages: \(error.message)")
+                    wasFull += 1
+                    try small.grow(toBytes: 1 << 20)
+                    #expect(try fetched(try await outcome(of: job, server).outcome).sha256 == sha256(body))
+                }
+            }
+            #expect(wasFull > 0 && wasFull < 9, "the sizes do not reach from too small to large enough")
+        }
+    }
+
+    /// An unwrapping program that is ended from outside, as where memory runs out, says nothing about the backup.
+    @Test func aProgramThatIsKilledDoesNotMakeTheBackupADamagedOne() async throws {
+        try FileManager.default.createDirectory(atPath: scratch.file("bin"), withIntermediateDirectories: true)
+        try scratch.write("bin/gzip", "#!/bin/sh\nkill -KILL $$\n")
+        chmod(scratch.file("bin/gzip"), 0o755)
+        try await withServer { server async throws in
+            server.put("db.dump", [0x1F, 0x8B, 0x08] + body)
+            let path = scratch.file("bin") + ":" + (ProcessInfo.processInfo.environment["PATH"] ?? "")
+            let error = await failure { _ = try await run(server, options(), path: path) }
+            #expect(error?.code == "host-fetch.unexpected" && error?.message.contains("signal 9") == true)
         }
     }
 

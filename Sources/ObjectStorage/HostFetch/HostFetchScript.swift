@@ -156,7 +156,7 @@ package enum HostFetchScript {
             throw HostFetchFailed(.noProgram, "the host has no \(detail)", "install it there: apt-get install \(detail)")
         case 73:
             throw HostFetchFailed(.diskFull, "the host could not write \(name): \(detail)",
-                "make room on that disk, then: reprise resume; finished ranges are kept")
+                "make room on that disk, then: reprise retry; what was fetched is kept")
         case 74: throw HostFetchFailed(.damaged, "\(name) is damaged: \(detail)", "use an older backup")
         case 75: return .expired(detail: detail)
         case 76: throw ObjectChanged(name, detail: detail)

@@ -192,7 +192,15 @@ enum HostFetchText {
           esac
         }
         conclude() {
+          # What a full disk left empty says nothing about the backup.
+          for file in wrapper wrapped.sum unwrapped.sum unwrap-status; do
+            if [ ! -s "$work/$file" ]; then
+              rm -f -- "$scratch"
+              fail 73 disk-full "the work folder could not be written"
+            fi
+          done
           wrapper=$(cat "$work/wrapper")
+          ended=$(cat "$work/unwrap-status")
           read -r sum rest < "$work/wrapped.sum"
           read -r unwrapped_sum rest < "$work/unwrapped.sum"
           unwrapped=$(size_of "$scratch")
@@ -200,15 +208,23 @@ enum HostFetchText {
             rm -rf -- "$work" "$scratch"
             fail 77 quota "more than $quota bytes come out of it"
           fi
+          # The sums are those of the backup only if all of it was read back.
+          if [ ! -e "$work/fed" ]; then
+            rm -f -- "$scratch"
+            fail 73 disk-full "the ranges could not be read back"
+          fi
           if [ -n "$expected" ] && [ "$sum" != "$expected" ]; then
             rm -rf -- "$work" "$scratch"
             fail 65 content-mismatch "$sum"
           fi
-          if [ "$(cat "$work/unwrap-status")" != 0 ]; then
+          if [ "$ended" -gt 128 ]; then
+            rm -f -- "$scratch"
+            fail 71 ended "$wrapper was ended by signal $(( ended - 128 ))"
+          fi
+          if [ "$ended" -ne 0 ]; then
             rm -rf -- "$work" "$scratch"
             fail 74 damaged "$wrapper could not unwrap all of it"
           fi
-          if [ ! -e "$work/fed" ]; then fail 73 disk-full "the target could not be written"; fi
           sync "$scratch" || fail 73 disk-full "the target could not be flushed"
           mv -f -- "$scratch" "$target" || fail 73 bad-target "the target cannot be renamed to"
           sync "$(dirname -- "$target")"

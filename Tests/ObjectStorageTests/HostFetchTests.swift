@@ -193,15 +193,70 @@ import Testing
         }
     }
 
-    @Test func aStoreWithoutRangesIsNamed() async throws {
+    /// As the step does it: in ranges, and in one piece once the store has shown that it sends none.
+    private func runAsTheStepDoes(_ server: FaultServer, _ options: HostFetchScript.Options) async throws -> HostFetchResult {
+        let first = try await run(server, options)
+        guard case .rangesIgnored = first else { throw NotFetched(outcome: first) }
+        #expect(left == [], "ranges of another size are of no use")
+        return try fetched(try await run(server, options.inOnePiece(try await server.store().head("db.dump"))))
+    }
+
+    @Test func theWholeInsteadOfAPartIsFetchedAgainInOnePiece() async throws {
         try await withServer { server async throws in
             server.put("db.dump", body)
-            server.onRequest { request, _ in request.method == "GET" ? .ignoreRange : nil }
-            #expect(await failure { _ = try await run(server, options()) }?.code == "host-fetch.ranges-ignored")
-            var whole = options()
-            whole.rangeSizeBytes = 1 << 20
-            let result = try fetched(try await run(server, whole))
-            #expect(result.sha256 == sha256(body))
+            server.onRequest { request, _ in request.range != nil ? .ignoreRange : nil }
+            #expect(try await runAsTheStepDoes(server, options()).sha256 == sha256(body))
+            #expect(try arrived() == body && left == ["out"])
+        }
+    }
+
+    @Test func aStoreWithoutRangesThatBreaksOffIsReadFromZeroAgain() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let whole = Counter()
+            server.onRequest { request, _ in
+                if request.range != nil { return .ignoreRange }
+                return request.method == "GET" && whole.next() == 1 ? .truncate(after: 300_000) : nil
+            }
+            #expect(try await runAsTheStepDoes(server, options(expected: sha256(body))).sha256 == sha256(body))
+            #expect(try arrived() == body)
+        }
+    }
+
+    /// With the size that is known, or without any: this store has the object, and no parts of it.
+    @Test(arguments: [[:], ["Content-Range": "bytes */700001"], ["Content-Range": "bytes */*"]])
+    func notSatisfiableAtTheEndLetsSizeAndHashDecide(_ headers: [String: String]) async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in
+                request.range?.lowerBound == 655_360 ? .status(416, code: "InvalidRange", headers: headers) : nil
+            }
+            #expect(try await runAsTheStepDoes(server, options(expected: sha256(body))).sha256 == sha256(body))
+            #expect(try arrived() == body)
+        }
+    }
+
+    @Test func notSatisfiableWithAnotherSizeIsAnotherObject() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in
+                guard request.range?.lowerBound == 655_360 else { return nil }
+                return .status(416, code: "InvalidRange", headers: ["Content-Range": "bytes */655360"])
+            }
+            let error = await failure { _ = try await run(server, options()) }
+            #expect(error is ObjectChanged && error?.message.contains("655360 bytes instead of 700001") == true)
+            #expect(left == [])
+        }
+    }
+
+    /// A store that refuses the whole as well is tried a bounded number of times.
+    @Test func aWholeThatIsNotSatisfiableIsGivenUp() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let version = try await server.store().head("db.dump")
+            server.onRequest { request, _ in request.query["X-Amz-Signature"] != nil ? .status(416, code: "InvalidRange") : nil }
+            let error = await failure { _ = try await run(server, options().inOnePiece(version)) }
+            #expect(error?.code == "host-fetch.unreachable" && error?.message.contains("HTTP 416") == true)
         }
     }
 

@@ -9,7 +9,6 @@ package struct HostFetchFailed: RepriseError {
         case diskFull = "disk-full"
         case damaged
         case quota
-        case rangesIgnored = "ranges-ignored"
         case unexpected
     }
 
@@ -28,7 +27,7 @@ package struct HostFetchFailed: RepriseError {
     package var exitStatus: ExitStatus {
         switch kind {
         case .contentMismatch: .verificationMismatch
-        case .unreachable, .rangesIgnored: .unreachable
+        case .unreachable: .unreachable
         case .noProgram, .diskFull, .damaged, .quota, .unexpected: .failed
         }
     }

@@ -52,6 +52,13 @@ package enum HostFetchScript {
             self.limits = limits
             self.expectedSHA256 = expectedSHA256?.lowercased()
         }
+
+        /// For a store that sends no parts: all of it at once, and from 0 again where that breaks off.
+        package func inOnePiece(_ version: ObjectVersion) -> Options {
+            var options = self
+            options.rangeSizeBytes = max(rangeSizeBytes, version.sizeBytes)
+            return options
+        }
     }
 
     /// A job that fetches `version` to `path` on whichever host runs it.
@@ -74,7 +81,8 @@ package enum HostFetchScript {
         var start: Int64 = 0
         while start < version.sizeBytes {
             let range = start..<min(start + rangeSize, version.sizeBytes)
-            guard let signed = try await store.presign(version, range: range, expires: options.expires) else {
+            let isWhole = range.count == version.sizeBytes
+            guard let signed = try await store.presign(version, range: isWhole ? nil : range, expires: options.expires) else {
                 throw ObjectStorageError(
                     .configuration, "\(store.displayName) cannot be read by another machine",
                     hints: ["fetch to the orchestrator and copy the file to the host"])
@@ -135,6 +143,8 @@ package enum HostFetchScript {
         /// The addresses ran out: make the job again and start it; finished ranges stayed. The detail is for the log. A
         /// caller that sees this twice without progress in between has another problem than time.
         case expired(detail: String)
+        /// The store cannot send parts of the object: make the job again with `Options.inOnePiece`. A job of one piece never ends so.
+        case rangesIgnored(detail: String)
     }
 
     /// Reads the exit status and what the script printed to standard output.
@@ -163,9 +173,7 @@ package enum HostFetchScript {
         case 77:
             throw HostFetchFailed(.quota, "\(name) unwraps to too much: \(detail)",
                 "this may be a decompression bomb; if it is a true backup, raise the quota")
-        case 78:
-            throw HostFetchFailed(.rangesIgnored, "\(name) cannot be fetched in ranges: \(detail)",
-                "make ranges as large as the object, or fetch to the orchestrator")
+        case 78: return .rangesIgnored(detail: detail)
         default:
             throw HostFetchFailed(.unexpected, "fetching \(name) on the host ended with status \(exitStatus): \(detail)",
                 "look at the job's output: reprise logs")

@@ -35,6 +35,12 @@ enum HostFetchText {
             if [ "$name" = "$2" ]; then value=${line#*:}; printf '%s\n' "${value# }"; fi
           done | tail -n 1
         }
+        total_of() { # a Content-Range: the whole size in it; the known one where it tells none
+          case "${1##*/}" in
+            *[!0-9]* | '') printf '%s' "$size" ;;
+            *) printf '%s' "${1##*/}" ;;
+          esac
+        }
         stop() { # kind, detail: the first one wins, and the other workers end after the range they are at
           # A rename needs no room, so that a full disk can be told too; its reason is then empty.
           if mv -- "$work/armed" "$work/stop" 2>/dev/null; then
@@ -48,8 +54,11 @@ enum HostFetchText {
           first=$(( $1 * range_size ))
           wanted=$(length_of "$1")
           range="bytes=$first-$(( first + wanted - 1 ))"
+          # The whole is asked for as such: there are stores that know no ranges.
+          asked=
+          if [ "$parts" -ne 1 ]; then asked="header = \"Range: $range\""; fi
           rm -f -- "$work/$1.tmp" "$work/$1.head"
-          status=$(printf 'url = "%s"\nheader = "Range: %s"\n%s\n' "$2" "$range" "$headers" | curl --disable --config - \
+          status=$(printf 'url = "%s"\n%s\n%s\n' "$2" "$asked" "$headers" | curl --disable --config - \
             --silent --globoff --path-as-is --proto '=http,https' --connect-timeout 15 --speed-time "$stall_seconds" \
             --speed-limit "$least_rate" --max-time $(( 60 + wanted / least_rate )) --max-filesize $(( wanted + 65536 )) \
             --output "$work/$1.tmp" --dump-header "$work/$1.head" --write-out '%{http_code}')
@@ -77,7 +86,12 @@ enum HostFetchText {
               stop expired "HTTP $status $code"
               ;;
             404 | 412) stop changed "HTTP $status" ;;
-            416) stop changed "HTTP 416" ;;
+            416)
+              if [ "$parts" -eq 1 ]; then return 1; fi
+              total=$(total_of "$(header_of "$work/$1.head" content-range)")
+              if [ "$total" != "$size" ]; then stop changed "it has $total bytes instead of $size"; fi
+              stop ranges-ignored "HTTP 416 to $range"
+              ;;
             *) return 1 ;;
           esac
           if [ "$ended" -ne 0 ] || [ "$(size_of "$work/$1.tmp")" -ne "$wanted" ]; then return 1; fi

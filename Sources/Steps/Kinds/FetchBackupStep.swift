@@ -120,9 +120,10 @@ package struct FetchBackupStep: StepKind {
             let carrying = CarryOver(context: context, host: host, store: store, version: choice.version, target: target)
             return try await carrying.run(part: "carry-\(index)") { Self.wrapped($0, target, context) }
         }
+        var options = HostFetchScript.Options()
         for round in 0..<50 {
             let part = "fetch-\(index)-\(round)"
-            let job = try await HostFetchScript.make(choice.version, from: store, to: target)
+            let job = try await HostFetchScript.make(choice.version, from: store, to: target, options: options)
             var durable = DurableJob(host: host, part: part, script: .shell(Self.wrapped(job.script, target, context)))
             durable.stdin = Array(job.standardInput.reveal().utf8)
             durable.onLine = { line in
@@ -134,6 +135,9 @@ package struct FetchBackupStep: StepKind {
             case .fetched(let result): return result
             // The addresses ran out before the ranges did: what is there stays, the rest is signed anew.
             case .expired: continue
+            case .rangesIgnored:
+                context.services.report(StepProgress("the store sends no parts of \(choice.key), fetching all of it at once"))
+                options = options.inOnePiece(choice.version)
             }
         }
         throw StepFailed("fetch-backup.never-ends", "fetching \(choice.key) ran out of signed addresses again and again")

@@ -30,12 +30,22 @@ extension EndToEnd {
             carry() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
             left_nothing() { expect "what is left here" "" "$(ls -d "$TMPDIR"/reprise-*.fetch 2>/dev/null || true)"; }
             arrived() {
-                expect "the run" SUCCEEDED "$(state)"
+                expect "the run" "${1:-SUCCEEDED}" "$(state)"
                 expect "what arrived" "$(scripts/lab ssh app1 'gzip -dc < /var/backups/carry/files/files_20261120_020000.tar.gz' | sha256sum)" \
                     "$(scripts/lab ssh db1 'cat /var/backups/carried/files.tar' | sha256sum)"
                 expect "what is left of the way" "" "$(scripts/lab ssh db1 "ls /var/backups/carried | grep reprise || true")"
                 left_nothing
             }
+
+            """#
+
+        /// After the above: the same plan, over a folder of its own in the lab's S3 service.
+        private static let folderInS3 = #"""
+            prefix=lab-${WORK##*/}
+            UNDO+=("scripts/lab aws writer s3 rm --recursive s3://chms-backups/$prefix")
+            sed "s|bucket: chms-backups\$|&\n      files-pattern: $prefix/files_YYYYMMDD_HHMISS.tar.gz|" inventory/lab.yaml >"$WORK/inventory.yaml"
+            sed -i 's/store: on-app1/store: backups, via: orchestrator/' "$PLAN"
+            put() { head -c $2 /dev/urandom >"$WORK/plain"; gzip -1 <"$WORK/plain" | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_$1.tar.gz"; }
 
             """#
 
@@ -91,20 +101,57 @@ extension EndToEnd {
                     """#)
         }
 
+        /// The choice is journaled; then the process is killed, and the backup replaced.
         @Test(.timeLimit(.minutes(10)))
-        func aFileThatIsReplacedWhileItIsReadIsNotUsed() async throws {
+        func aFileThatIsReplacedWhileItIsReadIsNotUsedAndTheNewOneIs() async throws {
             try await Scenario.play(
                 Self.folderOnApp1 + #"""
                     put 8000000
-                    # The choice is journaled; then the process is killed, and the backup replaced.
                     REPRISE_FAILPOINT=carry.chunk:1:kill carry
                     join
                     rm -rf "$TMPDIR"/reprise-*.fetch
                     put 8000001
                     try reprise resume
-                    [[ $CODE != 0 ]] || { echo "EXPECTED it to be refused"; exit 1; }
+                    expect "the exit status" 8 "$CODE"
+                    expect_said "the selection started again"
+                    expect_said "no longer the version that was chosen"
+                    arrived SUCCEEDED_WITH_WARNINGS
+                    """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aNamedFileThatIsReplacedWhileItIsReadIsRefused() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    sed -i 's|kind: files|&, choose: "name:files/files_20261120_020000.tar.gz"|' "$PLAN"
+                    put 8000000
+                    REPRISE_FAILPOINT=carry.chunk:1:kill carry
+                    join
+                    rm -rf "$TMPDIR"/reprise-*.fetch
+                    put 8000001
+                    try reprise resume
+                    expect "the exit status" 1 "$CODE"
                     expect_said "no longer the version that was chosen"
                     left_nothing
+                    """#)
+        }
+
+        /// The same where the host fetches by itself.
+        @Test(.timeLimit(.minutes(10)))
+        func anObjectThatIsReplacedWhileAHostFetchesItIsNotUsedAndTheNewOneIs() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + Self.folderInS3 + #"""
+                    sed -i 's/via: orchestrator/via: host/' "$PLAN"
+                    put 20261120_020000 3000000
+                    REPRISE_FAILPOINT=job.before-submit:1:kill carry
+                    join
+                    expect "the exit status" 137 "$CODE"
+                    put 20261120_020000 3000001
+                    try reprise resume
+                    expect "the exit status" 8 "$CODE"
+                    expect "the run" SUCCEEDED_WITH_WARNINGS "$(state)"
+                    expect_said "the selection started again"
+                    expect "what arrived" "$(sha256sum <"$WORK/plain")" "$(scripts/lab ssh db1 'sha256sum </var/backups/carried/files.tar')"
                     """#)
         }
 
@@ -112,12 +159,7 @@ extension EndToEnd {
         @Test(.timeLimit(.minutes(10)))
         func aFullDiskChoosesNoOlderBackupAndCostsNoSecondRead() async throws {
             try await Scenario.play(
-                Self.folderOnApp1 + #"""
-                    prefix=lab-${WORK##*/}
-                    UNDO+=("scripts/lab aws writer s3 rm --recursive s3://chms-backups/$prefix")
-                    sed "s|bucket: chms-backups\$|&\n      files-pattern: $prefix/files_YYYYMMDD_HHMISS.tar.gz|" inventory/lab.yaml >"$WORK/inventory.yaml"
-                    sed -i 's/store: on-app1/store: backups, via: orchestrator/' "$PLAN"
-                    put() { head -c $2 /dev/urandom >"$WORK/plain"; gzip -1 <"$WORK/plain" | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_$1.tar.gz"; }
+                Self.folderOnApp1 + Self.folderInS3 + #"""
                     reads() { grep -c "\"user\":\"lab-reader\",\"operation\":\"get_obj\",\"uri\":\"GET /chms-backups/$prefix/files_$1" "$LAB/s3/ops.log" || true; }
                     put 20261119_020000 100000
                     put 20261120_020000 8000000

@@ -48,6 +48,11 @@ import Testing
         #expect(!choice.admits(limit))
     }
 
+    @Test func onlyABackupThatIsNamedCannotBeAnotherOne() throws {
+        #expect(try BackupChoice("latest").isOpen && BackupChoice("before:2026-11-23T02:00:00Z").isOpen)
+        #expect(try !BackupChoice("name:database/db_1.dump.gz").isOpen)
+    }
+
     @Test func theInventorysPatternRecognisesTheRunbooksNames() throws {
         let naming = try BackupNaming(store: StoreRef(name: "backups", kind: .directory(path: "/b", host: nil)), isDatabase: true)
         #expect(naming.time(of: "database/db_20261123_020000.dump.gz") != nil)

@@ -155,6 +155,47 @@ extension EndToEnd {
                     """#)
         }
 
+        /// Its name can be guessed: what somebody else put there is not used, and above all not removed.
+        @Test(.timeLimit(.minutes(10)))
+        func aFolderOfSomebodyElseIsNeitherUsedNorRemoved() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    put 8000000
+                    REPRISE_FAILPOINT=carry.chunk:1:kill carry
+                    join
+                    folder=$(echo "$TMPDIR"/reprise-*.fetch)
+                    theirs() { expect "what is theirs" theirs "$(cat "$folder/note")"; }
+                    refused() { expect "the exit status" 1 "$CODE"; expect_said "$folder on this machine is somebody else's"; theirs; }
+                    echo theirs >"$folder/note"
+                    chown -R nobody "$folder"
+                    try reprise resume
+                    refused
+                    expect "its owner" nobody "$(stat -c %U "$folder")"
+
+                    # Ours, and only a link to it under the name.
+                    rm -r "$folder"
+                    mkdir -m 700 "$WORK/elsewhere"
+                    echo theirs >"$WORK/elsewhere/note"
+                    ln -s "$WORK/elsewhere" "$folder"
+                    try reprise retry fetch
+                    refused
+                    [[ -L $folder ]] || { echo "EXPECTED the link to be there"; exit 1; }
+
+                    # Where the backup has arrived already, the folder is not used any more: it is not removed unseen either.
+                    rm "$folder"
+                    REPRISE_FAILPOINT=job.after-result:1:kill "$REPRISE" retry fetch --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                    join
+                    expect "the exit status" 137 "$CODE"
+                    echo theirs >"$folder/note"
+                    chown -R nobody "$folder"
+                    try reprise resume
+                    expect "the exit status" 0 "$CODE"
+                    theirs
+                    rm -r "$folder"
+                    arrived
+                    """#)
+        }
+
         /// Nowhere is a full disk taken for a damaged backup, and what was read from the store stays until there is room.
         @Test(.timeLimit(.minutes(10)))
         func aFullDiskChoosesNoOlderBackupAndCostsNoSecondRead() async throws {

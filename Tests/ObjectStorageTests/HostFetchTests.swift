@@ -168,8 +168,8 @@ import Testing
     }
 
     @Test(arguments: [
-        FaultServer.Fault.status(503, code: "SlowDown"), .truncate(after: 100), .reset, .stall(after: 100),
-        .contentRange("bytes 0-65535/700001"), .excess,
+        FaultServer.Fault.status(503, code: "SlowDown"), .status(429, code: "TooManyRequests"), .status(429), .truncate(after: 100), .reset,
+        .stall(after: 100), .drip(10), .contentRange("bytes 0-65535/700001"), .excess,
     ])
     func aPassingFaultIsTriedAgain(_ fault: FaultServer.Fault) async throws {
         try await withServer { server async throws in
@@ -180,6 +180,44 @@ import Testing
             }
             let result = try fetched(try await run(server, options()))
             #expect(result.sha256 == sha256(body))
+        }
+    }
+
+    /// By itself the host would ask again after less than two seconds.
+    @Test func whatTheStoreAsksForIsWaited() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            let times = Recorder<ContinuousClock.Instant>()
+            server.onRequest { request, _ in
+                guard request.range?.lowerBound == 131_072 else { return nil }
+                times.append(.now)
+                return times.values.count == 1 ? .status(429, code: "SlowDown", headers: ["Retry-After": "3"]) : nil
+            }
+            let result = try fetched(try await run(server, options()))
+            #expect(result.sha256 == sha256(body))
+            let asked = times.values
+            #expect(asked.count == 2 && asked[0].duration(to: asked[1]) >= .seconds(3))
+        }
+    }
+
+    @Test(arguments: ["bytes 0-65535/700001", "bytes x", "", "bytes 131072-196607", "bytes \"0-1\\/700001"])
+    func aStoreThatGoesOnSendingOtherPartsIsNamed(_ contentRange: String) async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in request.range?.lowerBound == 131_072 ? .contentRange(contentRange) : nil }
+            let error = await failure { _ = try await run(server, options()) }
+            #expect(error?.code == "host-fetch.wrong-range" && error?.isTransient == true)
+            #expect(error?.message.contains("bytes=131072-196607 was asked for") == true)
+            #expect(left == ["out.reprise-ranges"])
+        }
+    }
+
+    @Test func aPartOfAnotherSizeIsAnotherObject() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body)
+            server.onRequest { request, _ in request.range?.lowerBound == 131_072 ? .contentRange("bytes 131072-196607/700002") : nil }
+            #expect(await failure { _ = try await run(server, options()) } is ObjectChanged)
+            #expect(left == [])
         }
     }
 

@@ -174,6 +174,9 @@ package enum HostFetchScript {
             throw HostFetchFailed(.quota, "\(name) unwraps to too much: \(detail)",
                 "this may be a decompression bomb; if it is a true backup, raise the quota")
         case 78: return .rangesIgnored(detail: detail)
+        case 79:
+            throw HostFetchFailed(.wrongRange, "the store sends other parts of \(name) than it is asked for: \(detail)",
+                "look for a proxy or a cache between the host and the store, and go around it")
         default:
             throw HostFetchFailed(.unexpected, "fetching \(name) on the host ended with status \(exitStatus): \(detail)",
                 "look at the job's output: reprise logs")

@@ -57,6 +57,7 @@ enum HostFetchText {
           # The whole is asked for as such: there are stores that know no ranges.
           asked=
           if [ "$parts" -ne 1 ]; then asked="header = \"Range: $range\""; fi
+          strayed=
           rm -f -- "$work/$1.tmp" "$work/$1.head"
           status=$(printf 'url = "%s"\n%s\n%s\n' "$2" "$asked" "$headers" | curl --disable --config - \
             --silent --globoff --path-as-is --proto '=http,https' --connect-timeout 15 --speed-time "$stall_seconds" \
@@ -68,9 +69,16 @@ enum HostFetchText {
             206)
               etag_seen=$(header_of "$work/$1.head" etag)
               if [ -n "$etag_seen" ] && [ "$etag_seen" != "$etag" ]; then stop changed "its ETag is another one"; fi
-              case "$(header_of "$work/$1.head" content-range)" in
+              sent=$(header_of "$work/$1.head" content-range)
+              total=$(total_of "$sent")
+              if [ "$total" != "$size" ]; then stop changed "it has $total bytes instead of $size"; fi
+              case "$sent" in
                 "bytes $first-$(( first + wanted - 1 ))/$size" | "bytes $first-$(( first + wanted - 1 ))/*") ;;
-                *) return 1 ;;
+                *)
+                  # From the network, and on its way into a line of JSON.
+                  strayed="$range was asked for, and \`$(printf '%.60s' "$sent" | tr -cd 'a-z0-9 /*-')\` came"
+                  return 1
+                  ;;
               esac
               ;;
             200)
@@ -102,9 +110,21 @@ enum HostFetchText {
           tries=0
           while ! attempt "$1" "$2"; do
             tries=$(( tries + 1 ))
-            if [ "$tries" -gt "$retries" ]; then stop unreachable "the last answer was HTTP ${status:-000}, curl ended with $ended"; fi
+            if [ "$tries" -gt "$retries" ]; then
+              if [ -n "$strayed" ]; then stop wrong-range "$strayed"; fi
+              stop unreachable "the last answer was HTTP ${status:-000}, curl ended with $ended"
+            fi
             if [ -e "$work/stop" ]; then exit 1; fi
             pause=$(( tries < 5 ? 1 << (tries - 1) : 16 ))
+            # What the store asks for is honoured as a least wait, within reason.
+            asked=
+            if [ -e "$work/$1.head" ]; then asked=$(header_of "$work/$1.head" retry-after); fi
+            case "$asked" in
+              *[!0-9]* | '') asked=0 ;;
+              ? | [1-5]?) ;;
+              *) asked=60 ;;
+            esac
+            if [ "$asked" -gt "$pause" ]; then pause=$asked; fi
             sleep "$pause.$(( ($$ + $1 * 7 + tries * 3) % 10 ))"
           done
           rm -f -- "$work/$1.head"
@@ -202,6 +222,7 @@ enum HostFetchText {
             ranges-ignored) rm -rf -- "$work"; fail 78 ranges-ignored "$detail" ;;
             disk-full | '') fail 73 disk-full "${detail:-the disk is full}" ;;
             no-program) fail 72 no-program "$detail" ;;
+            wrong-range) fail 79 wrong-range "$detail" ;;
             *) fail 69 unreachable "$detail" ;;
           esac
         }

@@ -15,7 +15,7 @@ enum CarryArrival {
         scratch="$target.reprise-unwrapping"
         fail() { printf '{"error":"%s","detail":"%s"}\n' "$2" "$3"; exit "$1"; }
         found=$(sha256sum < "$upload" | cut -d ' ' -f 1)
-        [ "$found" = "$expected" ] || { rm -f -- "$upload"; fail 65 content-mismatch "$found arrived"; }
+        [ "$found" = "$expected" ] || { rm -f -- "$upload"; fail 65 content-mismatch "SHA-256 $found"; }
         case $(head -c 6 -- "$upload" | od -An -tx1 | tr -d ' \n') in
           1f8b*) wrapper=gzip ;; 28b52ffd*) wrapper=zstd ;; fd377a585a00) wrapper=xz ;; *) wrapper=none ;;
         esac

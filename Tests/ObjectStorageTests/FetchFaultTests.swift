@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import Glibc
 import ObjectStorage
@@ -155,6 +156,34 @@ import Testing
             let error = await failure { _ = try await fetch(server, sha256: sha256(body)) }
             #expect(error is ContentMismatch)
             #expect(scratch.names == [])
+        }
+    }
+
+    @Test func aFlippedByteFailsByTheMD5ThatIsTheETag() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body, etag: "\"\(md5(body))\"")
+            #expect(try await fetch(server).sha256 == sha256(body))
+            hit(server, .flip(at: 4_711))
+            let error = await failure { _ = try await fetch(server) }
+            #expect(error is ContentMismatch && error?.message.contains("MD5") == true)
+        }
+    }
+
+    /// Of several parts, encrypted with a key of somebody's own, or of a store that has a SHA-256.
+    @Test func anETagThatIsNoMD5IsNotTakenForOne() async throws {
+        try await withServer { server async throws in
+            let other = String(repeating: "a", count: 32), sum = Data(SHA256.hash(data: body)).base64EncodedString()
+            func md5(etag: String, _ headers: [String: String] = [:]) async throws -> String? {
+                server.put("db.dump", body, etag: "\"\(etag)\"", headers: headers)
+                return try await server.store().head("db.dump").md5
+            }
+            #expect(try await md5(etag: other) == other)
+            #expect(try await md5(etag: other, ["x-amz-server-side-encryption": "AES256"]) == other)
+            #expect(try await md5(etag: other + "-2") == nil)
+            #expect(try await md5(etag: String(repeating: "g", count: 32)) == nil)
+            #expect(try await md5(etag: other, ["x-amz-server-side-encryption": "aws:kms"]) == nil)
+            #expect(try await md5(etag: other, ["x-amz-server-side-encryption-customer-algorithm": "AES256"]) == nil)
+            #expect(try await md5(etag: other, ["x-amz-checksum-sha256": sum]) == nil)
         }
     }
 

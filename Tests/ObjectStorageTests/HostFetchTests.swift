@@ -145,6 +145,17 @@ import Testing
         }
     }
 
+    @Test func aFlippedByteFailsByTheMD5ThatIsTheETag() async throws {
+        try await withServer { server async throws in
+            server.put("db.dump", body, etag: "\"\(md5(body))\"")
+            #expect(try fetched(try await run(server, options())).sha256 == sha256(body))
+            server.onRequest { request, _ in request.range?.lowerBound == 131_072 ? .flip(at: 5) : nil }
+            let error = await failure { _ = try await run(server, options()) }
+            #expect(error?.code == "host-fetch.content-mismatch" && error?.message.contains("MD5") == true)
+            #expect(left == ["out"], "the file of the fetch before is not touched")
+        }
+    }
+
     @Test func aBombIsStoppedAtTheQuota() async throws {
         try scratch.write("plain", [UInt8](repeating: 0, count: 50_000_000))
         _ = try await Command.run("sh", ["-c", "gzip -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("bomb")])

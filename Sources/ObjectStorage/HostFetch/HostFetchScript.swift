@@ -108,7 +108,8 @@ package enum HostFetchScript {
         let identity = "1 \(version.sizeBytes) \(rangeSize) \(version.etag) \(version.versionID ?? "-")"
         let settings: [(String, String)] = [
             ("target", path), ("identity", identity), ("etag", version.etag), ("headers", lines.joined(separator: "\n")),
-            ("expected", options.expectedSHA256 ?? version.sha256 ?? ""), ("unwraps", options.unwraps ? "yes" : "no"),
+            ("expected", options.expectedSHA256 ?? version.sha256 ?? ""), ("expected_md5", version.md5 ?? ""),
+            ("unwraps", options.unwraps ? "yes" : "no"),
             ("size", "\(version.sizeBytes)"), ("range_size", "\(rangeSize)"), ("quota", "\(options.quotaBytes)"),
             ("workers", "\(options.parallel)"), ("retries", "\(options.retries)"),
             ("stall_seconds", "\(options.limits.stallSeconds)"), ("least_rate", "\(options.limits.minimumBytesPerSecond)"),
@@ -157,7 +158,7 @@ package enum HostFetchScript {
         let detail = failure?.detail ?? "it printed no result"
         switch exitStatus {
         case 65:
-            throw HostFetchFailed(.contentMismatch, "\(name) has another SHA-256 than expected: \(detail)",
+            throw HostFetchFailed(.contentMismatch, "\(name) has another checksum than expected: \(detail)",
                 "fetch it again, and if it stays so use an older backup")
         case 69:
             throw HostFetchFailed(.unreachable, "the host could not fetch \(name): \(detail)",

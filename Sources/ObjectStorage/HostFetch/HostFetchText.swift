@@ -180,7 +180,12 @@ enum HostFetchText {
           printf '%s' "$wrapper" > "$work/wrapper"
           sha256sum < "$work/wrapped.pipe" > "$work/wrapped.sum" &
           sha256sum < "$work/unwrapped.pipe" > "$work/unwrapped.sum" &
-          feed | tee -p -- "$work/wrapped.pipe" | unwrap_stream "$wrapper" | head -c $(( quota + 1 )) \
+          set -- "$work/wrapped.pipe"
+          if [ -n "$expected_md5" ]; then
+            md5sum < "$work/md5.pipe" > "$work/md5.sum" &
+            set -- "$@" "$work/md5.pipe"
+          fi
+          feed | tee -p -- "$@" | unwrap_stream "$wrapper" | head -c $(( quota + 1 )) \
             | tee -- "$work/unwrapped.pipe" > "$scratch" || stop disk-full "the target could not be written"
           wait
         }
@@ -198,7 +203,7 @@ enum HostFetchText {
           free=$(df --output=avail -B1 -- "$work" | tail -n 1)
           if [ "$(( size - $(done_bytes) ))" -gt "$free" ]; then fail 73 disk-full "$size bytes are needed, $free are free"; fi
           : > "$work/armed"
-          mkfifo -- "$work/wrapped.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
+          mkfifo -- "$work/wrapped.pipe" "$work/md5.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
         }
         watch() { # process ids: tells the progress every second until all have ended, and sees their end sooner
           beat=0
@@ -228,7 +233,9 @@ enum HostFetchText {
         }
         conclude() {
           # What a full disk left empty says nothing about the backup.
-          for file in wrapper wrapped.sum unwrapped.sum unwrap-status; do
+          set -- wrapper wrapped.sum unwrapped.sum unwrap-status
+          if [ -n "$expected_md5" ]; then set -- "$@" md5.sum; fi
+          for file in "$@"; do
             if [ ! -s "$work/$file" ]; then
               rm -f -- "$scratch"
               fail 73 disk-full "the work folder could not be written"
@@ -250,7 +257,14 @@ enum HostFetchText {
           fi
           if [ -n "$expected" ] && [ "$sum" != "$expected" ]; then
             rm -rf -- "$work" "$scratch"
-            fail 65 content-mismatch "$sum"
+            fail 65 content-mismatch "SHA-256 $sum"
+          fi
+          if [ -n "$expected_md5" ]; then
+            read -r md5_sum rest < "$work/md5.sum"
+            if [ "$md5_sum" != "$expected_md5" ]; then
+              rm -rf -- "$work" "$scratch"
+              fail 65 content-mismatch "MD5 $md5_sum"
+            fi
           fi
           if [ "$ended" -gt 128 ]; then
             rm -f -- "$scratch"

@@ -83,7 +83,7 @@ package struct FetchBackupStep: StepKind {
     private func isDamage(_ error: any RepriseError) -> Bool {
         [
             "postgresql.content-truncated", "postgresql.content-archive-damaged", "postgresql.content-not-an-archive", "host-fetch.damaged",
-            "host-fetch.content-mismatch", "host-fetch.quota", "fetch-backup.too-small",
+            "host-fetch.content-mismatch", "fetch.content-mismatch", "host-fetch.quota", "fetch-backup.too-small",
         ].contains(error.code)
     }
 
@@ -224,9 +224,22 @@ package struct FetchBackupStep: StepKind {
             summary += " It holds \(content.rows) rows in \(content.tables.count) tables."
         }
         outputs["summary"] = .string(summary)
+        let proof = Self.proof(choice.version, file.wrapper, isDecoded: content != nil)
+        let unproven = "\(choice.key) was not verified against the store: it keeps no checksum of it, and the file has none of its own"
         return StepOutcome(
-            evidence: ["sha256": .string(file.sha256), "etag": .string(choice.version.etag), "decoded": .bool(content != nil)],
-            outputs: outputs, warnings: warnings)
+            evidence: [
+                "sha256": .string(file.sha256), "etag": .string(choice.version.etag), "decoded": .bool(content != nil),
+                "verified-by": proof.map { .string($0) } ?? .null,
+            ],
+            outputs: outputs, warnings: warnings + (proof == nil ? [unproven] : []))
+    }
+
+    /// What would have shown a byte that is not as it was uploaded; nil where nothing would.
+    static func proof(_ version: ObjectVersion, _ wrapper: Wrapper, isDecoded: Bool) -> String? {
+        if version.sha256 != nil { return "SHA-256 of the store" }
+        if version.md5 != nil { return "MD5 of the store" }
+        if wrapper != .none { return "checksum of \(wrapper.rawValue)" }
+        return isDecoded ? "decode" : nil
     }
 
     /// A fetch that lost its result is looked at, not guessed: the script itself takes up whatever ranges are whole.

@@ -45,7 +45,10 @@ extension EndToEnd {
             UNDO+=("scripts/lab aws writer s3 rm --recursive s3://chms-backups/$prefix")
             sed "s|bucket: chms-backups\$|&\n      files-pattern: $prefix/files_YYYYMMDD_HHMISS.tar.gz|" inventory/lab.yaml >"$WORK/inventory.yaml"
             sed -i 's/store: on-app1/store: backups, via: orchestrator/' "$PLAN"
-            put() { head -c $2 /dev/urandom >"$WORK/plain"; gzip -1 <"$WORK/plain" | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_$1.tar.gz"; }
+            put() {
+                head -c $2 /dev/urandom >"$WORK/plain"
+                gzip -1 <"$WORK/plain" | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_$1.tar.gz"
+            }
 
             """#
 
@@ -92,7 +95,8 @@ extension EndToEnd {
                     put 8000000
                     REPRISE_FAILPOINT=carry.chunk:20:stop carry
                     await "the carrying" stopped
-                    scripts/lab ssh db1 "perl -e 'open F, q(+<), \$ARGV[0] or die; seek F, 1000000, 0; read F, my \$b, 1; seek F, 1000000, 0; print F chr(ord(\$b) ^ 1)' $upload"
+                    flip='open F, q(+<), $ARGV[0] or die; seek F, 1000000, 0; read F, my $b, 1; seek F, 1000000, 0; print F chr(ord($b) ^ 1)'
+                    scripts/lab ssh db1 "perl -e '$flip' $upload"
                     kill -CONT "$BACKGROUND"
                     join
                     expect "the exit status" 0 "$CODE"
@@ -201,7 +205,8 @@ extension EndToEnd {
         func aFullDiskChoosesNoOlderBackupAndCostsNoSecondRead() async throws {
             try await Scenario.play(
                 Self.folderOnApp1 + Self.folderInS3 + #"""
-                    reads() { grep -c "\"user\":\"lab-reader\",\"operation\":\"get_obj\",\"uri\":\"GET /chms-backups/$prefix/files_$1" "$LAB/s3/ops.log" || true; }
+                    get='"user":"lab-reader","operation":"get_obj","uri":"GET'
+                    reads() { grep -cF "$get /chms-backups/$prefix/files_$1" "$LAB/s3/ops.log" || true; }
                     put 20261119_020000 100000
                     put 20261120_020000 8000000
                     room() { scripts/lab ssh db1 "mount -o remount,size=$1 /var/backups/carried"; }

@@ -131,7 +131,7 @@ package struct FileFailure: RepriseError {
         case ENOSPC, EDQUOT:
             return FileFailure(
                 code: "file.disk-full", message: message,
-                hints: ["make room on that disk, then: reprise resume; what was finished is kept"], number: number)
+                hints: ["make room on that disk and try again (a step: reprise retry); what was finished is kept"], number: number)
         case EACCES, EPERM, EROFS:
             return FileFailure(
                 code: "file.no-permission", message: message, hints: ["check owner and mode of the folder"], number: number)
@@ -145,7 +145,7 @@ package struct FileFailure: RepriseError {
         FileFailure(
             code: "file.disk-full",
             message: "there is no room for \(path): \(needed) bytes are needed, \(free) are free",
-            hints: ["make room on that disk, then: reprise resume; what was finished is kept"], number: ENOSPC)
+            hints: ["make room on that disk and try again (a step: reprise retry); what was finished is kept"], number: ENOSPC)
     }
 }
 

@@ -31,9 +31,11 @@ package struct ObjectVersion: Hashable, Sendable, Codable {
     package let lastModified: Date
     /// Lowercase hex, where the store itself keeps a SHA-256 over the whole object.
     package let sha256: String?
+    /// Lowercase hex, where the store keeps no SHA-256 and its ETag is an MD5 over the whole object.
+    package let md5: String?
 
     package init(
-        key: String, sizeBytes: Int64, etag: String, versionID: String? = nil, lastModified: Date, sha256: String? = nil
+        key: String, sizeBytes: Int64, etag: String, versionID: String? = nil, lastModified: Date, sha256: String? = nil, md5: String? = nil
     ) {
         self.key = key
         self.sizeBytes = sizeBytes
@@ -41,6 +43,7 @@ package struct ObjectVersion: Hashable, Sendable, Codable {
         self.versionID = versionID
         self.lastModified = lastModified
         self.sha256 = sha256
+        self.md5 = md5
     }
 }
 

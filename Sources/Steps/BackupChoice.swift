@@ -24,6 +24,9 @@ package enum BackupChoice: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Whether another backup may take the place of one that is no longer there.
+    package var isOpen: Bool { if case .named = self { false } else { true } }
+
     package func admits(_ time: Date) -> Bool {
         if case .before(let limit) = self { time < limit } else { true }
     }

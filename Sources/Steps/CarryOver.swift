@@ -1,6 +1,5 @@
 internal import BlockingIO
 internal import Foundation
-internal import Glibc
 internal import ObjectStorage
 internal import PlanModel
 internal import RunCore
@@ -18,23 +17,54 @@ struct CarryOver: Sendable {
     let target: String
 
     /// On this machine, of the step's own.
-    private var folder: String { FileManager.default.temporaryDirectory.path + "/reprise-\(context.run).\(context.step)" }
-    private var upload: String { target + ".reprise-upload" }
+    private var folder: PrivateFolder {
+        PrivateFolder(path: FileManager.default.temporaryDirectory.path + "/reprise-\(context.run).\(context.step)")
+    }
+
+    /// On the host. Named after its content: what is left of another backup is never gone on with.
+    private func upload(_ sha256: String) -> String { uploads + sha256.prefix(16) }
+    private var uploads: String { target + ".reprise-upload-" }
 
     /// - Parameter arrival: makes the job's script of the text that checks and unwraps what arrived.
     func run(part: String, arrival: (String) -> String) async throws -> HostFetchResult {
         // Where the host knows the job of arrival already, everything was carried over; it is only asked for its result.
-        let sha256 = try await context.jobExists(on: host, part: part) ? "" : try await carryOrForget()
-        let job = DurableJob(host: host, part: part, script: .shell(arrival(script(sha256))))
-        let outcome = try await context.run(job)
+        let isCarried = try await context.jobExists(on: host, part: part)
+        // Outside: a folder that is refused for being somebody else's is not removed either.
+        if !isCarried { try folder.make() }
+        do {
+            let result = try await arrive(isCarried ? "" : try await carry(), part, arrival)
+            // Kept until here, so that a killed process finds what it had.
+            folder.remove()
+            return result
+        } catch let error as any RepriseError where !mayGoOtherwise(after: error) {
+            folder.remove()
+            throw error
+        }
+    }
+
+    /// Then the copy of the backup that is here stays, and what was read from the store need not be read again.
+    private func mayGoOtherwise(after error: any RepriseError) -> Bool {
+        switch error {
+        case let error as HostFetchFailed: ![.damaged, .quota].contains(error.kind)
+        case let error as FileFailure: error.isDiskFull
+        case let error as StepRefused: [Self.noRoom, Self.notWritten].contains(error.code)
+        default: error.isTransient
+        }
+    }
+
+    private static let noRoom = "fetch-backup.no-room"
+    private static let notWritten = "fetch-backup.not-written"
+
+    private func arrive(_ sha256: String, _ part: String, _ arrival: (String) -> String) async throws -> HostFetchResult {
+        let script = CarryArrival.script(
+            upload: upload(sha256), target: target, sha256: sha256, quotaBytes: HostFetchScript.Options().quotaBytes)
+        let outcome = try await context.run(DurableJob(host: host, part: part, script: .shell(arrival(script))))
         do {
             guard case .fetched(let result) = try HostFetchScript.outcome(
                 exitStatus: Int32(outcome.result.exitStatus ?? -1), output: outcome.stdoutText, name: version.key)
             else { throw StepFailed("fetch-backup.not-carried", "carrying \(version.key) to \(host) did not end well") }
-            // Kept until here, so that a killed process finds what it had.
-            try? FileManager.default.removeItem(atPath: folder)
             return result
-        } catch let error as HostFetchFailed where error.code == "host-fetch.content-mismatch" {
+        } catch let error as HostFetchFailed where error.kind == .contentMismatch {
             // The backup itself is as good as it was: this must not make anybody choose an older one.
             throw StepFailed(
                 "fetch-backup.changed-on-the-way", "what arrived of \(version.key) on \(host) is not what was sent; it was thrown away",
@@ -42,23 +72,11 @@ struct CarryOver: Sendable {
         }
     }
 
-    /// What cannot go otherwise next time leaves no copy of the backup here.
-    private func carryOrForget() async throws -> String {
-        // Outside: a folder that is refused for being somebody else's is not removed either.
-        try makePrivateFolder()
-        do {
-            return try await carry()
-        } catch let error as any RepriseError where !error.isTransient {
-            try? FileManager.default.removeItem(atPath: folder)
-            throw error
-        }
-    }
-
     /// - Returns: SHA-256 of the object as it is stored.
     private func carry() async throws -> String {
         let name = version.key.split(separator: "/").last.map(String.init) ?? "backup"
         Failpoint.hit("carry.before-fetch", context.place(version.key))
-        let file = try await Fetch(from: store).fetch(version, to: "\(folder)/\(name)", options: FetchOptions(keepsRecord: true)) { progress in
+        let file = try await Fetch(from: store).fetch(version, to: "\(folder.path)/\(name)", options: FetchOptions(keepsRecord: true)) { progress in
             context.services.report(
                 StepProgress("fetching \(version.key) to this machine", done: progress.doneBytes, total: progress.totalBytes, unit: .bytes))
         }
@@ -66,20 +84,6 @@ struct CarryOver: Sendable {
         try await send(file)
         Failpoint.hit("carry.after-send", context.place(version.key))
         return file.sha256
-    }
-
-    /// A resumed process finds it again. Its name can be guessed, so one that is not ours is refused.
-    private func makePrivateFolder() throws {
-        if mkdir(folder, 0o700) != 0, errno != EEXIST {
-            let why = String(cString: strerror(errno)).lowercased()
-            throw StepRefused("fetch-backup.no-folder", "cannot make \(folder) on this machine: \(why)", hints: ["TMPDIR names another place"])
-        }
-        var status = stat()
-        guard lstat(folder, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(), status.st_mode & 0o077 == 0 else {
-            throw StepRefused(
-                "fetch-backup.foreign-folder", "\(folder) on this machine is somebody else's, or can be entered by others",
-                hints: ["remove it after a look at who made it, or name another place by TMPDIR"])
-        }
     }
 
     // MARK: Sending
@@ -105,12 +109,16 @@ struct CarryOver: Sendable {
     /// What the host does not have yet.
     private func sendRest(_ file: FetchedFile) async throws {
         let remote = try await context.services.remote(host)
-        let start = try await prepared(remote, file.sizeBytes)
+        let start = try await prepared(remote, file)
         guard start < file.sizeBytes else { return }
         // Written at its offset, and not at the end: the last bytes of a connection that was lost may still be on their way
         // into the same file, and the same bytes at the same place do no harm.
         let done = "reprise-\(UUID().uuidString)"
-        let write = "dd of=\(shellQuoted(upload)) bs=262144 seek=\(start) oflag=seek_bytes conv=notrunc status=none && echo \(done)"
+        // What dd does not take on a full disk is read all the same, or its sender would wait for a window that never opens.
+        let write = """
+            dd of=\(shellQuoted(upload(file.sha256))) bs=262144 seek=\(start) oflag=seek_bytes conv=notrunc status=none && echo \(done) \
+              || cat >/dev/null
+            """
         let channel = try await remote.openChannel(command: raised(write), deadline: Deadline(after: .seconds(30)))
         do {
             try await pour(file, from: start, into: channel)
@@ -127,24 +135,33 @@ struct CarryOver: Sendable {
         }
     }
 
-    /// Makes the folder on the host, and shortens what is longer than it can be.
+    /// Makes the folder on the host, and clears away what is longer than it can be or belongs to another backup.
     /// - Returns: how much of the file is there.
-    private func prepared(_ remote: any RemoteHost, _ size: Int64) async throws -> Int64 {
+    private func prepared(_ remote: any RemoteHost, _ sent: FetchedFile) async throws -> Int64 {
         let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
-        let file = shellQuoted(upload)
+        let file = shellQuoted(upload(sent.sha256))
         let script = """
             umask 077; install -d -m 0711 -- \(shellQuoted(folder)) || exit 1
+            for other in \(shellQuoted(uploads))*; do [ "$other" = \(file) ] || rm -f -- "$other" || exit 1; done
+            rm -f -- \(shellQuoted(target)).reprise-unwrapping || exit 1
             there=$(stat -c %s -- \(file) 2>/dev/null) || there=0
-            [ "$there" -le \(size) ] || { rm -f -- \(file) || exit 1; there=0; }
-            echo "$there"
+            [ "$there" -le \(sent.sizeBytes) ] || { rm -f -- \(file) || exit 1; there=0; }
+            echo "$there $(df --output=avail -B1 -- \(shellQuoted(folder)) | tail -n 1)"
             """
         let answer = try await remote.run(raised(script), stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
-        guard answer.status == 0, let there = Int64(answer.stdoutText.trimmed) else {
+        let numbers = answer.stdoutText.split(whereSeparator: \.isWhitespace).compactMap { Int64($0) }
+        guard answer.status == 0, numbers.count == 2 else {
             throw StepRefused(
                 "fetch-backup.cannot-write", "cannot write into \(folder) on \(host): \(answer.stderrText.trimmed)",
                 hints: ["the login on \(host) must be root, or ansible_become must be set for it"])
         }
-        return there
+        let needed = sent.sizeBytes - numbers[0]
+        guard needed <= numbers[1] else {
+            throw StepRefused(
+                Self.noRoom, "there is no room for \(version.key) in \(folder) on \(host): \(needed) bytes are needed, \(numbers[1]) are free",
+                hints: ["make room on that disk, then: reprise retry \(context.step); what was fetched is kept"])
+        }
+        return numbers[0]
     }
 
     private func pour(_ file: FetchedFile, from start: Int64, into channel: any ByteChannel) async throws {
@@ -163,39 +180,12 @@ struct CarryOver: Sendable {
     private func notWritten(_ channel: any ByteChannel) async -> StepRefused {
         let why = await channel.diagnostics().trimmed
         return StepRefused(
-            "fetch-backup.not-written", "\(host) did not write all of \(version.key)" + (why.isEmpty ? "" : ": \(why)"),
-            hints: ["see that there is room: df \(shellQuoted(target))"])
+            Self.notWritten, "\(host) did not write all of \(version.key)" + (why.isEmpty ? "" : ": \(why)"),
+            hints: ["see that there is room: df \(shellQuoted(target))", "then: reprise retry \(context.step); what was written is kept"])
     }
 
     /// `script` with the rights that the host's jobs have.
     private func raised(_ script: String) -> String {
         asLedgerUser(script, become: context.inventory.host(host)?.become == true)
-    }
-
-    // MARK: Arriving
-
-    /// Prints what a fetch on the host itself prints, so that both are read by the same code.
-    private func script(_ sha256: String) -> String {
-        """
-        set -u
-        upload=\(shellQuoted(upload)); target=\(shellQuoted(target)); expected=\(sha256)
-        fail() { printf '{"error":"%s","detail":"%s"}\\n' "$2" "$3"; exit "$1"; }
-        found=$(sha256sum < "$upload" | cut -d ' ' -f 1)
-        [ "$found" = "$expected" ] || { rm -f -- "$upload"; fail 65 content-mismatch "$found arrived"; }
-        case $(head -c 6 -- "$upload" | od -An -tx1 | tr -d ' \\n') in
-          1f8b*) wrapper=gzip ;; 28b52ffd*) wrapper=zstd ;; fd377a585a00) wrapper=xz ;; *) wrapper=none ;;
-        esac
-        bytes=$(stat -c %s -- "$upload")
-        if [ "$wrapper" = none ]; then
-          sync -- "$upload" && mv -f -- "$upload" "$target" || fail 73 disk-full "cannot rename"
-        else
-          command -v "$wrapper" >/dev/null || fail 72 no-program "$wrapper"
-          "$wrapper" -dc < "$upload" > "$target.reprise-unwrapping" || fail 74 damaged "$wrapper cannot unwrap it"
-          sync -- "$target.reprise-unwrapping" && mv -f -- "$target.reprise-unwrapping" "$target" || fail 73 disk-full "cannot write"
-          rm -f -- "$upload"
-        fi
-        printf '{"bytes":%s,"sha256":"%s","unwrappedBytes":%s,"unwrappedSHA256":"%s","wrapper":"%s"}\\n' "$bytes" "$expected" \\
-          "$(stat -c %s -- "$target")" "$(sha256sum < "$target" | cut -d ' ' -f 1)" "$wrapper"
-        """
     }
 }

@@ -25,16 +25,29 @@ extension EndToEnd {
             PLAN
             UNDO+=("scripts/lab ssh db1 rm -rf /var/backups/carried")
             scripts/lab ssh db1 rm -rf /var/backups/carried
-            upload=/var/backups/carried/files.tar.reprise-upload
+            upload='/var/backups/carried/files.tar.reprise-upload-*'
             stopped() { [[ $(sed 's/.*) //' "/proc/$BACKGROUND/stat" | cut -d' ' -f1) == T ]]; }
             carry() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
             left_nothing() { expect "what is left here" "" "$(ls -d "$TMPDIR"/reprise-*.fetch 2>/dev/null || true)"; }
             arrived() {
-                expect "the run" SUCCEEDED "$(state)"
+                expect "the run" "${1:-SUCCEEDED}" "$(state)"
                 expect "what arrived" "$(scripts/lab ssh app1 'gzip -dc < /var/backups/carry/files/files_20261120_020000.tar.gz' | sha256sum)" \
                     "$(scripts/lab ssh db1 'cat /var/backups/carried/files.tar' | sha256sum)"
                 expect "what is left of the way" "" "$(scripts/lab ssh db1 "ls /var/backups/carried | grep reprise || true")"
                 left_nothing
+            }
+
+            """#
+
+        /// After the above: the same plan, over a folder of its own in the lab's S3 service.
+        private static let folderInS3 = #"""
+            prefix=lab-${WORK##*/}
+            UNDO+=("scripts/lab aws writer s3 rm --recursive s3://chms-backups/$prefix")
+            sed "s|bucket: chms-backups\$|&\n      files-pattern: $prefix/files_YYYYMMDD_HHMISS.tar.gz|" inventory/lab.yaml >"$WORK/inventory.yaml"
+            sed -i 's/store: on-app1/store: backups, via: orchestrator/' "$PLAN"
+            put() {
+                head -c $2 /dev/urandom >"$WORK/plain"
+                gzip -1 <"$WORK/plain" | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_$1.tar.gz"
             }
 
             """#
@@ -82,7 +95,8 @@ extension EndToEnd {
                     put 8000000
                     REPRISE_FAILPOINT=carry.chunk:20:stop carry
                     await "the carrying" stopped
-                    scripts/lab ssh db1 "perl -e 'open F, q(+<), q($upload) or die; seek F, 1000000, 0; read F, my \$b, 1; seek F, 1000000, 0; print F chr(ord(\$b) ^ 1)'"
+                    flip='open F, q(+<), $ARGV[0] or die; seek F, 1000000, 0; read F, my $b, 1; seek F, 1000000, 0; print F chr(ord($b) ^ 1)'
+                    scripts/lab ssh db1 "perl -e '$flip' $upload"
                     kill -CONT "$BACKGROUND"
                     join
                     expect "the exit status" 0 "$CODE"
@@ -91,20 +105,144 @@ extension EndToEnd {
                     """#)
         }
 
+        /// The choice is journaled; then the process is killed, and the backup replaced.
         @Test(.timeLimit(.minutes(10)))
-        func aFileThatIsReplacedWhileItIsReadIsNotUsed() async throws {
+        func aFileThatIsReplacedWhileItIsReadIsNotUsedAndTheNewOneIs() async throws {
             try await Scenario.play(
                 Self.folderOnApp1 + #"""
                     put 8000000
-                    # The choice is journaled; then the process is killed, and the backup replaced.
                     REPRISE_FAILPOINT=carry.chunk:1:kill carry
                     join
                     rm -rf "$TMPDIR"/reprise-*.fetch
                     put 8000001
                     try reprise resume
-                    [[ $CODE != 0 ]] || { echo "EXPECTED it to be refused"; exit 1; }
+                    expect "the exit status" 8 "$CODE"
+                    expect_said "the selection started again"
+                    expect_said "no longer the version that was chosen"
+                    arrived SUCCEEDED_WITH_WARNINGS
+                    """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aNamedFileThatIsReplacedWhileItIsReadIsRefused() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    sed -i 's|kind: files|&, choose: "name:files/files_20261120_020000.tar.gz"|' "$PLAN"
+                    put 8000000
+                    REPRISE_FAILPOINT=carry.chunk:1:kill carry
+                    join
+                    rm -rf "$TMPDIR"/reprise-*.fetch
+                    put 8000001
+                    try reprise resume
+                    expect "the exit status" 1 "$CODE"
                     expect_said "no longer the version that was chosen"
                     left_nothing
+                    """#)
+        }
+
+        /// The same where the host fetches by itself.
+        @Test(.timeLimit(.minutes(10)))
+        func anObjectThatIsReplacedWhileAHostFetchesItIsNotUsedAndTheNewOneIs() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + Self.folderInS3 + #"""
+                    sed -i 's/via: orchestrator/via: host/' "$PLAN"
+                    put 20261120_020000 3000000
+                    REPRISE_FAILPOINT=job.before-submit:1:kill carry
+                    join
+                    expect "the exit status" 137 "$CODE"
+                    put 20261120_020000 3000001
+                    try reprise resume
+                    expect "the exit status" 8 "$CODE"
+                    expect "the run" SUCCEEDED_WITH_WARNINGS "$(state)"
+                    expect_said "the selection started again"
+                    expect "what arrived" "$(sha256sum <"$WORK/plain")" "$(scripts/lab ssh db1 'sha256sum </var/backups/carried/files.tar')"
+                    """#)
+        }
+
+        /// Its name can be guessed: what somebody else put there is not used, and above all not removed.
+        @Test(.timeLimit(.minutes(10)))
+        func aFolderOfSomebodyElseIsNeitherUsedNorRemoved() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    put 8000000
+                    REPRISE_FAILPOINT=carry.chunk:1:kill carry
+                    join
+                    folder=$(echo "$TMPDIR"/reprise-*.fetch)
+                    theirs() { expect "what is theirs" theirs "$(cat "$folder/note")"; }
+                    refused() { expect "the exit status" 1 "$CODE"; expect_said "$folder on this machine is somebody else's"; theirs; }
+                    echo theirs >"$folder/note"
+                    chown -R nobody "$folder"
+                    try reprise resume
+                    refused
+                    expect "its owner" nobody "$(stat -c %U "$folder")"
+
+                    # Ours, and only a link to it under the name.
+                    rm -r "$folder"
+                    mkdir -m 700 "$WORK/elsewhere"
+                    echo theirs >"$WORK/elsewhere/note"
+                    ln -s "$WORK/elsewhere" "$folder"
+                    try reprise retry fetch
+                    refused
+                    [[ -L $folder ]] || { echo "EXPECTED the link to be there"; exit 1; }
+
+                    # Where the backup has arrived already, the folder is not used any more: it is not removed unseen either.
+                    rm "$folder"
+                    REPRISE_FAILPOINT=job.after-result:1:kill "$REPRISE" retry fetch --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                    join
+                    expect "the exit status" 137 "$CODE"
+                    echo theirs >"$folder/note"
+                    chown -R nobody "$folder"
+                    try reprise resume
+                    expect "the exit status" 0 "$CODE"
+                    theirs
+                    rm -r "$folder"
+                    arrived
+                    """#)
+        }
+
+        /// Nowhere is a full disk taken for a damaged backup, and what was read from the store stays until there is room.
+        @Test(.timeLimit(.minutes(10)))
+        func aFullDiskChoosesNoOlderBackupAndCostsNoSecondRead() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + Self.folderInS3 + #"""
+                    get='"user":"lab-reader","operation":"get_obj","uri":"GET'
+                    reads() { grep -cF "$get /chms-backups/$prefix/files_$1" "$LAB/s3/ops.log" || true; }
+                    put 20261119_020000 100000
+                    put 20261120_020000 8000000
+                    room() { scripts/lab ssh db1 "mount -o remount,size=$1 /var/backups/carried"; }
+                    UNDO+=("scripts/lab ssh db1 umount /var/backups/carried")
+                    UNDO=("${UNDO[-1]}" "${UNDO[@]}")
+                    scripts/lab ssh db1 'mkdir -p /var/backups/carried && mount -t tmpfs -o size=6m,mode=0711 tmpfs /var/backups/carried'
+                    full() { expect "the exit status" 1 "$CODE"; expect_said "$1"; expect "the run" FAILED "$(state)"; }
+
+                    try reprise start "$PLAN" --inventory "$INVENTORY" --yes
+                    full "there is no room for $prefix/files_20261120_020000.tar.gz"
+                    once=$(reads 20261120)
+                    ((once > 0)) || { echo "EXPECTED the store to tell of a read"; exit 1; }
+
+                    # It fills while the backup is on its way; more is left to send than the connection takes by itself.
+                    room 12m
+                    REPRISE_FAILPOINT=carry.chunk:4:stop "$REPRISE" retry fetch --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                    await "the carrying" stopped
+                    scripts/lab ssh db1 'head -c 20000000 /dev/zero >/var/backups/carried/ballast || true'
+                    kill -CONT "$BACKGROUND"
+                    join
+                    OUT=$(cat "$WORK/background.log")
+                    full "did not write all of"
+
+                    scripts/lab ssh db1 'rm /var/backups/carried/ballast'
+                    try reprise retry fetch
+                    full "there is no room to unwrap it"
+
+                    room 40m
+                    try reprise retry fetch
+                    expect "the exit status" 0 "$CODE"
+                    expect "the run" SUCCEEDED "$(state)"
+                    expect "what arrived" "$(sha256sum <"$WORK/plain")" "$(scripts/lab ssh db1 'sha256sum </var/backups/carried/files.tar')"
+                    expect "what is left of the way" "" "$(scripts/lab ssh db1 "ls /var/backups/carried | grep reprise || true")"
+                    left_nothing
+                    expect "the reads of it" "$once" "$(reads 20261120)"
+                    expect "the reads of the older one" 0 "$(reads 20261119)"
                     """#)
         }
 

@@ -48,6 +48,22 @@ import Testing
         #expect(!choice.admits(limit))
     }
 
+    @Test func whatNothingHasVerifiedIsToldFromWhatSomethingHas() {
+        func version(sha256: String? = nil, md5: String? = nil) -> ObjectVersion {
+            ObjectVersion(key: "files.tar", sizeBytes: 1, etag: "\"e\"", lastModified: .now, sha256: sha256, md5: md5)
+        }
+        #expect(FetchBackupStep.proof(version(), .none, isDecoded: false) == nil)
+        #expect(FetchBackupStep.proof(version(sha256: "0"), .none, isDecoded: false) == "SHA-256 of the store")
+        #expect(FetchBackupStep.proof(version(md5: "0"), .none, isDecoded: false) == "MD5 of the store")
+        #expect(FetchBackupStep.proof(version(), .gzip, isDecoded: false) == "checksum of gzip")
+        #expect(FetchBackupStep.proof(version(), .none, isDecoded: true) == "decode")
+    }
+
+    @Test func onlyABackupThatIsNamedCannotBeAnotherOne() throws {
+        #expect(try BackupChoice("latest").isOpen && BackupChoice("before:2026-11-23T02:00:00Z").isOpen)
+        #expect(try !BackupChoice("name:database/db_1.dump.gz").isOpen)
+    }
+
     @Test func theInventorysPatternRecognisesTheRunbooksNames() throws {
         let naming = try BackupNaming(store: StoreRef(name: "backups", kind: .directory(path: "/b", host: nil)), isDatabase: true)
         #expect(naming.time(of: "database/db_20261123_020000.dump.gz") != nil)

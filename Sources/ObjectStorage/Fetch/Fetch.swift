@@ -41,19 +41,23 @@ package struct Fetch: Sendable {
         let assembly = Assembly(sizeBytes: version.sizeBytes, partSizeBytes: partSize, finished: finished)
         var reused = assembly.count.doneBytes
         do {
-            let sha256: String
+            let digests: FetchRun.Digests
             var retries = 0
             do {
-                sha256 = try await FetchRun(
+                digests = try await FetchRun(
                     store: store, files: files, assembly: assembly, retriesParts: true, progress: progress
                 ).run()
                 retries = assembly.count.failures
             } catch let error as ObjectStorageError where [.rangeIgnored, .rangeNotSatisfiable].contains(error.kind) {
                 reused = 0
-                (sha256, retries) = try await fetchInOnePiece(files, progress)
+                (digests, retries) = try await fetchInOnePiece(files, progress)
             }
+            let sha256 = digests.sha256, name = "\(store.displayName)/\(version.key)"
             if let expected = files.options.expectedSHA256 ?? version.sha256, expected != sha256 {
-                throw ContentMismatch("\(store.displayName)/\(version.key)", expected: expected, actual: sha256)
+                throw ContentMismatch(name, "SHA-256", expected: expected, actual: sha256)
+            }
+            if let expected = version.md5, let actual = digests.md5, expected != actual {
+                throw ContentMismatch(name, "MD5", expected: expected, actual: actual)
             }
             try await runBlocking("reprise-files") { _ in try files.finish(sha256: sha256) }
             progress(
@@ -72,7 +76,7 @@ package struct Fetch: Sendable {
     /// For a store that answers a range with the whole: from 0, and from 0 again where an attempt fails.
     private func fetchInOnePiece(
         _ files: FetchFiles, _ progress: @escaping @Sendable (FetchProgress) -> Void
-    ) async throws -> (sha256: String, retries: Int) {
+    ) async throws -> (digests: FetchRun.Digests, retries: Int) {
         let size = max(files.version.sizeBytes, 1)
         try await runBlocking("reprise-files") { _ in try files.begin(partSizeBytes: size) }
         var failures = 0

@@ -9,8 +9,8 @@ package struct ContentMismatch: RepriseError {
     ]
     package var exitStatus: ExitStatus { .verificationMismatch }
 
-    package init(_ name: String, expected: String, actual: String) {
-        message = "\(name) has SHA-256 \(actual) where \(expected) was expected"
+    package init(_ name: String, _ digest: String, expected: String, actual: String) {
+        message = "\(name) has \(digest) \(actual) where \(expected) was expected"
     }
 }
 

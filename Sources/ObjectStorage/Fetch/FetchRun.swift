@@ -10,8 +10,15 @@ struct FetchRun: Sendable {
     let retriesParts: Bool
     let progress: @Sendable (FetchProgress) -> Void
 
-    /// Fetches what is missing, and returns the SHA-256 of the whole.
-    func run() async throws -> String {
+    /// Of the whole, in lowercase hex.
+    struct Digests: Sendable {
+        let sha256: String
+        /// Only where there is one to compare it with.
+        let md5: String?
+    }
+
+    /// Fetches what is missing, and returns what the whole amounts to.
+    func run() async throws -> Digests {
         async let digest = hash()
         do {
             try await readAll()
@@ -93,9 +100,10 @@ struct FetchRun: Sendable {
     }
 
     /// Follows the readers through the page cache, so that hashing costs no pass of its own; what was hashed goes on to the disk.
-    private func hash() async throws -> String {
+    private func hash() async throws -> Digests {
         try await runBlocking("reprise-sha256") { isCancelled in
             var hash = SHA256()
+            var md5 = files.version.md5 == nil ? nil : Insecure.MD5()
             let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 4096)
             defer { buffer.deallocate() }
             var offset: Int64 = 0
@@ -109,6 +117,7 @@ struct FetchRun: Sendable {
                         throw ObjectStorageError(.truncated, "\(files.partial.path) became shorter while it was written")
                     }
                     hash.update(bufferPointer: UnsafeRawBufferPointer(slice))
+                    md5?.update(bufferPointer: UnsafeRawBufferPointer(slice))
                     offset += Int64(count)
                     if offset - onItsWay >= Self.writebackBytes {
                         files.startWriteback(onItsWay..<offset)
@@ -116,7 +125,7 @@ struct FetchRun: Sendable {
                     }
                 }
             }
-            return Percent.lowercaseHex(hash.finalize())
+            return Digests(sha256: Percent.lowercaseHex(hash.finalize()), md5: md5.map { Percent.lowercaseHex($0.finalize()) })
         }
     }
 }

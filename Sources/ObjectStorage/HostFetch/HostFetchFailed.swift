@@ -5,11 +5,11 @@ package struct HostFetchFailed: RepriseError {
     package enum Kind: String, Sendable, Hashable {
         case contentMismatch = "content-mismatch"
         case unreachable
+        case wrongRange = "wrong-range"
         case noProgram = "no-program"
         case diskFull = "disk-full"
         case damaged
         case quota
-        case rangesIgnored = "ranges-ignored"
         case unexpected
     }
 
@@ -28,10 +28,10 @@ package struct HostFetchFailed: RepriseError {
     package var exitStatus: ExitStatus {
         switch kind {
         case .contentMismatch: .verificationMismatch
-        case .unreachable, .rangesIgnored: .unreachable
+        case .unreachable, .wrongRange: .unreachable
         case .noProgram, .diskFull, .damaged, .quota, .unexpected: .failed
         }
     }
 
-    package var isTransient: Bool { kind == .unreachable }
+    package var isTransient: Bool { kind == .unreachable || kind == .wrongRange }
 }

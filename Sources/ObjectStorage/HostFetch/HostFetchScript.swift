@@ -52,6 +52,13 @@ package enum HostFetchScript {
             self.limits = limits
             self.expectedSHA256 = expectedSHA256?.lowercased()
         }
+
+        /// For a store that sends no parts: all of it at once, and from 0 again where that breaks off.
+        package func inOnePiece(_ version: ObjectVersion) -> Options {
+            var options = self
+            options.rangeSizeBytes = max(rangeSizeBytes, version.sizeBytes)
+            return options
+        }
     }
 
     /// A job that fetches `version` to `path` on whichever host runs it.
@@ -74,7 +81,8 @@ package enum HostFetchScript {
         var start: Int64 = 0
         while start < version.sizeBytes {
             let range = start..<min(start + rangeSize, version.sizeBytes)
-            guard let signed = try await store.presign(version, range: range, expires: options.expires) else {
+            let isWhole = range.count == version.sizeBytes
+            guard let signed = try await store.presign(version, range: isWhole ? nil : range, expires: options.expires) else {
                 throw ObjectStorageError(
                     .configuration, "\(store.displayName) cannot be read by another machine",
                     hints: ["fetch to the orchestrator and copy the file to the host"])
@@ -100,7 +108,8 @@ package enum HostFetchScript {
         let identity = "1 \(version.sizeBytes) \(rangeSize) \(version.etag) \(version.versionID ?? "-")"
         let settings: [(String, String)] = [
             ("target", path), ("identity", identity), ("etag", version.etag), ("headers", lines.joined(separator: "\n")),
-            ("expected", options.expectedSHA256 ?? version.sha256 ?? ""), ("unwraps", options.unwraps ? "yes" : "no"),
+            ("expected", options.expectedSHA256 ?? version.sha256 ?? ""), ("expected_md5", version.md5 ?? ""),
+            ("unwraps", options.unwraps ? "yes" : "no"),
             ("size", "\(version.sizeBytes)"), ("range_size", "\(rangeSize)"), ("quota", "\(options.quotaBytes)"),
             ("workers", "\(options.parallel)"), ("retries", "\(options.retries)"),
             ("stall_seconds", "\(options.limits.stallSeconds)"), ("least_rate", "\(options.limits.minimumBytesPerSecond)"),
@@ -135,6 +144,8 @@ package enum HostFetchScript {
         /// The addresses ran out: make the job again and start it; finished ranges stayed. The detail is for the log. A
         /// caller that sees this twice without progress in between has another problem than time.
         case expired(detail: String)
+        /// The store cannot send parts of the object: make the job again with `Options.inOnePiece`. A job of one piece never ends so.
+        case rangesIgnored(detail: String)
     }
 
     /// Reads the exit status and what the script printed to standard output.
@@ -147,7 +158,7 @@ package enum HostFetchScript {
         let detail = failure?.detail ?? "it printed no result"
         switch exitStatus {
         case 65:
-            throw HostFetchFailed(.contentMismatch, "\(name) has another SHA-256 than expected: \(detail)",
+            throw HostFetchFailed(.contentMismatch, "\(name) has another checksum than expected: \(detail)",
                 "fetch it again, and if it stays so use an older backup")
         case 69:
             throw HostFetchFailed(.unreachable, "the host could not fetch \(name): \(detail)",
@@ -156,16 +167,17 @@ package enum HostFetchScript {
             throw HostFetchFailed(.noProgram, "the host has no \(detail)", "install it there: apt-get install \(detail)")
         case 73:
             throw HostFetchFailed(.diskFull, "the host could not write \(name): \(detail)",
-                "make room on that disk, then: reprise resume; finished ranges are kept")
+                "make room on that disk, then: reprise retry; what was fetched is kept")
         case 74: throw HostFetchFailed(.damaged, "\(name) is damaged: \(detail)", "use an older backup")
         case 75: return .expired(detail: detail)
         case 76: throw ObjectChanged(name, detail: detail)
         case 77:
             throw HostFetchFailed(.quota, "\(name) unwraps to too much: \(detail)",
                 "this may be a decompression bomb; if it is a true backup, raise the quota")
-        case 78:
-            throw HostFetchFailed(.rangesIgnored, "\(name) cannot be fetched in ranges: \(detail)",
-                "make ranges as large as the object, or fetch to the orchestrator")
+        case 78: return .rangesIgnored(detail: detail)
+        case 79:
+            throw HostFetchFailed(.wrongRange, "the store sends other parts of \(name) than it is asked for: \(detail)",
+                "look for a proxy or a cache between the host and the store, and go around it")
         default:
             throw HostFetchFailed(.unexpected, "fetching \(name) on the host ended with status \(exitStatus): \(detail)",
                 "look at the job's output: reprise logs")

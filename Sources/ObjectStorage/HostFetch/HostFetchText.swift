@@ -35,6 +35,12 @@ enum HostFetchText {
             if [ "$name" = "$2" ]; then value=${line#*:}; printf '%s\n' "${value# }"; fi
           done | tail -n 1
         }
+        total_of() { # a Content-Range: the whole size in it; the known one where it tells none
+          case "${1##*/}" in
+            *[!0-9]* | '') printf '%s' "$size" ;;
+            *) printf '%s' "${1##*/}" ;;
+          esac
+        }
         stop() { # kind, detail: the first one wins, and the other workers end after the range they are at
           # A rename needs no room, so that a full disk can be told too; its reason is then empty.
           if mv -- "$work/armed" "$work/stop" 2>/dev/null; then
@@ -48,8 +54,12 @@ enum HostFetchText {
           first=$(( $1 * range_size ))
           wanted=$(length_of "$1")
           range="bytes=$first-$(( first + wanted - 1 ))"
+          # The whole is asked for as such: there are stores that know no ranges.
+          asked=
+          if [ "$parts" -ne 1 ]; then asked="header = \"Range: $range\""; fi
+          strayed=
           rm -f -- "$work/$1.tmp" "$work/$1.head"
-          status=$(printf 'url = "%s"\nheader = "Range: %s"\n%s\n' "$2" "$range" "$headers" | curl --disable --config - \
+          status=$(printf 'url = "%s"\n%s\n%s\n' "$2" "$asked" "$headers" | curl --disable --config - \
             --silent --globoff --path-as-is --proto '=http,https' --connect-timeout 15 --speed-time "$stall_seconds" \
             --speed-limit "$least_rate" --max-time $(( 60 + wanted / least_rate )) --max-filesize $(( wanted + 65536 )) \
             --output "$work/$1.tmp" --dump-header "$work/$1.head" --write-out '%{http_code}')
@@ -59,9 +69,16 @@ enum HostFetchText {
             206)
               etag_seen=$(header_of "$work/$1.head" etag)
               if [ -n "$etag_seen" ] && [ "$etag_seen" != "$etag" ]; then stop changed "its ETag is another one"; fi
-              case "$(header_of "$work/$1.head" content-range)" in
+              sent=$(header_of "$work/$1.head" content-range)
+              total=$(total_of "$sent")
+              if [ "$total" != "$size" ]; then stop changed "it has $total bytes instead of $size"; fi
+              case "$sent" in
                 "bytes $first-$(( first + wanted - 1 ))/$size" | "bytes $first-$(( first + wanted - 1 ))/*") ;;
-                *) return 1 ;;
+                *)
+                  # From the network, and on its way into a line of JSON.
+                  strayed="$range was asked for, and \`$(printf '%.60s' "$sent" | tr -cd 'a-z0-9 /*-')\` came"
+                  return 1
+                  ;;
               esac
               ;;
             200)
@@ -77,7 +94,12 @@ enum HostFetchText {
               stop expired "HTTP $status $code"
               ;;
             404 | 412) stop changed "HTTP $status" ;;
-            416) stop changed "HTTP 416" ;;
+            416)
+              if [ "$parts" -eq 1 ]; then return 1; fi
+              total=$(total_of "$(header_of "$work/$1.head" content-range)")
+              if [ "$total" != "$size" ]; then stop changed "it has $total bytes instead of $size"; fi
+              stop ranges-ignored "HTTP 416 to $range"
+              ;;
             *) return 1 ;;
           esac
           if [ "$ended" -ne 0 ] || [ "$(size_of "$work/$1.tmp")" -ne "$wanted" ]; then return 1; fi
@@ -88,9 +110,21 @@ enum HostFetchText {
           tries=0
           while ! attempt "$1" "$2"; do
             tries=$(( tries + 1 ))
-            if [ "$tries" -gt "$retries" ]; then stop unreachable "the last answer was HTTP ${status:-000}, curl ended with $ended"; fi
+            if [ "$tries" -gt "$retries" ]; then
+              if [ -n "$strayed" ]; then stop wrong-range "$strayed"; fi
+              stop unreachable "the last answer was HTTP ${status:-000}, curl ended with $ended"
+            fi
             if [ -e "$work/stop" ]; then exit 1; fi
             pause=$(( tries < 5 ? 1 << (tries - 1) : 16 ))
+            # What the store asks for is honoured as a least wait, within reason.
+            asked=
+            if [ -e "$work/$1.head" ]; then asked=$(header_of "$work/$1.head" retry-after); fi
+            case "$asked" in
+              *[!0-9]* | '') asked=0 ;;
+              ? | [1-5]?) ;;
+              *) asked=60 ;;
+            esac
+            if [ "$asked" -gt "$pause" ]; then pause=$asked; fi
             sleep "$pause.$(( ($$ + $1 * 7 + tries * 3) % 10 ))"
           done
           rm -f -- "$work/$1.head"
@@ -146,7 +180,12 @@ enum HostFetchText {
           printf '%s' "$wrapper" > "$work/wrapper"
           sha256sum < "$work/wrapped.pipe" > "$work/wrapped.sum" &
           sha256sum < "$work/unwrapped.pipe" > "$work/unwrapped.sum" &
-          feed | tee -p -- "$work/wrapped.pipe" | unwrap_stream "$wrapper" | head -c $(( quota + 1 )) \
+          set -- "$work/wrapped.pipe"
+          if [ -n "$expected_md5" ]; then
+            md5sum < "$work/md5.pipe" > "$work/md5.sum" &
+            set -- "$@" "$work/md5.pipe"
+          fi
+          feed | tee -p -- "$@" | unwrap_stream "$wrapper" | head -c $(( quota + 1 )) \
             | tee -- "$work/unwrapped.pipe" > "$scratch" || stop disk-full "the target could not be written"
           wait
         }
@@ -164,7 +203,7 @@ enum HostFetchText {
           free=$(df --output=avail -B1 -- "$work" | tail -n 1)
           if [ "$(( size - $(done_bytes) ))" -gt "$free" ]; then fail 73 disk-full "$size bytes are needed, $free are free"; fi
           : > "$work/armed"
-          mkfifo -- "$work/wrapped.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
+          mkfifo -- "$work/wrapped.pipe" "$work/md5.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
         }
         watch() { # process ids: tells the progress every second until all have ended, and sees their end sooner
           beat=0
@@ -188,11 +227,22 @@ enum HostFetchText {
             ranges-ignored) rm -rf -- "$work"; fail 78 ranges-ignored "$detail" ;;
             disk-full | '') fail 73 disk-full "${detail:-the disk is full}" ;;
             no-program) fail 72 no-program "$detail" ;;
+            wrong-range) fail 79 wrong-range "$detail" ;;
             *) fail 69 unreachable "$detail" ;;
           esac
         }
         conclude() {
+          # What a full disk left empty says nothing about the backup.
+          set -- wrapper wrapped.sum unwrapped.sum unwrap-status
+          if [ -n "$expected_md5" ]; then set -- "$@" md5.sum; fi
+          for file in "$@"; do
+            if [ ! -s "$work/$file" ]; then
+              rm -f -- "$scratch"
+              fail 73 disk-full "the work folder could not be written"
+            fi
+          done
           wrapper=$(cat "$work/wrapper")
+          ended=$(cat "$work/unwrap-status")
           read -r sum rest < "$work/wrapped.sum"
           read -r unwrapped_sum rest < "$work/unwrapped.sum"
           unwrapped=$(size_of "$scratch")
@@ -200,15 +250,30 @@ enum HostFetchText {
             rm -rf -- "$work" "$scratch"
             fail 77 quota "more than $quota bytes come out of it"
           fi
+          # The sums are those of the backup only if all of it was read back.
+          if [ ! -e "$work/fed" ]; then
+            rm -f -- "$scratch"
+            fail 73 disk-full "the ranges could not be read back"
+          fi
           if [ -n "$expected" ] && [ "$sum" != "$expected" ]; then
             rm -rf -- "$work" "$scratch"
-            fail 65 content-mismatch "$sum"
+            fail 65 content-mismatch "SHA-256 $sum"
           fi
-          if [ "$(cat "$work/unwrap-status")" != 0 ]; then
+          if [ -n "$expected_md5" ]; then
+            read -r md5_sum rest < "$work/md5.sum"
+            if [ "$md5_sum" != "$expected_md5" ]; then
+              rm -rf -- "$work" "$scratch"
+              fail 65 content-mismatch "MD5 $md5_sum"
+            fi
+          fi
+          if [ "$ended" -gt 128 ]; then
+            rm -f -- "$scratch"
+            fail 71 ended "$wrapper was ended by signal $(( ended - 128 ))"
+          fi
+          if [ "$ended" -ne 0 ]; then
             rm -rf -- "$work" "$scratch"
             fail 74 damaged "$wrapper could not unwrap all of it"
           fi
-          if [ ! -e "$work/fed" ]; then fail 73 disk-full "the target could not be written"; fi
           sync "$scratch" || fail 73 disk-full "the target could not be flushed"
           mv -f -- "$scratch" "$target" || fail 73 bad-target "the target cannot be renamed to"
           sync "$(dirname -- "$target")"

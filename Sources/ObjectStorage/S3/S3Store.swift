@@ -79,10 +79,21 @@ package final class S3Store: ObjectStore {
         guard let etag = head["etag"], !etag.isEmpty else {
             throw ObjectStorageError(.malformedAnswer, "\(name(of: key)) has no ETag, so it cannot be pinned")
         }
+        let sha256 = head["x-amz-checksum-sha256"].flatMap(Base64.hex(ofSHA256:))
         return ObjectVersion(
             key: key, sizeBytes: size, etag: etag, versionID: head["x-amz-version-id"].flatMap { $0 == "null" ? nil : $0 },
             lastModified: head["last-modified"].flatMap(CivilTime.init(httpDate:))?.date ?? Date(timeIntervalSince1970: 0),
-            sha256: head["x-amz-checksum-sha256"].flatMap(Base64.hex(ofSHA256:)))
+            sha256: sha256, md5: sha256 == nil ? Self.md5(etag, head) : nil)
+    }
+
+    /// The ETag of an object that was uploaded in one part is its MD5, unless it is encrypted with a key that is not the store's own
+    /// (Amazon S3 API Reference, "Object"); that of several parts has a dash in it.
+    private static func md5(_ etag: String, _ head: HTTPResponseHead) -> String? {
+        let text = etag.trimmingQuotes.lowercased()
+        guard text.utf8.count == 32, text.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
+            [nil, "AES256"].contains(head["x-amz-server-side-encryption"]), head["x-amz-server-side-encryption-customer-algorithm"] == nil
+        else { return nil }
+        return text
     }
 
     // MARK: Reading

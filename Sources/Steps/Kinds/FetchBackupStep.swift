@@ -8,8 +8,9 @@ internal import SSH
 
 /// Chooses a backup, fetches it to a host, and reads it whole, so that what is restored later is known to be complete.
 ///
-/// A choice is journaled before anything is fetched. Where `choose: latest` meets a damaged backup, the next older one is taken
-/// and the outcome warns of it. Everything here can be repeated: a fetch goes on where it stopped, a decode changes nothing.
+/// A choice is journaled before anything is fetched. Where `choose: latest` meets a damaged backup, the next older one is taken;
+/// where a backup is replaced while it is fetched, the selection starts again unless the plan names that very one. The outcome
+/// warns of either. Everything here can be repeated: a fetch goes on where it stopped, a decode changes nothing.
 package struct FetchBackupStep: StepKind {
     package static let schema = StepKindSchema(
         name: "fetch-backup", summary: "fetches a backup to a host, and decodes it to know exactly what is in it",
@@ -28,17 +29,47 @@ package struct FetchBackupStep: StepKind {
     package init() {}
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let wanted = try BackupChoice(try context.string("choose"))
+        var warnings: [String] = []
+        for selection in 0..<Self.mostSelections {
+            let replaced = "replaced-\(selection)"
+            if let known = await context.services.observed(replaced)?.arrayValue {
+                warnings = known.compactMap(\.stringValue)
+                continue
+            }
+            do {
+                return try await fetchUsable(wanted, selection, &warnings, context)
+            } catch let error as ObjectChanged where wanted.isOpen && selection + 1 < Self.mostSelections {
+                warnings.append("a backup was replaced while it was fetched, and the selection started again: \(error.message)")
+                // Journaled, so that a resumed attempt does not ask for what is gone.
+                try await context.services.observe(replaced, .array(warnings.map { .string($0) }))
+                context.services.report(StepProgress("the backup was replaced while it was fetched, choosing again"))
+            }
+        }
+        preconditionFailure("the last selection returns or throws")
+    }
+
+    /// Whoever replaces backups faster than they can be fetched has to be asked about it.
+    private static let mostSelections = 3
+
+    /// The newest backup that is usable, of those that are there when it is asked for.
+    private func fetchUsable(
+        _ wanted: BackupChoice, _ selection: Int, _ warnings: inout [String], _ context: StepContext
+    ) async throws -> StepOutcome {
         let host = context.hosts[0]
         var rejected: [String] = []
         for index in 0..<Self.mostTries {
-            let choice = try await choose(context, index)
+            // In the names of choices and jobs, so that each selection has its own and a resumed attempt finds all of them again.
+            let turn = selection == 0 ? "\(index)" : "\(index)-again-\(selection)"
+            let choice = try await choose(context, wanted, index, turn)
             let target = Self.target(choice, context)
             do {
-                let file = try await fetch(choice, to: target, host, index, context)
-                let content = try await decode(file, choice, host, index, context)
-                return outcome(choice, file, content, rejected, context)
-            } catch let error as any RepriseError where isDamage(error) && context.optionalString("choose") == "latest" {
+                let file = try await fetch(choice, to: target, host, turn, context)
+                let content = try await decode(file, choice, host, turn, context)
+                return outcome(choice, file, content, warnings, context)
+            } catch let error as any RepriseError where isDamage(error) && wanted == .latest {
                 rejected.append("backup \(choice.key) is not usable and was passed over: \(error.message)")
+                warnings.append(rejected[index])
                 context.services.report(StepProgress("backup \(choice.key) is not usable, trying the next older one"))
             }
         }
@@ -51,8 +82,8 @@ package struct FetchBackupStep: StepKind {
 
     private func isDamage(_ error: any RepriseError) -> Bool {
         [
-            "postgresql.content-truncated", "postgresql.content-archive-damaged", "postgresql.content-not-an-archive", "host-fetch.damaged", "host-fetch.content-mismatch", "host-fetch.quota",
-            "fetch-backup.too-small",
+            "postgresql.content-truncated", "postgresql.content-archive-damaged", "postgresql.content-not-an-archive", "host-fetch.damaged",
+            "host-fetch.content-mismatch", "fetch.content-mismatch", "host-fetch.quota", "fetch-backup.too-small",
         ].contains(error.code)
     }
 
@@ -86,22 +117,21 @@ package struct FetchBackupStep: StepKind {
     }
 
     /// The `index`-th newest backup that fits, chosen once for ever.
-    private func choose(_ context: StepContext, _ index: Int) async throws -> Choice {
-        let value = try await context.decided("choice-\(index)") {
+    private func choose(_ context: StepContext, _ wanted: BackupChoice, _ index: Int, _ turn: String) async throws -> Choice {
+        let value = try await context.decided("choice-\(turn)") {
             context.services.report(StepProgress("choosing a backup"))
-            let choice = try await select(context, index)
+            let choice = try await select(context, wanted, index)
             return try decodeJSON(JSONValue.self, encodeJSON(choice))
         }
         return try decodeJSON(Choice.self, encodeJSON(value))
     }
 
-    private func select(_ context: StepContext, _ index: Int) async throws -> Choice {
+    private func select(_ context: StepContext, _ wanted: BackupChoice, _ index: Int) async throws -> Choice {
         let name = try context.string("store")
         let store = try await context.services.store(name)
         guard let reference = context.inventory.store(name) else {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
-        let wanted = try BackupChoice(try context.string("choose"))
         let found = try await wanted.select(index, isDatabase: context.optionalString("kind") != "files", in: store, reference)
         return Choice(key: found.key, time: found.time, version: found.version, store: store.displayName)
     }
@@ -109,7 +139,7 @@ package struct FetchBackupStep: StepKind {
     // MARK: Fetching
 
     private func fetch(
-        _ choice: Choice, to target: String, _ host: String, _ index: Int, _ context: StepContext
+        _ choice: Choice, to target: String, _ host: String, _ turn: String, _ context: StepContext
     ) async throws -> HostFetchResult {
         let least = context.optionalString("minimum-size").flatMap(Quantity.bytes) ?? 0
         guard choice.version.sizeBytes >= least else {
@@ -118,11 +148,12 @@ package struct FetchBackupStep: StepKind {
         let store = try await context.services.store(try context.string("store"))
         if try await needsCarrying(choice, store, context) {
             let carrying = CarryOver(context: context, host: host, store: store, version: choice.version, target: target)
-            return try await carrying.run(part: "carry-\(index)") { Self.wrapped($0, target, context) }
+            return try await carrying.run(part: "carry-\(turn)") { Self.wrapped($0, target, context) }
         }
+        var options = HostFetchScript.Options()
         for round in 0..<50 {
-            let part = "fetch-\(index)-\(round)"
-            let job = try await HostFetchScript.make(choice.version, from: store, to: target)
+            let part = "fetch-\(turn)-\(round)"
+            let job = try await HostFetchScript.make(choice.version, from: store, to: target, options: options)
             var durable = DurableJob(host: host, part: part, script: .shell(Self.wrapped(job.script, target, context)))
             durable.stdin = Array(job.standardInput.reveal().utf8)
             durable.onLine = { line in
@@ -134,6 +165,9 @@ package struct FetchBackupStep: StepKind {
             case .fetched(let result): return result
             // The addresses ran out before the ranges did: what is there stays, the rest is signed anew.
             case .expired: continue
+            case .rangesIgnored:
+                context.services.report(StepProgress("the store sends no parts of \(choice.key), fetching all of it at once"))
+                options = options.inOnePiece(choice.version)
             }
         }
         throw StepFailed("fetch-backup.never-ends", "fetching \(choice.key) ran out of signed addresses again and again")
@@ -160,19 +194,19 @@ package struct FetchBackupStep: StepKind {
     // MARK: Reading it whole
 
     private func decode(
-        _ file: HostFetchResult, _ choice: Choice, _ host: String, _ index: Int, _ context: StepContext
+        _ file: HostFetchResult, _ choice: Choice, _ host: String, _ turn: String, _ context: StepContext
     ) async throws -> ContentSummary? {
         guard context.boolean("verify-archive", default: true), context.optionalString("kind") != "files" else { return nil }
         // What a hostile dump does to pg_restore, it does as the database's own user, who could do it anyway.
         let path = Self.target(choice, context), owner = Self.owner(context)
         // Without a readable table of contents the decode is merely less evenly spread; what is wrong with it, the decode says.
-        let contents = try? await context.contents(ofArchive: path, host: host, part: "contents-\(index)", runAs: owner)
+        let contents = try? await context.contents(ofArchive: path, host: host, part: "contents-\(turn)", runAs: owner)
         let hashing = ContentHashJob.archive(at: path, contents: contents, digest: .stream)
-        return try await context.hashContent(hashing, host: host, part: "decode-\(index)", runAs: owner, "decoding and counting \(choice.key)")
+        return try await context.hashContent(hashing, host: host, part: "decode-\(turn)", runAs: owner, "decoding and counting \(choice.key)")
     }
 
     private func outcome(
-        _ choice: Choice, _ file: HostFetchResult, _ content: ContentSummary?, _ rejected: [String], _ context: StepContext
+        _ choice: Choice, _ file: HostFetchResult, _ content: ContentSummary?, _ warnings: [String], _ context: StepContext
     ) -> StepOutcome {
         let path = Self.target(choice, context)
         var outputs: [String: JSONValue] = [
@@ -190,9 +224,22 @@ package struct FetchBackupStep: StepKind {
             summary += " It holds \(content.rows) rows in \(content.tables.count) tables."
         }
         outputs["summary"] = .string(summary)
+        let proof = Self.proof(choice.version, file.wrapper, isDecoded: content != nil)
+        let unproven = "\(choice.key) was not verified against the store: it keeps no checksum of it, and the file has none of its own"
         return StepOutcome(
-            evidence: ["sha256": .string(file.sha256), "etag": .string(choice.version.etag), "decoded": .bool(content != nil)],
-            outputs: outputs, warnings: rejected)
+            evidence: [
+                "sha256": .string(file.sha256), "etag": .string(choice.version.etag), "decoded": .bool(content != nil),
+                "verified-by": proof.map { .string($0) } ?? .null,
+            ],
+            outputs: outputs, warnings: warnings + (proof == nil ? [unproven] : []))
+    }
+
+    /// What would have shown a byte that is not as it was uploaded; nil where nothing would.
+    static func proof(_ version: ObjectVersion, _ wrapper: Wrapper, isDecoded: Bool) -> String? {
+        if version.sha256 != nil { return "SHA-256 of the store" }
+        if version.md5 != nil { return "MD5 of the store" }
+        if wrapper != .none { return "checksum of \(wrapper.rawValue)" }
+        return isDecoded ? "decode" : nil
     }
 
     /// A fetch that lost its result is looked at, not guessed: the script itself takes up whatever ranges are whole.

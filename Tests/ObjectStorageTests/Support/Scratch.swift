@@ -34,6 +34,8 @@ func randomBytes(_ count: Int, seed: UInt64) -> [UInt8] {
 
 func sha256(_ bytes: [UInt8]) -> String { SignatureCheck.hex(SHA256.hash(data: bytes)) }
 
+func md5(_ bytes: [UInt8]) -> String { SignatureCheck.hex(Insecure.MD5.hash(data: bytes)) }
+
 struct FixedCredentials: CredentialSource {
     let name = "the test"
     var token: String?

@@ -53,7 +53,9 @@ package struct LedgerError: RepriseError {
     package let hints: [String]
     package let exitStatus: ExitStatus
     package let isTransient: Bool
-    /// For a refused fence or claim: the one that stands.
+    /// The host itself refused what it was asked for; false where the conversation with it failed.
+    package internal(set) var isAnswer = false
+    /// For a refused fence: the one that stands.
     package let standing: FenceTicket?
     /// For a refused claim: the run that has it.
     package let holdingRun: RunID?

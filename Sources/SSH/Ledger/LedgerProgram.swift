@@ -88,6 +88,12 @@ struct LedgerProgram: Sendable {
 /// The error in an answer, if it is one.
 func ledgerError(_ frame: LedgerFrame, hostName: String) -> LedgerError? {
     guard let code = frame.text("error") else { return nil }
+    var error = refusal(code, frame, hostName)
+    error.isAnswer = true
+    return error
+}
+
+private func refusal(_ code: String, _ frame: LedgerFrame, _ hostName: String) -> LedgerError {
     let detail = printable(frame.bytes("message") ?? [])
     let seen = frame.fields("seen.")
     let standing = ticket(seen)

@@ -181,18 +181,20 @@ private struct JobRunner: Sendable {
 
     /// Nothing of an earlier attempt runs beside this one, whoever called that attempt failed or not done, and why.
     private func endEarlierAttempts() async throws {
-        guard context.attempt > 1 else { return }
-        let alive = try await context.persistently(on: job.host) { ledger in
-            try await ledger.jobs(of: context.run).filter(isAliveAndEarlier)
-        }
-        for earlier in alive {
-            context.services.report(StepProgress("ending what is left of attempt \(earlier.id.attempt) on \(job.host)"))
-            let verdict = try await context.persistently(on: job.host) { try await $0.cancel(earlier.id, ticket: context.services.ticket, grace: .seconds(10)) }
+        guard let before = JobID(run: id.run, step: id.step, attempt: id.attempt - 1, part: id.part) else { return }
+        let known = try await context.persistently(on: job.host) { try await $0.jobs(of: context.run) }
+        // A request to start what the host does not know may still be under way to it, and is then to find that it was cancelled.
+        let unknown = known.contains { $0.id == before } ? [] : [before]
+        for earlier in known.filter(isAliveAndEarlier).map(\.id) + unknown {
+            context.services.report(StepProgress("ending what is left of attempt \(earlier.attempt) on \(job.host)"))
+            let verdict = try await context.persistently(on: job.host) {
+                try await $0.cancel(earlier, ticket: context.services.ticket, grace: .seconds(10))
+            }
             switch verdict {
             case .finished, .neverRan, .absent, .inDoubt: break
             case .running, .orphan:
                 throw StepInDoubt(
-                    "\(job.host) does not confirm that \(earlier.id), of an earlier attempt, has ended", evidence: ["host": .string(job.host)])
+                    "\(job.host) does not confirm that \(earlier), of an earlier attempt, has ended", evidence: ["host": .string(job.host)])
             }
         }
     }

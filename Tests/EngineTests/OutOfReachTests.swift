@@ -117,6 +117,37 @@ import Testing
         #expect(host.read("effects.log").isEmpty)
     }
 
+    /// A request of the first attempt that comes to the host during the second starts nothing, although the host has never heard of it.
+    @Test func aRequestOfAnEarlierAttemptThatComesLateStartsNothing() async throws {
+        let host = try CutHost()
+        let bench = try await Bench(host)
+        try await host.cut()
+        let driving = Task { try await bench.drive(patience: .zero) }
+        try await eventually("the first try") { host.knocks >= 1 }
+        host.mend()
+        try await eventually("the job") { host.read("effects.log") == "begun 1\n" }
+        let ledger = try await host.connect("orchestrator", Inventory()).ledger
+        let running = try #require(try await ledger.jobs(of: bench.run).first { $0.verdict == .running })
+        #expect(running.id.attempt > 1)
+        let ticket = try #require(try await ledger.runs().first).ticket
+        for attempt in 1..<running.id.attempt {
+            let id = try #require(JobID(run: bench.run, step: running.id.step, attempt: attempt))
+            let late = JobSpec(id: id, script: .shell("touch \(host.folder)/late"), specHash: running.specHash, fence: ticket)
+            do {
+                let verdict = try await ledger.submit(late, deadline: Deadline(after: .seconds(30)))
+                guard case .finished(let result) = verdict else { throw TestFailure("attempt \(attempt) is \(verdict)") }
+                #expect(result.cancelled)
+            } catch let error as LedgerError {
+                #expect(error.code == "ledger.superseded" && attempt < running.id.attempt - 1, "\(error)")
+            }
+        }
+        await ledger.close()
+        host.write("go")
+        #expect(try await driving.value.machine.state == .succeeded)
+        #expect(host.read("effects.log") == "begun 1\nended 1\n")
+        #expect(!FileManager.default.fileExists(atPath: host.folder + "/late"))
+    }
+
     /// What may be alive on one host is not run again because the step failed on another.
     @Test func aDoubtOnOneHostIsNotHiddenByAFailureOnAnother() async throws {
         let host = try CutHost()
@@ -203,6 +234,7 @@ final class CutHost: HostConnector {
         var isReachable = true
         var refusal: Refusal?
         var connections = 0
+        var knocks = 0
         var machineID: String?
     }
     private let state = Mutex(State())
@@ -243,9 +275,14 @@ final class CutHost: HostConnector {
     }
 
     var connections: Int { state.withLock { $0.connections } }
+    /// How often a connection was asked for.
+    var knocks: Int { state.withLock { $0.knocks } }
 
     func connect(_ name: String, _ inventory: Inventory) async throws -> HostConnection {
-        let (isReachable, refusal) = state.withLock { ($0.isReachable, $0.refusal) }
+        let (isReachable, refusal) = state.withLock { state in
+            state.knocks += 1
+            return (state.isReachable, state.refusal)
+        }
         guard isReachable else { throw Away() }
         if refusal == .letsNobodyIn { throw Refused() }
         let place = name == "second" ? "/second/ledger" : "/ledger"

@@ -14,7 +14,8 @@ package protocol JobLedger: Sendable {
     func announce(_ ticket: FenceTicket) async throws -> FenceTicket?
     /// Starts the job unless it was started before, ever. Returns once the start is durable, or with the verdict on an
     /// earlier submission. Idempotent by id.
-    /// - Throws: `LedgerError` as for `announce`; `ledger.spec-differs`, `.no-space`, `.no-user`: nothing was started.
+    /// - Throws: `LedgerError` as for `announce`; `ledger.spec-differs`, `.no-space`, `.no-user`, `.superseded` (a later attempt of the
+    ///   step is there already). Whatever the host itself answers (`isAnswer`), this request has started nothing.
     func submit(_ spec: JobSpec, deadline: Deadline) async throws -> JobVerdict
     func probe(_ id: JobID) async throws -> JobVerdict
     /// Passes the output from the offsets on to `onOutput`, as it comes, until the job has ended. Waits for orphans too.
@@ -22,7 +23,8 @@ package protocol JobLedger: Sendable {
     func follow(
         _ id: JobID, stdoutOffset: Int, stderrOffset: Int, onOutput: @escaping @Sendable (JobOutput) -> Void, deadline: Deadline?
     ) async throws -> JobVerdict
-    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it. Idempotent.
+    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it. Idempotent. A job that
+    /// the host does not know is put down as cancelled: a request to start it that is still on its way starts nothing any more.
     /// - Throws: `LedgerError` as for `announce`: nothing was ended.
     func cancel(_ id: JobID, ticket: FenceTicket, grace: Duration) async throws -> JobVerdict
     /// The kept output. Empty past its end.

@@ -125,7 +125,10 @@ private func refusal(_ code: String, _ frame: LedgerFrame, _ hostName: String) -
         return LedgerError(
             code, "the ledger's lock on \(hostName) is held too long" + (detail.isEmpty ? "" : " by \(detail)"),
             hints: ["a stopped process may hold it"], exitStatus: .heldByAnother, transient: true)
-    case "job-alive": return LedgerError(code, "job \(detail) on \(hostName) has not ended", hints: ["cancel it first"])
+    case "superseded":
+        return LedgerError(
+            code, "\(hostName) has a later attempt of this step already, \(detail), and starts no earlier one",
+            hints: ["a request that was long under way came too late; nothing was started"])
     case "bad-name": return LedgerError(code, "the ledger on \(hostName) refused a name: \(detail)", exitStatus: .usage)
     case "state-unsafe":
         return LedgerError(code, "the ledger's folder on \(hostName) is not safe: \(detail)", hints: ["chmod 700 and chown it, after a look at who changed it"])

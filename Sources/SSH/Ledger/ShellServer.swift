@@ -114,12 +114,10 @@ let shellServerSource = #"""
         take_fence
         verdict "$q_job"
         case $VERDICT in
+            absent) place_cancelled; verdict "$q_job" ;;
             never)
                 exec 5<>"$dir/L1"
-                if flock -n 5 && ! has_started "$dir" && [ ! -e "$dir/result" ]; then
-                    wall; boot
-                    write_result "timed-out=0${NL}cancelled=1${NL}started=$WALL${NL}ended=$WALL${NL}duration=0${NL}boot=$BOOT${NL}end$NL"
-                fi
+                if flock -n 5 && ! has_started "$dir" && [ ! -e "$dir/result" ]; then wall; boot; write_cancelled; fi
                 exec 5<&-
                 verdict "$q_job"
                 ;;

@@ -233,20 +233,13 @@ let supervisorServerSource = #"""
     sub cancel {
         my ($q) = @_;
         check_job($q->{job});
-        my $lock = take_fence($q->{job}, ticket_of($q));
+        my $ticket = ticket_of($q);
+        my $lock = take_fence($q->{job}, $ticket);
         my $dir = "$STATE/jobs/$q->{job}";
+        place_cancelled($q->{job}, $ticket) unless -d $dir;
+        # Nobody reads orders before the start is recorded: whoever has L1 first decides.
+        cancel_unstarted($dir) unless has_started($dir);
         my @verdict = verdict($q->{job});
-        if ($verdict[1] eq 'never') {
-            if (my $l1 = own("$dir/L1", $dir)) {
-                if (!has_started($dir) && !-e "$dir/result") {
-                    my $now = wall_ms();
-                    write_result($dir, record_text(cancelled => 1, started => $now, ended => $now, duration => 0, boot => boot_id()));
-                }
-            }
-            close $_ for @OWNED;
-            @OWNED = ();
-            return reply($q->{id}, verdict($q->{job}));
-        }
         if ($verdict[1] eq 'running') {
             # A pipe into the supervisor, which is there as long as it lives; no process number is trusted.
             if (sysopen(my $control, "$dir/control", O_WRONLY | O_NONBLOCK | O_NOFOLLOW)) { syswrite $control, "cancel $q->{grace}\n" }

@@ -399,15 +399,46 @@ import Testing
             #expect(error.code == "ledger.claimed" && error.holdingRun == mine.run)
         }
         #expect(try await ledger.claims().map(\.resource) == ["postgresql:5432/app's \"db\""])
-        await #expect(throws: LedgerError.self) { try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: rival.run, force: false) }
-        #expect(try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: mine.run, force: false))
-        #expect(try await !ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: mine.run, force: false))
+        await #expect(throws: LedgerError.self) { try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", ticket: rival) }
+        #expect(try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", ticket: mine))
+        #expect(try await !ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", ticket: mine))
         try await ledger.claim(resource: "postgresql:5432/app's \"db\"", ticket: rival)
-        #expect(try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: mine.run, force: true))
         await ledger.close()
     }
 
-    @Test(arguments: Reach.available) func runsJobsAndFactsAreListedAndEndedJobsRemoved(_ reach: Reach) async throws {
+    @Test(arguments: Reach.available) func aStaleOperatorReleasesNoClaimAndAPersonOnlyThatOfTheRunThatIsNamed(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        let ledger = try await bench.open()
+        let mine = ticket(fence: 2, holder: "holder-b", sequence: 20, head: "bb")
+        try await ledger.claim(resource: "db", ticket: mine)
+        let stale = [
+            (ticket(fence: 1, sequence: 30, head: "cc"), "ledger.fence-stale"),
+            (ticket(fence: 2, holder: "holder-a", sequence: 30, head: "cc"), "ledger.fence-held"),
+            (ticket(fence: 3, holder: "holder-c", sequence: 19, head: "aa"), "ledger.journal-old"),
+        ]
+        for (ticket, code) in stale {
+            await #expect { try await ledger.releaseClaim(resource: "db", ticket: ticket) } throws: { error in
+                let error = error as? LedgerError
+                return error?.code == code && error?.standing?.holder == "holder-b"
+            }
+        }
+        await #expect { try await ledger.releaseClaim(resource: "db", ofLostRun: runID("20261123-030000-rival")) } throws: { error in
+            let error = error as? LedgerError
+            return error?.code == "ledger.claimed" && error?.holdingRun == mine.run
+        }
+        #expect(try await ledger.claims().map(\.run) == [mine.run])
+        #expect(try await ledger.releaseClaim(resource: "db", ofLostRun: mine.run))
+        #expect(try await !ledger.releaseClaim(resource: "db", ofLostRun: mine.run))
+        #expect(try await ledger.claims().isEmpty)
+        // What was taken over is released by whoever took over, and the one before can do no more.
+        let newer = ticket(fence: 3, holder: "holder-c", sequence: 21, head: "dd")
+        try await ledger.claim(resource: "db", ticket: mine)
+        #expect(try await ledger.releaseClaim(resource: "db", ticket: newer))
+        await #expect(throws: LedgerError.self) { try await ledger.claim(resource: "db", ticket: mine) }
+        await ledger.close()
+    }
+
+    @Test(arguments: Reach.available) func runsJobsAndFactsAreListed(_ reach: Reach) async throws {
         let bench = try LedgerBench(reach)
         let ledger = try await bench.open()
         _ = try await ledger.run(job("true"), deadline: bench.soon)
@@ -417,10 +448,7 @@ import Testing
         #expect(jobs.map(\.id) == [long.id, jobID()] && jobs[0].verdict == .running && jobs[1].verdict.result?.exitStatus == 0)
         #expect(jobs[1].specHash == "hash of true" && jobs[1].journalSequence == 10)
         #expect(try await ledger.runs().map(\.jobCount) == [2])
-        await #expect(throws: LedgerError.self) { try await ledger.removeJobs(of: runID()) }
         _ = try await ledger.cancel(long.id, ticket: ticket(), grace: .zero)
-        #expect(try await ledger.removeJobs(of: runID()) == 2)
-        #expect(try await ledger.jobs(of: runID()).isEmpty)
         let facts = try await ledger.hostFacts()
         #expect(!facts.bootID.isEmpty && facts.perlVersion.hasPrefix("5.") == !reach.isShell && facts.userID == Int(geteuid()) && facts.tools.contains("sh"))
         #expect(facts.stateDirectory == bench.state && (facts.stateFreeBytes ?? 0) > 0)

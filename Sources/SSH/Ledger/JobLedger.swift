@@ -32,18 +32,18 @@ package protocol JobLedger: Sendable {
     /// Reserves `resource` for a run. Idempotent. At most 120 bytes of any text.
     /// - Throws: `LedgerError` with code `ledger.claimed`, naming the run that has it.
     func claim(resource: String, ticket: FenceTicket) async throws
-    /// - Returns: whether there was a claim. `force` releases another run's.
+    /// Gives back what the ticket's run has reserved. Idempotent.
+    /// - Returns: whether there was a claim.
+    /// - Throws: `LedgerError` as for `announce`, and as for `claim`: the claim stays.
     @discardableResult
-    func releaseClaim(resource: String, run: RunID, force: Bool) async throws -> Bool
+    func releaseClaim(resource: String, ticket: FenceTicket) async throws -> Bool
+    /// The same on a person's word, for a run that nobody drives any more and for which nobody has a ticket.
+    @discardableResult
+    func releaseClaim(resource: String, ofLostRun run: RunID) async throws -> Bool
     func claims() async throws -> [Claim]
     func runs() async throws -> [HostRun]
     func jobs(of run: RunID) async throws -> [HostJob]
     func hostFacts() async throws -> HostFacts
-    /// Removes what has ended. The run's fence stays.
-    /// - Returns: how many jobs were removed.
-    /// - Throws: `LedgerError` with code `ledger.job-alive` where one has not ended; then none is removed.
-    @discardableResult
-    func removeJobs(of run: RunID) async throws -> Int
     /// Ends the conversation with the host. Jobs go on.
     func close() async
 }

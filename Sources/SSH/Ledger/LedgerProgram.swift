@@ -97,14 +97,15 @@ private func refusal(_ code: String, _ frame: LedgerFrame, _ hostName: String) -
     let detail = printable(frame.bytes("message") ?? [])
     let seen = frame.fields("seen.")
     let standing = ticket(seen)
-    let who = "\(seen["operator"].map { printable(Array($0.utf8)) } ?? "another operator") (fence \(seen["fence"] ?? "?"))"
+    let person = seen["operator"].map { printable(Array($0.utf8)) } ?? "another operator"
+    let who = "\(person) (fence \(seen["fence"] ?? "?"))"
     switch code {
     case "fence-stale", "fence-held", "journal-old", "journal-forked":
         return LedgerError.closed(standing, hostName: hostName) ?? fenceError(code, seen, standing, who, hostName)
     case "claimed":
         let run = seen["run"].flatMap { RunID($0) }
         return LedgerError(
-            code, "\(hostName) refused: \(printable(Array((seen["resource"] ?? "").utf8))) is claimed by run \(seen["run"] ?? "?") of \(who)",
+            code, "\(hostName) refused: \(printable(Array((seen["resource"] ?? "").utf8))) is claimed by run \(seen["run"] ?? "?") of \(person)",
             hints: ["reprise claims list; if that run is over: reprise claims release"], exitStatus: .heldByAnother, holdingRun: run)
     case "spec-differs":
         return LedgerError(

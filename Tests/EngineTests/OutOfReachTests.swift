@@ -159,6 +159,30 @@ import Testing
         #expect(host.read("effects.log") == "done\n")
     }
 
+    /// Threat 25: the supervisor is killed while its command lives. Nobody knows the outcome before the command has ended, and then
+    /// it is a doubt; nothing is run twice.
+    @Test func aJobWhoseSupervisorIsKilledIsWaitedForAndThenInDoubt() async throws {
+        let host = try CutHost()
+        let bench = try await Bench(host)
+        let witness = Witness { host.read("effects.log") }
+        let driving = Task { try await bench.drive(observer: witness) }
+        try await eventually("the job") { host.read("effects.log") == "begun 1\n" }
+        let supervisor = try #require(host.supervisor(of: bench.job))
+        #expect(kill(supervisor, SIGKILL) == 0)
+        let ledger = try await host.connect("orchestrator", Inventory()).ledger
+        try await eventually("the orphan") {
+            if case .orphan(let holders) = try await ledger.probe(bench.job) { !holders.isEmpty } else { false }
+        }
+        await ledger.close()
+        host.write("go")
+        let end = try await driving.value
+        #expect(witness.seen == ["begun 1\nended 1\n"], "an outcome was journaled while the command was at work")
+        let record = try #require(end.machine[StepID("work")!])
+        #expect(end.machine.state == .waiting && record.state == .inDoubt && record.attempt == 1, "\(record)")
+        #expect(record.doubt?.evidence["rebooted"]?.stringValue == "no")
+        #expect(host.read("effects.log") == "begun 1\nended 1\n")
+    }
+
     /// Threat 10: another machine, or one with another key, answers under the host's name in the middle of a run.
     @Test func aHostThatHasBecomeAnotherMachineIsGivenNothingToDo() async throws {
         let host = try CutHost()
@@ -322,6 +346,17 @@ final class CutHost: HostConnector {
         chmod("\(folder)/ledger", 0o700)
     }
 
+    /// The process that alone holds the job's first lock.
+    func supervisor(of job: JobID) -> pid_t? {
+        let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { pid_t($0) } ?? []
+        return processes.first { process in
+            let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd")) ?? []
+            return descriptors.contains {
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/fd/\($0)")) == "\(folder)/ledger/jobs/\(job)/L1"
+            }
+        }
+    }
+
     func becomeAnotherMachine() { state.withLock { $0.machineID = "00000000000000000000000000000000" } }
 
     func mend() { state.withLock { $0.isReachable = true } }
@@ -345,6 +380,25 @@ private func eventually(_ what: String, seconds: Double = 60, _ condition: () as
 
 private struct Silence: RunObserver {
     func happened(_ event: RunEvent, _ machine: RunMachine) {}
+    func progressed(_ step: StepID, _ progress: StepProgress) {}
+    func wrote(_ step: StepID, isUndo: Bool, host: String, part: String?, _ output: JobOutput) {}
+}
+
+/// Looks at something in the moment in which an attempt's outcome has been journaled.
+private final class Witness: RunObserver {
+    private let look: @Sendable () -> String
+    private let looks = Mutex<[String]>([])
+
+    init(_ look: @escaping @Sendable () -> String) { self.look = look }
+
+    var seen: [String] { looks.withLock { $0 } }
+
+    func happened(_ event: RunEvent, _ machine: RunMachine) {
+        switch event {
+        case .attemptSucceeded, .attemptFailed, .attemptDoubted: looks.withLock { $0.append(look()) }
+        default: break
+        }
+    }
     func progressed(_ step: StepID, _ progress: StepProgress) {}
     func wrote(_ step: StepID, isUndo: Bool, host: String, part: String?, _ output: JobOutput) {}
 }

@@ -82,6 +82,8 @@ struct AttemptRunner: Sendable {
     #endif
 
     private func failure(_ error: any Error) async -> RunEvent? {
+        // An attempt that is being let go of may fail, or be in doubt, for want of its connections; that is no outcome.
+        if Task.isCancelled, await driver.ending(key) == nil { return nil }
         switch error {
         case let doubt as StepInDoubt:
             return .attemptDoubted(
@@ -93,13 +95,10 @@ struct AttemptRunner: Sendable {
             guard let cause = await driver.ending(key) else { return nil }
             return failed(cause == .timedOut ? .timedOut : .cancelled, "step.\(cause)", cause == .timedOut ? "its time was up" : "it was cancelled")
         case let error as any RepriseError:
-            // An attempt that is being let go of may fail for want of its connections; that is no outcome.
-            if Task.isCancelled, await driver.ending(key) == nil { return nil }
             return failed(
                 error.isTransient ? .failed : .permanent, error.code, error.message, error.hints, error.exitStatus,
                 (error as? StepRefused)?.evidence ?? (error as? StepFailed)?.evidence ?? .null)
         default:
-            if Task.isCancelled, await driver.ending(key) == nil { return nil }
             return failed(.permanent, "step.unexpected", "an unexpected failure: \(type(of: error))", ["see the log with: reprise logs"])
         }
     }

@@ -61,7 +61,7 @@ package struct LostRun: Sendable {
         let left = try await self.alive(ticket.run)
         guard left.isEmpty else { throw LostRunRefused.alive(left, ticket.run, host, isClosed: true) }
         return Closed(
-            run: ticket.run, host: host, wasClosed: wasClosed, released: try await releaseClaims(of: ticket.run),
+            run: ticket.run, host: host, wasClosed: wasClosed, released: try await releaseClaims(ticket),
             jobs: try await ledger.jobs(of: ticket.run), ended: alive.map(\.id))
     }
 
@@ -74,10 +74,10 @@ package struct LostRun: Sendable {
         }
     }
 
-    private func releaseClaims(of run: RunID) async throws -> [String] {
+    private func releaseClaims(_ ticket: FenceTicket) async throws -> [String] {
         var released: [String] = []
-        for claim in try await ledger.claims() where claim.run == run {
-            if try await ledger.releaseClaim(resource: claim.resource, run: run, force: false) { released.append(claim.resource) }
+        for claim in try await ledger.claims() where claim.run == ticket.run {
+            if try await ledger.releaseClaim(resource: claim.resource, ticket: ticket) { released.append(claim.resource) }
         }
         return released
     }

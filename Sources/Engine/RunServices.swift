@@ -132,8 +132,7 @@ extension RunDriver {
             for resource in frozen.claims(on: host) {
                 Failpoint.hit("host.before-release", "\(host) \(resource)")
                 // A host that cannot be reached now keeps its claim until somebody says: reprise claims release.
-                _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(
-                    resource: resource, run: hold.run, force: false)
+                _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(resource: resource, ticket: ticket)
                 Failpoint.hit("host.after-release", "\(host) \(resource)")
             }
         }

@@ -82,12 +82,39 @@ extension StepContext {
 
     /// Whether the host knows the job of this part, in whatever state: then it must be asked for and not prepared again.
     package func jobExists(on host: String, part: String?) async throws -> Bool {
-        try await persistently(on: host) { ledger in
-            switch try await ledger.probe(jobID(part: part)) {
-            case .absent, .neverRan: false
-            case .finished, .running, .orphan, .inDoubt: true
+        let id = jobID(part: part)
+        return try await doubting("\(host) cannot be asked what became of \(id)", id, on: host, mayBeAlive: { isResumed }) {
+            try await persistently(on: host) { ledger in
+                switch try await ledger.probe(id) {
+                case .absent, .neverRan: false
+                case .finished, .running, .orphan, .inDoubt: true
+                }
             }
         }
+    }
+
+    /// Calls `body`. Where the job may be alive, an error that leaves open what becomes of it is a doubt and no failure: a failed
+    /// attempt may be followed by another. That a host lets us in no more, or has no room, says as little of its jobs as that it is
+    /// out of reach.
+    ///
+    /// - Parameter what: the doubt as a sentence, to which the error is added.
+    fileprivate func doubting<Value: Sendable>(
+        _ what: String, _ id: JobID, on host: String, mayBeAlive: () -> Bool, _ body: () async throws -> Value
+    ) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as any RepriseError where mayBeAlive() && !saysThatAnotherHasTheRun(error) {
+            throw StepInDoubt(
+                "\(what): \(error.message)",
+                evidence: ["host": .string(host), "job": .string("\(id)"), "ledger": "unreachable", "because": .string(error.code)])
+        }
+    }
+
+    /// Then the jobs are that one's, and what became of them is for it to say.
+    private func saysThatAnotherHasTheRun(_ error: any RepriseError) -> Bool {
+        // A host also has other reasons to name another: that our reservation is another run's now says nothing of our jobs.
+        if let refusal = error as? LedgerError { return refusal.standing != nil }
+        return error.exitStatus == .heldByAnother
     }
 
     /// Runs the job to its end, through any number of lost connections. Where the host already knows the job it is never started
@@ -143,31 +170,31 @@ private struct JobRunner: Sendable {
     let submission = Submission()
 
     func runToEnd() async throws -> DurableJobOutcome {
-        do {
+        try await context.doubting("\(job.host) cannot be asked what became of \(id)", id, on: job.host, mayBeAlive: { mayBeAlive }) {
             try await endEarlierAttempts()
             return try await submitAndFollow()
-        } catch let error as any RepriseError where error.isTransient && (context.isResumed || submission.mayHaveArrived) {
-            // Not a failure: a failed attempt may be followed by another, and this one may be alive on its host.
-            throw StepInDoubt(
-                "\(job.host) cannot be asked what became of \(id): \(error.message)",
-                evidence: ["host": .string(job.host), "job": .string("\(id)"), "ledger": "unreachable"])
         }
     }
 
+    /// False only where nothing was sent that could have started the job, or the host refused all of it.
+    private var mayBeAlive: Bool { context.isResumed || submission.mayHaveArrived }
+
     /// Nothing of an earlier attempt runs beside this one, whoever called that attempt failed or not done, and why.
     private func endEarlierAttempts() async throws {
-        guard context.attempt > 1 else { return }
-        let alive = try await context.persistently(on: job.host) { ledger in
-            try await ledger.jobs(of: context.run).filter(isAliveAndEarlier)
-        }
-        for earlier in alive {
-            context.services.report(StepProgress("ending what is left of attempt \(earlier.id.attempt) on \(job.host)"))
-            let verdict = try await context.persistently(on: job.host) { try await $0.cancel(earlier.id, ticket: context.services.ticket, grace: .seconds(10)) }
+        guard let before = JobID(run: id.run, step: id.step, attempt: id.attempt - 1, part: id.part) else { return }
+        let known = try await context.persistently(on: job.host) { try await $0.jobs(of: context.run) }
+        // A request to start what the host does not know may still be under way to it, and is then to find that it was cancelled.
+        let unknown = known.contains { $0.id == before } ? [] : [before]
+        for earlier in known.filter(isAliveAndEarlier).map(\.id) + unknown {
+            context.services.report(StepProgress("ending what is left of attempt \(earlier.attempt) on \(job.host)"))
+            let verdict = try await context.persistently(on: job.host) {
+                try await $0.cancel(earlier, ticket: context.services.ticket, grace: .seconds(10))
+            }
             switch verdict {
             case .finished, .neverRan, .absent, .inDoubt: break
             case .running, .orphan:
                 throw StepInDoubt(
-                    "\(job.host) does not confirm that \(earlier.id), of an earlier attempt, has ended", evidence: ["host": .string(job.host)])
+                    "\(job.host) does not confirm that \(earlier), of an earlier attempt, has ended", evidence: ["host": .string(job.host)])
             }
         }
     }
@@ -189,12 +216,22 @@ private struct JobRunner: Sendable {
             let verdict = try await context.persistently(on: job.host) { ledger in
                 Failpoint.hit("job.before-submit", context.place(job.part))
                 try await refuseIfLost(ledger)
-                submission.note()
-                let verdict = try await ledger.submit(spec, deadline: Deadline(after: .seconds(60)))
+                let verdict = try await submit(spec, to: ledger)
                 Failpoint.hit("job.after-submit", context.place(job.part))
                 return try await follow(verdict, ledger)
             }
             if let outcome = try await outcome(of: verdict) { return outcome }
+        }
+    }
+
+    private func submit(_ spec: JobSpec, to ledger: any JobLedger) async throws -> JobVerdict {
+        submission.note()
+        do {
+            return try await ledger.submit(spec, deadline: Deadline(after: .seconds(60)))
+        } catch let refusal as LedgerError where refusal.isAnswer {
+            // The host itself says that this request has started nothing. Of earlier ones that it did not answer it says nothing.
+            submission.noteRefusal()
+            throw refusal
         }
     }
 
@@ -271,16 +308,14 @@ private struct JobRunner: Sendable {
 
     /// Ends the job on its host and waits until the ledger confirms it.
     func end(_ cause: StepEnded.Cause) async throws -> DurableJobOutcome {
-        let verdict: JobVerdict
-        do {
+        guard mayBeAlive else { throw StepEnded(cause, cause == .cancelled ? "nothing was started on \(job.host)" : "its time was up") }
+        let verdict = try await context.doubting(
+            "\(job.host) cannot be asked to end \(id)", id, on: job.host, mayBeAlive: { true }
+        ) {
             // The step's own time may be up already; a host that is only just out of reach is given a minute of its own.
-            verdict = try await context.persistently(on: job.host, until: Deadline(after: .seconds(60))) {
+            try await context.persistently(on: job.host, until: Deadline(after: .seconds(60))) {
                 try await $0.cancel(id, ticket: context.services.ticket, grace: .seconds(10))
             }
-        } catch let error as any RepriseError where error.isTransient {
-            throw StepInDoubt(
-                "\(job.host) cannot be asked to end \(id): \(error.message)",
-                evidence: ["host": .string(job.host), "job": .string("\(id)"), "ledger": "unreachable"])
         }
         switch verdict {
         case .finished(let result) where !result.cancelled:
@@ -293,11 +328,13 @@ private struct JobRunner: Sendable {
     }
 }
 
-/// Whether a request to start the job may have reached its host.
+/// Whether a request to start the job may have reached its host and been obeyed.
 private final class Submission: Sendable {
-    private let wasSent = Mutex(false)
-    var mayHaveArrived: Bool { wasSent.withLock { $0 } }
-    func note() { wasSent.withLock { $0 = true } }
+    /// Those that were sent and that the host did not refuse.
+    private let requests = Mutex(0)
+    var mayHaveArrived: Bool { requests.withLock { $0 > 0 } }
+    func note() { requests.withLock { $0 += 1 } }
+    func noteRefusal() { requests.withLock { $0 -= 1 } }
 }
 
 /// Puts a job's output together from pieces that may overlap after a lost connection.

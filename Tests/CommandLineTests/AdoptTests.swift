@@ -72,6 +72,26 @@ import Testing
         }
     }
 
+    /// By hand a claim is released only for the run that is named: what another run has reserved since is that one's.
+    @Test func aClaimIsReleasedByHandOnlyForTheRunThatHasIt() async throws {
+        try await withLostRun { program, run in
+            let resource = "database:5432:chms"
+            let file = "ledger/claims/" + resource.utf8.map { String(format: "%02x", $0) }.joined()
+            let record = "resource=\(resource)\nat=1\nrun=\(run)\nholder=h\noperator=mary\nend\n"
+            try program.write(record, to: file)
+            let wrong = try await program.run("claims", "release", "orchestrator", resource, "20261123-030000-rival", "--yes")
+            #expect(wrong.status == 7, "\(wrong.output)\(wrong.errors)")
+            #expect(wrong.output.isEmpty && wrong.errors.contains("is claimed by run \(run) of mary"), "\(wrong.errors)")
+            #expect(wrong.errors.contains("HINT: "))
+            #expect(program.read(file) == record)
+            let right = try await program.run("claims", "release", "orchestrator", resource, run, "--yes")
+            #expect(right.status == 0 && right.output == "released \(resource) on orchestrator\n", "\(right.output)\(right.errors)")
+            #expect(program.read(file).isEmpty)
+            #expect(try await program.run("claims", "list", "orchestrator").output == "no claims\n")
+            try program.write("", to: "go")
+        }
+    }
+
     @Test(arguments: [
         (["adopt"], "HOST"), (["adopt", "orchestrator", "--close", "--reason", "x"], "needs the run"),
         (["adopt", "orchestrator", "r", "--close"], "needs --reason"), (["adopt", "orchestrator", "r", "--end-jobs"], "belong to --close"),

@@ -206,6 +206,33 @@ import Testing
 
     // MARK: The host's memory
 
+    /// A host without room for the record of a job starts none, says so, and is no obstacle once there is room.
+    ///
+    /// - Parameter pages: those that are left: none for anything, or enough for the run to be announced and not for a job.
+    @Test(.enabled(if: isRoot, "SKIPPED WITHOUT ROOT: a full disk needs a tmpfs of its own"), arguments: [0, 3])
+    func aLedgerWithoutRoomStartsNothingAndRoomLetsTheRunGoOn(pages: Int) async throws {
+        let program = try Program.withSmallPlan()
+        let ledger = program.folder + "/ledger"
+        mkdir(ledger, 0o700)
+        try tool("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "none", ledger)
+        defer { try? tool("umount", "-l", ledger) }
+        // `dd` fails at the last byte, as it should.
+        try? tool("dd", "if=/dev/zero", "of=\(ledger)/ballast", "bs=4k", "status=none")
+        truncate("\(ledger)/ballast", (1 << 20) - 4096 * pages)
+        let refused = try await program.run("start", "small")
+        #expect(refused.status == 1, "\(refused.output)\(refused.errors)")
+        #expect((refused.output + refused.errors).contains("no space left on"), "\(refused.output)\(refused.errors)")
+        #expect((refused.output + refused.errors).contains("nothing was started"), "\(refused.output)\(refused.errors)")
+        #expect(try await state(program) == "FAILED")
+        #expect(program.read("effects.log").isEmpty)
+
+        unlink(ledger + "/ballast")
+        try program.write("", to: "go")
+        let retried = try await program.run("retry", "first")
+        #expect(retried.status == 5, "\(retried.output)\(retried.errors)")
+        #expect(program.read("effects.log") == "first\nslow\n")
+    }
+
     /// Deleted while a job runs, the ledger can say nothing more of it: that is a doubt, and no reason to run it again.
     @Test(arguments: ["/ledger", "/ledger/jobs"])
     func aLedgerThatIsDeletedWhileAJobRunsLeavesItInDoubt(place: String) async throws {

@@ -129,6 +129,36 @@ import Testing
         #expect(try await program.run("resume").status == 5)
     }
 
+    /// Nobody waits for what a command leaves running, and nobody is left in ignorance of it.
+    @Test func aProcessThatACommandLeavesBehindIsAWarningAndIsNamed() async throws {
+        let program = try Program()
+        try program.write("all:\n  hosts: {}\n", to: "inventory/here.yaml")
+        try program.write(
+            """
+            reprise: 1
+            name: daemon
+            steps:
+              - id: leave
+                kind: command
+                on: [orchestrator]
+                with:
+                  directory: \(program.folder)
+                  run: |
+                    setsid sh -c 'echo $$ > pid; exec sleep 300' &
+                    until [ -s pid ]; do sleep 0.05; done
+
+            """, to: "plans/daemon.yaml")
+        let result = try await program.run("start", "daemon")
+        let daemon = try #require(pid_t(program.read("pid").trimmingCharacters(in: .whitespacesAndNewlines)), "\(result.errors)")
+        defer { kill(daemon, SIGKILL) }
+        #expect(result.status == 8, "\(result.output)\(result.errors)")
+        let warning = "the command on orchestrator left a process behind: sleep (process \(daemon))"
+        #expect(try await program.run("report").output.contains(warning))
+        #expect(try await program.run("status").output.contains("warning: leave: \(warning)"))
+        #expect(try await status(program)["state"] as? String == "SUCCEEDED_WITH_WARNINGS")
+        #expect(kill(daemon, 0) == 0, "it was ended")
+    }
+
     @Test func aRunThatALiveProcessHoldsIsLeftAlone() async throws {
         let program = try Program.withSmallPlan()
         let running = try program.start(["start", "small"])

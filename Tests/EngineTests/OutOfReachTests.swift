@@ -52,16 +52,135 @@ import Testing
         #expect(record.state == .inDoubt && record.attempt == 1)
         #expect(record.doubt?.evidence["ledger"]?.stringValue == "unreachable")
 
-        // It was alive all the time. A person who calls it not done gets a new attempt, and nothing of the old one beside it.
         host.mend()
+        try await expectASecondAttemptOnceTheFirstHasEnded(bench)
+    }
+
+    /// The first attempt was alive all the time. A person who calls it not done gets a new one, and nothing of the old one beside it.
+    private func expectASecondAttemptOnceTheFirstHasEnded(_ bench: Bench) async throws {
         let again = Task {
             try await bench.drive([.doubtResolved(DoubtResolved(step: StepID("work")!, verdict: .notDone, by: "anna", reason: "a test"))])
         }
-        try await eventually("the second attempt") { host.read("effects.log").contains("begun 2") }
-        host.write("go")
+        try await eventually("the second attempt") { bench.host.read("effects.log").contains("begun 2") }
+        #expect(bench.host.read("ledger/jobs/\(bench.run).work.1/result").contains("cancelled=1\n"))
+        bench.host.write("go")
         let last = try await again.value
         #expect(last.machine.state == .succeeded)
-        #expect(host.read("effects.log") == "begun 1\nbegun 2\nended 2\n")
+        #expect(bench.host.read("effects.log") == "begun 1\nbegun 2\nended 2\n")
+    }
+
+    /// Nor does a host that answers and refuses: it lets nobody in any more, its ledger can be entered by others, or what it knows of the
+    /// job is damaged. None of that says that the job is not alive.
+    @Test(arguments: CutHost.Refusal.allCases)
+    func aJobOnAHostThatRefusesAfterTheCutIsInDoubtAndNotTriedAgain(_ refusal: CutHost.Refusal) async throws {
+        let host = try CutHost()
+        let bench = try await Bench(host)
+        let driving = Task { try await bench.drive() }
+        try await eventually("the job") { host.read("effects.log") == "begun 1\n" }
+        host.refuse(refusal, bench.run)
+        try await host.cut()
+        host.mend()
+        let end = try await driving.value
+        #expect(end.machine.state == .waiting)
+        let record = try #require(end.machine[StepID("work")!])
+        #expect(record.state == .inDoubt && record.attempt == 1)
+        #expect(record.doubt?.evidence["because"]?.stringValue == refusal.code, "\(record)")
+        host.admitAgain()
+        try await expectASecondAttemptOnceTheFirstHasEnded(bench)
+    }
+
+    /// The same where it is a later process that is refused, which did not see the job begin.
+    @Test func aResumedAttemptOnAHostThatRefusesIsInDoubtAndNotTriedAgain() async throws {
+        let host = try CutHost()
+        let bench = try await Bench(host)
+        let first = try await bench.driver()
+        let driving = Task { try await first.drive() }
+        try await eventually("the job") { host.read("effects.log") == "begun 1\n" }
+        first.detach(reason: "a test")
+        let left = try await driving.value
+        #expect(left.isDetached && left.machine[StepID("work")!]?.state == .running)
+        host.refuse(.letsNobodyIn, bench.run)
+        let end = try await bench.drive()
+        let record = try #require(end.machine[StepID("work")!])
+        #expect(end.machine.state == .waiting && record.state == .inDoubt && record.attempt == 1, "\(record)")
+        host.admitAgain()
+        try await expectASecondAttemptOnceTheFirstHasEnded(bench)
+    }
+
+    /// What the host refuses when it is first asked has not begun, and that is no doubt.
+    @Test func aFirstRequestThatTheHostRefusesIsAFailure() async throws {
+        let host = try CutHost()
+        let end = try await Bench(host, with: "as: nobody-of-this-name").drive()
+        let record = try #require(end.machine[StepID("work")!])
+        #expect(end.machine.state == .failed && record.attempt == 1)
+        #expect(record.failure?.code == "ledger.no-user" && record.failure?.kind == .permanent, "\(record)")
+        #expect(host.read("effects.log").isEmpty)
+    }
+
+    /// A request of the first attempt that comes to the host during the second starts nothing, although the host has never heard of it.
+    @Test func aRequestOfAnEarlierAttemptThatComesLateStartsNothing() async throws {
+        let host = try CutHost()
+        let bench = try await Bench(host)
+        try await host.cut()
+        let driving = Task { try await bench.drive(patience: .zero) }
+        try await eventually("the first try") { host.knocks >= 1 }
+        host.mend()
+        try await eventually("the job") { host.read("effects.log") == "begun 1\n" }
+        let ledger = try await host.connect("orchestrator", Inventory()).ledger
+        let running = try #require(try await ledger.jobs(of: bench.run).first { $0.verdict == .running })
+        #expect(running.id.attempt > 1)
+        let ticket = try #require(try await ledger.runs().first).ticket
+        for attempt in 1..<running.id.attempt {
+            let id = try #require(JobID(run: bench.run, step: running.id.step, attempt: attempt))
+            let late = JobSpec(id: id, script: .shell("touch \(host.folder)/late"), specHash: running.specHash, fence: ticket)
+            do {
+                let verdict = try await ledger.submit(late, deadline: Deadline(after: .seconds(30)))
+                guard case .finished(let result) = verdict else { throw TestFailure("attempt \(attempt) is \(verdict)") }
+                #expect(result.cancelled)
+            } catch let error as LedgerError {
+                #expect(error.code == "ledger.superseded" && attempt < running.id.attempt - 1, "\(error)")
+            }
+        }
+        await ledger.close()
+        host.write("go")
+        #expect(try await driving.value.machine.state == .succeeded)
+        #expect(host.read("effects.log") == "begun 1\nended 1\n")
+        #expect(!FileManager.default.fileExists(atPath: host.folder + "/late"))
+    }
+
+    /// What may be alive on one host is not run again because the step failed on another.
+    @Test func aDoubtOnOneHostIsNotHiddenByAFailureOnAnother() async throws {
+        let host = try CutHost()
+        let bench = try await Bench(
+            host, on: ["orchestrator", "second"], run: "case $0 in */second/*) echo done >> effects.log; kill -KILL $PPID; exit 1 ;; esac; exit 3")
+        let end = try await bench.drive()
+        let record = try #require(end.machine[StepID("work")!])
+        #expect(end.machine.state == .waiting && record.state == .inDoubt && record.attempt == 1, "\(record)")
+        #expect(host.read("effects.log") == "done\n")
+    }
+
+    /// Threat 25: the supervisor is killed while its command lives. Nobody knows the outcome before the command has ended, and then
+    /// it is a doubt; nothing is run twice.
+    @Test func aJobWhoseSupervisorIsKilledIsWaitedForAndThenInDoubt() async throws {
+        let host = try CutHost()
+        let bench = try await Bench(host)
+        let witness = Witness { host.read("effects.log") }
+        let driving = Task { try await bench.drive(observer: witness) }
+        try await eventually("the job") { host.read("effects.log") == "begun 1\n" }
+        let supervisor = try #require(host.supervisor(of: bench.job))
+        #expect(kill(supervisor, SIGKILL) == 0)
+        let ledger = try await host.connect("orchestrator", Inventory()).ledger
+        try await eventually("the orphan") {
+            if case .orphan(let holders) = try await ledger.probe(bench.job) { !holders.isEmpty } else { false }
+        }
+        await ledger.close()
+        host.write("go")
+        let end = try await driving.value
+        #expect(witness.seen == ["begun 1\nended 1\n"], "an outcome was journaled while the command was at work")
+        let record = try #require(end.machine[StepID("work")!])
+        #expect(end.machine.state == .waiting && record.state == .inDoubt && record.attempt == 1, "\(record)")
+        #expect(record.doubt?.evidence["rebooted"]?.stringValue == "no")
+        #expect(host.read("effects.log") == "begun 1\nended 1\n")
     }
 
     /// Threat 10: another machine, or one with another key, answers under the host's name in the middle of a run.
@@ -133,11 +252,13 @@ import Testing
 // MARK: -
 
 /// This machine, as a host that can be cut off.
-private final class CutHost: HostConnector {
+final class CutHost: HostConnector {
     let folder: String
     private struct State {
         var isReachable = true
+        var refusal: Refusal?
         var connections = 0
+        var knocks = 0
         var machineID: String?
     }
     private let state = Mutex(State())
@@ -163,12 +284,34 @@ private final class CutHost: HostConnector {
         var isTransient: Bool { true }
     }
 
+    /// Why the host does nothing more for us although it can be reached.
+    enum Refusal: String, CaseIterable {
+        case letsNobodyIn = "test.refused"
+        case ledgerUnsafe = "ledger.state-unsafe"
+        case specDamaged = "ledger.spec-damaged"
+        var code: String { rawValue }
+    }
+
+    struct Refused: RepriseError {
+        let code = Refusal.letsNobodyIn.code
+        let message = "the host lets nobody in"
+        let hints: [String] = []
+    }
+
     var connections: Int { state.withLock { $0.connections } }
+    /// How often a connection was asked for.
+    var knocks: Int { state.withLock { $0.knocks } }
 
     func connect(_ name: String, _ inventory: Inventory) async throws -> HostConnection {
-        guard state.withLock({ $0.isReachable }) else { throw Away() }
+        let (isReachable, refusal) = state.withLock { state in
+            state.knocks += 1
+            return (state.isReachable, state.refusal)
+        }
+        guard isReachable else { throw Away() }
+        if refusal == .letsNobodyIn { throw Refused() }
+        let place = name == "second" ? "/second/ledger" : "/ledger"
         let ledger = try await LocalJobLedger.open(
-            options: LedgerOptions(stateDirectory: folder + "/ledger"), deadline: Deadline(after: .seconds(30)))
+            options: LedgerOptions(stateDirectory: folder + place), deadline: Deadline(after: .seconds(30)))
         state.withLock { $0.connections += 1 }
         var facts = try await ledger.hostFacts()
         if let other = state.withLock({ $0.machineID }) { facts.machineID = other }
@@ -188,6 +331,32 @@ private final class CutHost: HostConnector {
         }
     }
 
+    /// From the next connection on; what is open stays open.
+    func refuse(_ refusal: Refusal, _ run: RunID) {
+        state.withLock { $0.refusal = refusal }
+        switch refusal {
+        case .letsNobodyIn: break
+        case .ledgerUnsafe: chmod("\(folder)/ledger", 0o755)
+        case .specDamaged: truncate("\(folder)/ledger/jobs/\(run).work.1/spec", 0)
+        }
+    }
+
+    func admitAgain() {
+        state.withLock { $0.refusal = nil }
+        chmod("\(folder)/ledger", 0o700)
+    }
+
+    /// The process that alone holds the job's first lock.
+    func supervisor(of job: JobID) -> pid_t? {
+        let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { pid_t($0) } ?? []
+        return processes.first { process in
+            let descriptors = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd")) ?? []
+            return descriptors.contains {
+                (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/fd/\($0)")) == "\(folder)/ledger/jobs/\(job)/L1"
+            }
+        }
+    }
+
     func becomeAnotherMachine() { state.withLock { $0.machineID = "00000000000000000000000000000000" } }
 
     func mend() { state.withLock { $0.isReachable = true } }
@@ -201,9 +370,9 @@ private struct TestFailure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-private func eventually(_ what: String, seconds: Double = 60, _ condition: () -> Bool) async throws {
+private func eventually(_ what: String, seconds: Double = 60, _ condition: () async throws -> Bool) async throws {
     let limit = ContinuousClock.now.advanced(by: .seconds(seconds))
-    while !condition() {
+    while try await !condition() {
         guard ContinuousClock.now < limit else { throw TestFailure("never came true: \(what)") }
         try await Task.sleep(for: .milliseconds(10))
     }
@@ -215,22 +384,57 @@ private struct Silence: RunObserver {
     func wrote(_ step: StepID, isUndo: Bool, host: String, part: String?, _ output: JobOutput) {}
 }
 
+/// Looks at something in the moment in which an attempt's outcome has been journaled.
+private final class Witness: RunObserver {
+    private let look: @Sendable () -> String
+    private let looks = Mutex<[String]>([])
+
+    init(_ look: @escaping @Sendable () -> String) { self.look = look }
+
+    var seen: [String] { looks.withLock { $0 } }
+
+    func happened(_ event: RunEvent, _ machine: RunMachine) {
+        switch event {
+        case .attemptSucceeded, .attemptFailed, .attemptDoubted: looks.withLock { $0.append(look()) }
+        default: break
+        }
+    }
+    func progressed(_ step: StepID, _ progress: StepProgress) {}
+    func wrote(_ step: StepID, isUndo: Bool, host: String, part: String?, _ output: JobOutput) {}
+}
+
 /// One run of one step that works until `go` is there, in a journal of its own.
 private struct Bench {
     let host: CutHost
     let journal: SQLiteJournal
     let run = RunID("20261126-000000-away")!
 
-    /// - Parameter then: shell, after an attempt has written that it begins.
-    init(_ host: CutHost, then: String = ":", inDoubt: String = "ask") async throws {
+    var job: JobID { JobID(run: run, step: StepID("work")!, attempt: 1)! }
+
+    /// - Parameters:
+    ///   - hosts: `orchestrator` and `second`, which are both this machine with a ledger each.
+    ///   - then: shell, after an attempt has written that it begins.
+    ///   - run: the whole script, in place of the one that works until `go` is there.
+    ///   - with: one more field of the step.
+    init(
+        _ host: CutHost, on hosts: [String] = ["orchestrator"], then: String = ":", run script: String? = nil, inDoubt: String = "ask",
+        with more: String = ""
+    ) async throws {
         self.host = host
+        let works = """
+            attempt=$(ls attempts | wc -l); attempt=$((attempt + 1)); touch attempts/$attempt
+                    echo "begun $attempt" >> effects.log
+                    \(then)
+                    until [ -e go ]; do [ -e attempts ] || exit 1; sleep 0.05; done
+                    echo "ended $attempt" >> effects.log
+            """
         let plan = """
             reprise: 1
             name: away
             steps:
               - id: work
                 kind: command
-                on: [orchestrator]
+                on: [\(hosts.joined(separator: ", "))]
                 timeout: 10m
                 retry:
                   attempts: 3
@@ -239,35 +443,38 @@ private struct Bench {
                 with:
                   directory: \(host.folder)
                   in-doubt: \(inDoubt)
+                  \(more)
                   run: |
-                    attempt=$(ls attempts | wc -l); attempt=$((attempt + 1)); touch attempts/$attempt
-                    echo "begun $attempt" >> effects.log
-                    \(then)
-                    until [ -e go ]; do [ -e attempts ] || exit 1; sleep 0.05; done
-                    echo "ended $attempt" >> effects.log
+                    \(script ?? works)
 
             """
         try FileManager.default.createDirectory(atPath: host.folder + "/attempts", withIntermediateDirectories: false)
         let path = host.folder + "/plan.yaml"
         try plan.write(toFile: path, atomically: true, encoding: .utf8)
-        let loaded = try loadPlan(at: path, kinds: StepRegistry.standard.schemas, inventory: Inventory()).plan
+        let known = host.folder + "/inventory.yaml"
+        try "all:\n  hosts:\n    second: {}\n".write(toFile: known, atomically: true, encoding: .utf8)
+        let inventory = try loadInventory(at: known).inventory
+        let loaded = try loadPlan(at: path, kinds: StepRegistry.standard.schemas, inventory: inventory).plan
         let binding = try #require(ParameterBinding.bind([], to: loaded).binding)
-        let frozen = try FrozenRun(plan: loaded, inventory: Inventory(), parameters: binding, mode: .recovery, planPath: path)
+        let frozen = try FrozenRun(plan: loaded, inventory: inventory, parameters: binding, mode: .recovery, planPath: path)
         journal = try await SQLiteJournal.open(path: host.folder + "/state/journal.db")
         let (_, hold) = try await Engine.accept(frozen, as: run, by: .current, kinds: .standard, into: journal)
         try await journal.release(hold)
     }
 
-    func drive(_ words: [RunEvent] = [], patience: Duration = .seconds(60)) async throws -> RunEnd {
+    func drive(_ words: [RunEvent] = [], patience: Duration = .seconds(60), observer: any RunObserver = Silence()) async throws -> RunEnd {
+        try await driver(patience: patience, observer: observer).drive(words: words)
+    }
+
+    func driver(patience: Duration = .seconds(60), observer: any RunObserver = Silence()) async throws -> RunDriver {
         let hold = try await journal.acquire(run: run, operator: .current, takeOver: nil, atLeast: 0)
         let loaded = try await ResumableRun.load(run, from: journal)
         var settings = DriverSettings(operatorName: "test")
         settings.patience = patience
-        let driver = RunDriver(
+        return RunDriver(
             loaded: loaded, hold: hold, journal: journal, kinds: .standard,
             hosts: HostPool(inventory: loaded.frozen.inventory, connector: host), adapters: Adapters(environment: [:]), redactor: Redactor(),
-            observer: Silence(), settings: settings)
-        return try await driver.drive(words: words)
+            observer: observer, settings: settings)
     }
 
     /// Drives, and cuts the host off as soon as `condition` holds.

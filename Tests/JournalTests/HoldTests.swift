@@ -48,6 +48,28 @@ import Testing
         #expect(hold.fence == 2 && hold.replaced?.pid == probe.pid)
     }
 
+    /// Whoever lets go is at work no more, whether or not that could be written down.
+    @Test(.enabled(if: geteuid() == 0, "SKIPPED WITHOUT ROOT: a full disk needs a tmpfs of its own"))
+    func aReleaseThatCannotBeWrittenFreesTheRunAllTheSame() async throws {
+        mkdir(scratch.folder + "/state", 0o700)
+        let mount = try Mount(scratch.folder + "/state", options: "size=1m,mode=0700")
+        defer { mount.unmount() }
+        let journal = try await scratch.open()
+        let hold = try await journal.create(run: Scratch.run, first: Conformance.entry(1), operator: .current, label: "")
+        let ballast = open(scratch.folder + "/state/ballast", O_WRONLY | O_CREAT, 0o600)
+        let page = [UInt8](repeating: 1, count: 4096)
+        while write(ballast, page, page.count) > 0 {}
+        close(ballast)
+        await #expect(throws: JournalDiskFull.self) { try await journal.release(hold) }
+        #expect(try await journal.summary(run: Scratch.run).holder?.isAlive == false)
+        unlink(scratch.folder + "/state/ballast")
+        let next = try await journal.acquire(run: Scratch.run, operator: .current)
+        #expect(next.fence == hold.fence + 1)
+        await #expect(throws: StaleHold.self) { _ = try await journal.append([Conformance.entry(2)], hold: hold) }
+        #expect(try await journal.append([Conformance.entry(2)], hold: next)[0].sequence == 2)
+        try await journal.close()
+    }
+
     @Test func aStoppedHolderKeepsTheRunUntilTakenOverAndIsThenRefused() async throws {
         let stopped = try await Child.probe(scratch.journal)
         #expect(try await stopped.ask("create r") == "held 1")

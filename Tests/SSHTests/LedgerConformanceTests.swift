@@ -239,7 +239,6 @@ import Testing
         try await eventually("the stubborn job runs") { FileManager.default.fileExists(atPath: bench.path("stubborn")) }
         let other = try await bench.open()
         #expect(try await other.cancel(stubborn.id, ticket: ticket(), grace: .milliseconds(100)).result?.signal == Int(SIGKILL))
-        #expect(try await ledger.cancel(jobID("unknown"), ticket: ticket(), grace: .zero) == .absent)
         let unstarted = job("touch \(bench.path("effect"))", jobID("unstarted"))
         let unlucky = try await bench.open(failpoint: "before-started")
         _ = try await unlucky.submit(unstarted, deadline: bench.soon)
@@ -247,6 +246,84 @@ import Testing
         #expect(try await ledger.submit(unstarted, deadline: bench.soon).result?.cancelled == true)
         #expect(!bench.exists("effect"))
         for each in [ledger, other, unlucky] { await each.close() }
+    }
+
+    /// A request to start a job can be under way for long. Whoever has cancelled the job meanwhile can rely on it.
+    @Test(arguments: Reach.available) func aJobThatIsCancelledBeforeItComesNeverStarts(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        let ledger = try await bench.open()
+        let spec = job("touch \(bench.path("effect"))")
+        let cancelled = try await ledger.cancel(spec.id, ticket: ticket(), grace: .zero)
+        let result = try #require(cancelled.result, "\(cancelled)")
+        #expect(result.cancelled && !result.timedOut && result.exitStatus == nil && result.signal == nil && !result.bootID.isEmpty)
+        let other = try await bench.open()
+        for late in [ledger, other] {
+            #expect(try await late.submit(spec, deadline: bench.soon) == cancelled)
+            #expect(try await late.cancel(spec.id, ticket: ticket(), grace: .zero) == cancelled)
+            #expect(try await late.probe(spec.id) == cancelled)
+        }
+        let listed = try await ledger.jobs(of: runID())
+        #expect(listed.map(\.id) == [spec.id] && listed.map(\.fence) == [1] && listed.map(\.journalSequence) == [10])
+        // Who may not cancel leaves nothing behind.
+        try await ledger.announce(ticket(fence: 2, holder: "holder-b", sequence: 20, head: "bb"))
+        await #expect(throws: LedgerError.self) { try await ledger.cancel(jobID("other"), ticket: ticket(), grace: .zero) }
+        #expect(try await ledger.probe(jobID("other")) == .absent)
+        #expect(!bench.exists("effect"))
+        for each in [ledger, other] { await each.close() }
+    }
+
+    @Test(arguments: Reach.available) func anEarlierAttemptDoesNotJoinALaterOne(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        let ledger = try await bench.open()
+        func submitted(_ id: JobID) async throws -> JobVerdict {
+            try await ledger.submit(job("echo \(id) >> \(bench.path("effects"))", id), deadline: bench.soon)
+        }
+        func isRefused(_ id: JobID, for later: JobID) async -> Bool {
+            do {
+                _ = try await submitted(id)
+                return false
+            } catch {
+                let error = error as? LedgerError
+                return error?.code == "ledger.superseded" && error?.isAnswer == true && error?.message.contains("\(later)") == true
+            }
+        }
+        let second = job("while [ ! -e \(bench.path("go")) ]; do sleep 0.01; done", jobID(attempt: 2))
+        let late = jobID("late", attempt: 9)
+        let unlucky = try await bench.open(failpoint: "before-started")
+        #expect(try await unlucky.submit(job("echo \(late) >> \(bench.path("effects"))", late), deadline: bench.soon) == .neverRan)
+        #expect(try await ledger.submit(second, deadline: bench.soon) == .running)
+        #expect(await isRefused(jobID(), for: second.id))
+        #expect(await isRefused(jobID(part: "other"), for: second.id))
+        #expect(try await ledger.probe(jobID()) == .absent)
+        // Another step's attempts, and those in which a step is undone, are counted by themselves.
+        let others = [jobID("other"), jobID(part: "undo"), jobID("late", attempt: 10)]
+        for id in others {
+            _ = try await submitted(id)
+            #expect(try await ledger.follow(id, onOutput: { _ in }, deadline: bench.soon).result?.exitStatus == 0)
+        }
+        // It came in time, and was not started in time.
+        #expect(await isRefused(late, for: jobID("late", attempt: 10)))
+        #expect(FileManager.default.createFile(atPath: bench.path("go"), contents: nil))
+        #expect(try await ledger.follow(second.id, onOutput: { _ in }, deadline: bench.soon).result?.exitStatus == 0)
+        #expect(await isRefused(jobID(), for: second.id))
+        #expect(bench.text("effects") == others.map { "\($0)\n" }.joined())
+        for each in [ledger, unlucky] { await each.close() }
+    }
+
+    /// Whichever of the two the host takes up first.
+    @Test(arguments: Reach.available) func aCancellationRightBehindTheSubmissionEndsTheJob(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        let ledger = try await bench.open()
+        for attempt in 1...8 {
+            let spec = job("sleep 300", jobID(attempt: attempt))
+            async let submission = ledger.submit(spec, deadline: bench.soon)
+            let cancelled = try await ledger.cancel(spec.id, ticket: ticket(), grace: .milliseconds(100))
+            #expect(cancelled.result?.cancelled == true, "\(cancelled)")
+            let submitted = try await submission
+            #expect(submitted == .running || submitted == cancelled, "\(submitted)")
+            #expect(try await ledger.probe(spec.id) == cancelled)
+        }
+        await ledger.close()
     }
 
     @Test(arguments: Reach.available) func aStaleOperatorCancelsNothing(_ reach: Reach) async throws {
@@ -322,15 +399,46 @@ import Testing
             #expect(error.code == "ledger.claimed" && error.holdingRun == mine.run)
         }
         #expect(try await ledger.claims().map(\.resource) == ["postgresql:5432/app's \"db\""])
-        await #expect(throws: LedgerError.self) { try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: rival.run, force: false) }
-        #expect(try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: mine.run, force: false))
-        #expect(try await !ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: mine.run, force: false))
+        await #expect(throws: LedgerError.self) { try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", ticket: rival) }
+        #expect(try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", ticket: mine))
+        #expect(try await !ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", ticket: mine))
         try await ledger.claim(resource: "postgresql:5432/app's \"db\"", ticket: rival)
-        #expect(try await ledger.releaseClaim(resource: "postgresql:5432/app's \"db\"", run: mine.run, force: true))
         await ledger.close()
     }
 
-    @Test(arguments: Reach.available) func runsJobsAndFactsAreListedAndEndedJobsRemoved(_ reach: Reach) async throws {
+    @Test(arguments: Reach.available) func aStaleOperatorReleasesNoClaimAndAPersonOnlyThatOfTheRunThatIsNamed(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        let ledger = try await bench.open()
+        let mine = ticket(fence: 2, holder: "holder-b", sequence: 20, head: "bb")
+        try await ledger.claim(resource: "db", ticket: mine)
+        let stale = [
+            (ticket(fence: 1, sequence: 30, head: "cc"), "ledger.fence-stale"),
+            (ticket(fence: 2, holder: "holder-a", sequence: 30, head: "cc"), "ledger.fence-held"),
+            (ticket(fence: 3, holder: "holder-c", sequence: 19, head: "aa"), "ledger.journal-old"),
+        ]
+        for (ticket, code) in stale {
+            await #expect { try await ledger.releaseClaim(resource: "db", ticket: ticket) } throws: { error in
+                let error = error as? LedgerError
+                return error?.code == code && error?.standing?.holder == "holder-b"
+            }
+        }
+        await #expect { try await ledger.releaseClaim(resource: "db", ofLostRun: runID("20261123-030000-rival")) } throws: { error in
+            let error = error as? LedgerError
+            return error?.code == "ledger.claimed" && error?.holdingRun == mine.run
+        }
+        #expect(try await ledger.claims().map(\.run) == [mine.run])
+        #expect(try await ledger.releaseClaim(resource: "db", ofLostRun: mine.run))
+        #expect(try await !ledger.releaseClaim(resource: "db", ofLostRun: mine.run))
+        #expect(try await ledger.claims().isEmpty)
+        // What was taken over is released by whoever took over, and the one before can do no more.
+        let newer = ticket(fence: 3, holder: "holder-c", sequence: 21, head: "dd")
+        try await ledger.claim(resource: "db", ticket: mine)
+        #expect(try await ledger.releaseClaim(resource: "db", ticket: newer))
+        await #expect(throws: LedgerError.self) { try await ledger.claim(resource: "db", ticket: mine) }
+        await ledger.close()
+    }
+
+    @Test(arguments: Reach.available) func runsJobsAndFactsAreListed(_ reach: Reach) async throws {
         let bench = try LedgerBench(reach)
         let ledger = try await bench.open()
         _ = try await ledger.run(job("true"), deadline: bench.soon)
@@ -340,10 +448,7 @@ import Testing
         #expect(jobs.map(\.id) == [long.id, jobID()] && jobs[0].verdict == .running && jobs[1].verdict.result?.exitStatus == 0)
         #expect(jobs[1].specHash == "hash of true" && jobs[1].journalSequence == 10)
         #expect(try await ledger.runs().map(\.jobCount) == [2])
-        await #expect(throws: LedgerError.self) { try await ledger.removeJobs(of: runID()) }
         _ = try await ledger.cancel(long.id, ticket: ticket(), grace: .zero)
-        #expect(try await ledger.removeJobs(of: runID()) == 2)
-        #expect(try await ledger.jobs(of: runID()).isEmpty)
         let facts = try await ledger.hostFacts()
         #expect(!facts.bootID.isEmpty && facts.perlVersion.hasPrefix("5.") == !reach.isShell && facts.userID == Int(geteuid()) && facts.tools.contains("sh"))
         #expect(facts.stateDirectory == bench.state && (facts.stateFreeBytes ?? 0) > 0)

@@ -101,43 +101,80 @@ import Testing
     @Test(.enabled(if: canTrace, "needs strace"), arguments: Reach.local)
     func everythingIsFlushedInTheOrderThatThePromisesNeed(_ reach: Reach) async throws {
         let bench = try LedgerBench(reach)
-        let program = LedgerProgram(options: bench.options())
-        let trace = bench.path("trace")
-        let calls = "trace=fsync,fdatasync,rename,renameat,renameat2,execve,openat,flock,write"
-        let channel = try LocalProcessChannel(
-            shellCommand: "exec strace -f -y -s 300 -e \(calls) -o \(trace) sh -c \(shellQuoted(program.command))")
-        let ledger = LocalJobLedger(
-            connection: try await .open(channel: channel, hostName: "traced", program: program, deadline: bench.soon))
         let spec = job("echo said")
-        #expect(try await ledger.run(spec, deadline: bench.soon).result?.exitStatus == 0)
-        await ledger.close()
-        let lines = try String(contentsOfFile: trace, encoding: .utf8).split(separator: "\n").map(String.init)
-        var position = 0
-        func next(_ what: String, _ matches: (String) -> Bool) {
-            guard let found = lines[position...].firstIndex(where: matches) else {
-                Issue.record("\(what) does not come where it must")
-                return
-            }
-            position = found + 1
+        var calls = try await Calls(bench) { ledger in
+            let verdict = try await ledger.run(spec, deadline: bench.soon)
+            #expect(verdict.result?.exitStatus == 0)
         }
         let folder = bench.jobFolder(spec.id)
-        func flushed(_ path: String) -> (String) -> Bool { { ($0.contains("fsync(") || $0.contains("fdatasync(")) && $0.contains("<\(path)>") } }
-        next("writing the spec") { $0.contains("write(") && $0.contains("/spec>, \"job=\(spec.id)") }
-        next("flushing the spec") { $0.contains("fsync(") && $0.contains("/spec>") }
-        next("renaming the job into place") { $0.contains("rename") && $0.contains("\"\(folder)\"") }
-        next("flushing the parent", flushed("\(bench.state)/jobs"))
-        next("taking L1") { $0.contains("flock(") && $0.contains("<\(folder)/L1>, LOCK_EX") }
-        next("taking L2") { $0.contains("flock(") && $0.contains("<\(folder)/L2>, LOCK_EX") }
-        next("recording the start") { $0.contains("write(") && $0.contains("<\(folder)/started>") }
-        next("flushing the start", flushed("\(folder)/started"))
-        next("exec") { $0.contains("execve(\"/bin/sh\"") && $0.contains("\(folder)/script") }
-        next("flushing the output", flushed("\(folder)/stdout"))
-        next("writing the result in place") { $0.contains("write(") && $0.contains("<\(folder)/result.pre>") }
-        next("flushing the result", flushed("\(folder)/result.pre"))
-        next("renaming the result") { $0.contains("rename") && $0.contains("\"\(folder)/result\"") }
-        next("flushing the folder", flushed(folder))
-        let before = lines[..<(lines.firstIndex { $0.contains("write(") && $0.contains("/spec>, \"job=") } ?? 0)]
+        calls.next("writing the spec") { $0.contains("write(") && $0.contains("/spec>, \"job=\(spec.id)") }
+        calls.next("flushing the spec") { $0.contains("fsync(") && $0.contains("/spec>") }
+        calls.next("renaming the job into place") { $0.contains("rename") && $0.contains("\"\(folder)\"") }
+        calls.next("flushing the parent", Calls.flushed("\(bench.state)/jobs"))
+        calls.next("taking L1") { $0.contains("flock(") && $0.contains("<\(folder)/L1>, LOCK_EX") }
+        calls.next("taking L2") { $0.contains("flock(") && $0.contains("<\(folder)/L2>, LOCK_EX") }
+        calls.next("recording the start") { $0.contains("write(") && $0.contains("<\(folder)/started>") }
+        calls.next("flushing the start", Calls.flushed("\(folder)/started"))
+        calls.next("exec") { $0.contains("execve(\"/bin/sh\"") && $0.contains("\(folder)/script") }
+        calls.next("flushing the output", Calls.flushed("\(folder)/stdout"))
+        calls.next("writing the result in place") { $0.contains("write(") && $0.contains("<\(folder)/result.pre>") }
+        calls.next("flushing the result", Calls.flushed("\(folder)/result.pre"))
+        calls.next("renaming the result") { $0.contains("rename") && $0.contains("\"\(folder)/result\"") }
+        calls.next("flushing the folder", Calls.flushed(folder))
+        let before = calls.lines[..<(calls.lines.firstIndex { $0.contains("write(") && $0.contains("/spec>, \"job=") } ?? 0)]
         #expect(before.contains { $0.contains("fsync(") && $0.contains("/result.pre>") }, "the result is preallocated and flushed before")
+    }
+
+    /// After a power cut the ledger knows the cancellation wholly or not at all.
+    @Test(.enabled(if: canTrace, "needs strace"), arguments: Reach.local)
+    func whatIsCancelledBeforeItComesIsFlushedBeforeItIsPutInPlace(_ reach: Reach) async throws {
+        let bench = try LedgerBench(reach)
+        var calls = try await Calls(bench) { ledger in
+            let verdict = try await ledger.cancel(jobID(), ticket: ticket(), grace: .zero)
+            #expect(verdict.result?.cancelled == true)
+        }
+        let folder = bench.jobFolder(jobID())
+        let written = calls.next("writing the spec") { $0.contains("write(") && $0.contains("/spec>, \"job=\(jobID())") }
+        let slot = try #require(written?.firstMatch(of: /<([^>]*)\/spec>/)).output.1
+        calls.next("flushing the spec", Calls.flushed("\(slot)/spec"))
+        calls.next("writing the result") { $0.contains("write(") && $0.contains("<\(slot)/result.pre>") && $0.contains("cancelled=1") }
+        calls.next("flushing the result", Calls.flushed("\(slot)/result.pre"))
+        calls.next("renaming the result") { $0.contains("rename") && $0.contains("\"\(slot)/result\"") }
+        calls.next("flushing its folder", Calls.flushed("\(slot)"))
+        calls.next("renaming the job into place") { $0.contains("rename") && $0.contains("\"\(folder)\"") }
+        calls.next("flushing the parent", Calls.flushed("\(bench.state)/jobs"))
+    }
+
+    /// The calls of the kernel that a ledger made for what was asked of it.
+    private struct Calls {
+        let lines: [String]
+        private var position = 0
+
+        init(_ bench: LedgerBench, _ body: (LocalJobLedger) async throws -> Void) async throws {
+            let program = LedgerProgram(options: bench.options())
+            let trace = bench.path("trace")
+            let calls = "trace=fsync,fdatasync,rename,renameat,renameat2,execve,openat,flock,write"
+            let channel = try LocalProcessChannel(
+                shellCommand: "exec strace -f -y -s 300 -e \(calls) -o \(trace) sh -c \(shellQuoted(program.command))")
+            let ledger = LocalJobLedger(
+                connection: try await .open(channel: channel, hostName: "traced", program: program, deadline: bench.soon))
+            try await body(ledger)
+            await ledger.close()
+            lines = try String(contentsOfFile: trace, encoding: .utf8).split(separator: "\n").map(String.init)
+        }
+
+        /// What matches comes, and after what was looked for before.
+        @discardableResult
+        mutating func next(_ what: String, _ matches: (String) -> Bool) -> String? {
+            guard let found = lines[position...].firstIndex(where: matches) else {
+                Issue.record("\(what) does not come where it must")
+                return nil
+            }
+            position = found + 1
+            return lines[found]
+        }
+
+        static func flushed(_ path: String) -> (String) -> Bool { { ($0.contains("fsync(") || $0.contains("fdatasync(")) && $0.contains("<\(path)>") } }
     }
 
     /// The tools that the shell's ledger needs, in a folder that is the whole PATH.

@@ -65,13 +65,15 @@ extension JournalCore {
     }
 
     func release(_ hold: Hold) throws {
+        // Also where that cannot be written: who has let go is at work no more, and the run is free for whoever comes next, this
+        // process included. The entry that then stays is that of a dead holder.
+        defer { holders.unlock(hold.number) }
         try write { transaction in
             guard var row = try runRow(hold.run, in: &transaction), row.hold == hold.number else { return }
             row.hold = 0
             transaction.places = ["hold-released"]
             try update(row, in: &transaction)
         }
-        holders.unlock(hold.number)
     }
 
     /// Who holds the run of `row`, dead or alive; nil once released.

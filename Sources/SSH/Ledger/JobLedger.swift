@@ -14,7 +14,8 @@ package protocol JobLedger: Sendable {
     func announce(_ ticket: FenceTicket) async throws -> FenceTicket?
     /// Starts the job unless it was started before, ever. Returns once the start is durable, or with the verdict on an
     /// earlier submission. Idempotent by id.
-    /// - Throws: `LedgerError` as for `announce`; `ledger.spec-differs`, `.no-space`, `.no-user`: nothing was started.
+    /// - Throws: `LedgerError` as for `announce`; `ledger.spec-differs`, `.no-space`, `.no-user`, `.superseded` (a later attempt of the
+    ///   step is there already). Whatever the host itself answers (`isAnswer`), this request has started nothing.
     func submit(_ spec: JobSpec, deadline: Deadline) async throws -> JobVerdict
     func probe(_ id: JobID) async throws -> JobVerdict
     /// Passes the output from the offsets on to `onOutput`, as it comes, until the job has ended. Waits for orphans too.
@@ -22,7 +23,8 @@ package protocol JobLedger: Sendable {
     func follow(
         _ id: JobID, stdoutOffset: Int, stderrOffset: Int, onOutput: @escaping @Sendable (JobOutput) -> Void, deadline: Deadline?
     ) async throws -> JobVerdict
-    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it. Idempotent.
+    /// TERM, then KILL after `grace`, to the job's process group. Returns the verdict once the ledger has it. Idempotent. A job that
+    /// the host does not know is put down as cancelled: a request to start it that is still on its way starts nothing any more.
     /// - Throws: `LedgerError` as for `announce`: nothing was ended.
     func cancel(_ id: JobID, ticket: FenceTicket, grace: Duration) async throws -> JobVerdict
     /// The kept output. Empty past its end.
@@ -30,18 +32,18 @@ package protocol JobLedger: Sendable {
     /// Reserves `resource` for a run. Idempotent. At most 120 bytes of any text.
     /// - Throws: `LedgerError` with code `ledger.claimed`, naming the run that has it.
     func claim(resource: String, ticket: FenceTicket) async throws
-    /// - Returns: whether there was a claim. `force` releases another run's.
+    /// Gives back what the ticket's run has reserved. Idempotent.
+    /// - Returns: whether there was a claim.
+    /// - Throws: `LedgerError` as for `announce`, and as for `claim`: the claim stays.
     @discardableResult
-    func releaseClaim(resource: String, run: RunID, force: Bool) async throws -> Bool
+    func releaseClaim(resource: String, ticket: FenceTicket) async throws -> Bool
+    /// The same on a person's word, for a run that nobody drives any more and for which nobody has a ticket.
+    @discardableResult
+    func releaseClaim(resource: String, ofLostRun run: RunID) async throws -> Bool
     func claims() async throws -> [Claim]
     func runs() async throws -> [HostRun]
     func jobs(of run: RunID) async throws -> [HostJob]
     func hostFacts() async throws -> HostFacts
-    /// Removes what has ended. The run's fence stays.
-    /// - Returns: how many jobs were removed.
-    /// - Throws: `LedgerError` with code `ledger.job-alive` where one has not ended; then none is removed.
-    @discardableResult
-    func removeJobs(of run: RunID) async throws -> Int
     /// Ends the conversation with the host. Jobs go on.
     func close() async
 }
@@ -53,7 +55,9 @@ package struct LedgerError: RepriseError {
     package let hints: [String]
     package let exitStatus: ExitStatus
     package let isTransient: Bool
-    /// For a refused fence or claim: the one that stands.
+    /// The host itself refused what it was asked for; false where the conversation with it failed.
+    package internal(set) var isAnswer = false
+    /// For a refused fence: the one that stands.
     package let standing: FenceTicket?
     /// For a refused claim: the run that has it.
     package let holdingRun: RunID?

@@ -119,11 +119,18 @@ extension ConnectedLedger {
         }
     }
 
-    package func releaseClaim(resource: String, run: RunID, force: Bool) async throws -> Bool {
+    package func releaseClaim(resource: String, ticket: FenceTicket) async throws -> Bool {
+        try await release(resource) { $0.add(ticket) }
+    }
+
+    package func releaseClaim(resource: String, ofLostRun run: RunID) async throws -> Bool {
+        try await release(resource) { $0.add("run", run.rawValue) }
+    }
+
+    private func release(_ resource: String, _ fill: (inout LedgerFrame) -> Void) async throws -> Bool {
         let answer = try await connection.request("release") { frame in
             frame.add("resource", resource)
-            frame.add("run", run.rawValue)
-            if force { frame.add("force", 1) }
+            fill(&frame)
         }
         return answer.frame.text("released") == "1"
     }
@@ -168,10 +175,6 @@ extension ConnectedLedger {
             user: frame.text("user") ?? "", userID: frame.integer("uid") ?? -1, stateDirectory: frame.text("state") ?? "",
             stateFreeBytes: frame.integer("free"), tools: Set((frame.text("tools") ?? "").split(separator: " ").map(String.init)),
             clockMilliseconds: frame.integer("clock-ms") ?? 0)
-    }
-
-    package func removeJobs(of run: RunID) async throws -> Int {
-        try await connection.request("remove") { $0.add("run", run.rawValue) }.frame.integer("removed") ?? 0
     }
 
     package func close() async { await connection.close() }

@@ -105,7 +105,7 @@ package struct JobSpec: Sendable {
 
 /// What the host's ledger shows of a job.
 package enum JobVerdict: Sendable, Hashable {
-    /// There is a result.
+    /// There is a result; also where the job was cancelled before it came.
     case finished(JobResult)
     /// Its supervisor is alive.
     case running

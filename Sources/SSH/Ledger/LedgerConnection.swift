@@ -40,6 +40,11 @@ final class LedgerConnection: Sendable {
     let hostName: String
     private let channel: any ByteChannel
     private let state = Mutex(State())
+    /// Frames in the order in which they were asked for, which is the order in which they go out: a cancellation must not overtake the
+    /// request to start what it cancels.
+    private let outbox = AsyncStream<(request: Int, frame: [UInt8])>.makeStream()
+    /// The number of requests that are not answered.
+    private static let unanswered = -1
     /// Longer than any request takes that is not a job's own time.
     private static let answerTimeout = Duration.seconds(60)
 
@@ -69,6 +74,7 @@ final class LedgerConnection: Sendable {
             if let wire = reader.wire { connection.state.withLock { $0.wire = wire } }
             for frame in rest { connection.receive(frame) }
             Task { [reader] in await connection.readFrames(reader) }
+            Task { await connection.writeFrames() }
             return connection
         } catch {
             await channel.close()
@@ -102,6 +108,12 @@ final class LedgerConnection: Sendable {
         }
     }
 
+    private func writeFrames() async {
+        for await (request, frame) in outbox.stream {
+            do { try await channel.write(frame, deadline: nil) } catch { answer(request, error) }
+        }
+    }
+
     private func receive(_ frame: LedgerFrame) {
         if let sid: Int = frame.integer("sid") {
             let isEnd = frame.bytes("end") != nil
@@ -131,6 +143,7 @@ final class LedgerConnection: Sendable {
             defer { (state.waiting, state.subscriptions) = ([:], [:]) }
             return (state.waiting, state.subscriptions)
         }
+        outbox.continuation.finish()
         for continuation in waiting.values { continuation.resume(throwing: error) }
         for subscription in subscriptions.values { subscription.continuation.yield(.failure(error)) }
     }
@@ -183,9 +196,7 @@ final class LedgerConnection: Sendable {
                     }
                     return
                 }
-                Task {
-                    do { try await channel.write(encoded, deadline: nil) } catch { answer(id, error) }
-                }
+                outbox.continuation.yield((id, encoded))
             }
         } onCancel: {
             answer(id, CancellationError())
@@ -199,11 +210,10 @@ final class LedgerConnection: Sendable {
     /// Sends a request that is not answered.
     private func tell(_ verb: String, sid: Int) {
         var frame = LedgerFrame()
-        frame.add("id", -1)
+        frame.add("id", Self.unanswered)
         frame.add("verb", verb)
         frame.add("sid", sid)
-        let encoded = encode(frame)
-        Task { try? await channel.write(encoded, deadline: nil) }
+        outbox.continuation.yield((Self.unanswered, encode(frame)))
     }
 
     func forget(_ sid: Int) {

@@ -88,17 +88,24 @@ struct LedgerProgram: Sendable {
 /// The error in an answer, if it is one.
 func ledgerError(_ frame: LedgerFrame, hostName: String) -> LedgerError? {
     guard let code = frame.text("error") else { return nil }
+    var error = refusal(code, frame, hostName)
+    error.isAnswer = true
+    return error
+}
+
+private func refusal(_ code: String, _ frame: LedgerFrame, _ hostName: String) -> LedgerError {
     let detail = printable(frame.bytes("message") ?? [])
     let seen = frame.fields("seen.")
     let standing = ticket(seen)
-    let who = "\(seen["operator"].map { printable(Array($0.utf8)) } ?? "another operator") (fence \(seen["fence"] ?? "?"))"
+    let person = seen["operator"].map { printable(Array($0.utf8)) } ?? "another operator"
+    let who = "\(person) (fence \(seen["fence"] ?? "?"))"
     switch code {
     case "fence-stale", "fence-held", "journal-old", "journal-forked":
         return LedgerError.closed(standing, hostName: hostName) ?? fenceError(code, seen, standing, who, hostName)
     case "claimed":
         let run = seen["run"].flatMap { RunID($0) }
         return LedgerError(
-            code, "\(hostName) refused: \(printable(Array((seen["resource"] ?? "").utf8))) is claimed by run \(seen["run"] ?? "?") of \(who)",
+            code, "\(hostName) refused: \(printable(Array((seen["resource"] ?? "").utf8))) is claimed by run \(seen["run"] ?? "?") of \(person)",
             hints: ["reprise claims list; if that run is over: reprise claims release"], exitStatus: .heldByAnother, holdingRun: run)
     case "spec-differs":
         return LedgerError(
@@ -119,7 +126,10 @@ func ledgerError(_ frame: LedgerFrame, hostName: String) -> LedgerError? {
         return LedgerError(
             code, "the ledger's lock on \(hostName) is held too long" + (detail.isEmpty ? "" : " by \(detail)"),
             hints: ["a stopped process may hold it"], exitStatus: .heldByAnother, transient: true)
-    case "job-alive": return LedgerError(code, "job \(detail) on \(hostName) has not ended", hints: ["cancel it first"])
+    case "superseded":
+        return LedgerError(
+            code, "\(hostName) has a later attempt of this step already, \(detail), and starts no earlier one",
+            hints: ["a request that was long under way came too late; nothing was started"])
     case "bad-name": return LedgerError(code, "the ledger on \(hostName) refused a name: \(detail)", exitStatus: .usage)
     case "state-unsafe":
         return LedgerError(code, "the ledger's folder on \(hostName) is not safe: \(detail)", hints: ["chmod 700 and chown it, after a look at who changed it"])

@@ -12,13 +12,41 @@ let shellJobSource = #"""
         check_ticket
         take_fence
         if [ ! -d "$dir" ]; then
+            refuse_superseded
             self; wall; boot
             t=$STATE/tmp/$NONCE.$SELF
             out=$( { make_slot "$t" && mv -T "$t" "$dir" && sync "$STATE/jobs"; } 2>&1) || { rm -rf "$t"; refuse_output "$out"; }
+            return 0
         fi
+        # Cancelled, perhaps before it came: that is the answer, whatever it is.
+        if record "$dir/result" ''; then get cancelled; [ "$VAL" != 1 ] || return 0; fi
         record "$dir/spec" '' || refuse spec-damaged "message=$(enc "$dir")$NL"
         get spec
         [ "$VAL" = "$q_spec" ] || refuse spec-differs "stored=$VAL$NL"
+        [ -e "$dir/result" ] || has_started "$dir" || refuse_superseded
+    }
+    # A later attempt of the same step is not joined by an earlier one whose request was long under way. What is undone has
+    # attempts of its own.
+    refuse_superseded() {
+        local path step undo rest=${q_job#"$q_run".} attempt
+        step=$q_run.${rest%%.*} rest=${rest#*.}
+        attempt=${rest%%.*}
+        case $rest in *.undo*) undo=1 ;; *) undo= ;; esac
+        for path in "$STATE/jobs/$step".*; do
+            [ -d "$path" ] || continue
+            rest=${path#"$STATE/jobs/$step".}
+            case $rest in *.undo*) [ -n "$undo" ] || continue ;; *) [ -z "$undo" ] || continue ;; esac
+            [ "${rest%%.*}" -le "$attempt" ] || refuse superseded "message=${path##*/}$NL"
+        done
+    }
+    # Puts down as cancelled what never came here, under the host lock: a request to start it that comes yet finds this. Whole or not
+    # at all: its spec, of nothing, and its result are flushed before it is renamed into place.
+    place_cancelled() {
+        local out t at=$dir
+        self; wall; boot
+        t=$STATE/tmp/$NONCE.$SELF
+        out=$( { make_slot "$t" && { dir=$t; write_cancelled; } && mv -T "$t" "$at" && sync "$STATE/jobs"; } 2>&1) \
+            || { rm -rf "$t"; refuse_output "$out"; }
     }
     make_slot() { # FOLDER
         local text="job=$q_job${NL}spec=$q_spec${NL}run=$q_run${NL}fence=$q_fence${NL}holder=$q_holder${NL}operator=$q_operator${NL}sequence=$q_sequence${NL}head=$q_head${NL}kind=$q_kind${NL}script=$q_script${NL}user=$q_user${NL}directory=$q_directory${NL}timeout=$q_timeout${NL}limit=$q_limit${NL}environment=${NAMES# }${NL}at=$WALL${NL}boot=$BOOT${NL}end$NL"
@@ -146,9 +174,10 @@ let shellJobSource = #"""
         exec "$@" 4<&-
     }
 
-    # Waits for the main process. A status over 128 may be a signal's: then the shell has said so as well.
+    # Waits for the main process. A status over 128 may be a signal's: then the shell has said so as well. A signal to the group that
+    # comes while the leader forks must not end the one who is to say how the job ended: until that one has its own trap, it ignores them.
     LEAD='
-        trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
+        trap "" HUP INT QUIT PIPE ALRM TERM USR1 USR2
         _reprise_hold=$1/hold; shift
         exec 3>&1 4>&2 >/dev/null 2>/dev/null
         printf "up\n" >&7
@@ -273,6 +302,8 @@ let shellJobSource = #"""
         done
         write_result "${text}exec-error=$noexec${NL}left-behind=$(printf %s "$left" | head -n 40 | tr '\n' '|' | sed 's/|/%00/g')${NL}end$NL"
     }
+    # Of what was never started, at the time in WALL.
+    write_cancelled() { write_result "timed-out=0${NL}cancelled=1${NL}started=$WALL${NL}ended=$WALL${NL}duration=0${NL}boot=$BOOT${NL}end$NL"; }
     write_result() { # TEXT
         printf '%s' "$1" | dd of="$dir/result.pre" bs=8192 iflag=fullblock count=1 conv=notrunc,fsync status=none && mv -T "$dir/result.pre" "$dir/result" && sync "$dir"
     }

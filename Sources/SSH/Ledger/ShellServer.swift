@@ -35,7 +35,7 @@ let shellServerSource = #"""
     forget() {
         ARGC=0 ENVC=0 NAMES=
         for key in id verb job spec run fence holder operator sequence head kind script scriptb stdin user directory directoryb timeout grace \
-            linger limit out err stream offset resource resourceb force sid; do eval "q_$key="; done
+            linger limit out err stream offset resource resourceb sid; do eval "q_$key="; done
     }
     take() {
         STDIN=0
@@ -72,7 +72,6 @@ let shellServerSource = #"""
             runs) runs ;;
             jobs) check_run; jobs_of_run ;;
             facts) facts ;;
-            remove) remove ;;
             *) refuse bad-verb "message=$q_verb$NL" ;;
         esac
     }
@@ -114,12 +113,10 @@ let shellServerSource = #"""
         take_fence
         verdict "$q_job"
         case $VERDICT in
+            absent) place_cancelled; verdict "$q_job" ;;
             never)
                 exec 5<>"$dir/L1"
-                if flock -n 5 && ! has_started "$dir" && [ ! -e "$dir/result" ]; then
-                    wall; boot
-                    write_result "timed-out=0${NL}cancelled=1${NL}started=$WALL${NL}ended=$WALL${NL}duration=0${NL}boot=$BOOT${NL}end$NL"
-                fi
+                if flock -n 5 && ! has_started "$dir" && [ ! -e "$dir/result" ]; then wall; boot; write_cancelled; fi
                 exec 5<&-
                 verdict "$q_job"
                 ;;
@@ -159,11 +156,14 @@ let shellServerSource = #"""
     }
     release() {
         local out
+        check_run
         host_lock
+        # Without a ticket it is a person's word.
+        [ -z "$q_fence" ] || announce
         claim_path
         record "$path" seen. || { reply "released=0$NL"; return; }
         get seen.run
-        [ "$VAL" = "$q_run" ] || [ -n "$q_force" ] || refuse claimed "$REC"
+        [ "$VAL" = "$q_run" ] || refuse claimed "$REC"
         out=$( { rm "$path" && sync "$STATE/claims"; } 2>&1) || refuse_output "$out"
         reply "released=1$NL"
     }
@@ -217,23 +217,5 @@ let shellServerSource = #"""
         free=$(df -Pk -- "$STATE" | { read -r _; read -r _ _ _ VAL _; printf %s "$VAL"; })
         boot; wall
         reply "machine-id=$(enc "$machine")${NL}boot-id=$BOOT${NL}os=$(enc "$pretty")${NL}os-id=$(enc "$name")${NL}os-version=$(enc "$number")${NL}kernel=$(uname -r)${NL}machine=$(uname -m)${NL}perl=${NL}user=$(id -un)${NL}uid=$(id -u)${NL}free=$((free * 1024))${NL}state=$(enc "$STATE")${NL}tools=${tools# }${NL}clock-ms=$WALL${NL}digest=1$NL"
-    }
-
-    remove() {
-        local n=0 path
-        check_run
-        host_lock
-        for path in "$STATE/jobs/$q_run".*; do
-            [ -d "$path" ] || continue
-            q_job=${path##*/}
-            ! alive || refuse job-alive "message=$q_job$NL"
-        done
-        for path in "$STATE/jobs/$q_run".*; do
-            [ -d "$path" ] || continue
-            mv -T "$path" "$STATE/tmp/$NONCE.gone" && rm -rf "$STATE/tmp/$NONCE.gone" || refuse system "message=${path##*/}$NL"
-            n=$((n + 1))
-        done
-        sync "$STATE/jobs"
-        reply "removed=$n$NL"
     }
     """#

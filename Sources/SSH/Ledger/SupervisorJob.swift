@@ -62,6 +62,8 @@ let supervisorJobSource = #"""
         return $lock;
     }
 
+    our @OWNED;
+
     # Puts a job's directory in place under the host lock, which it returns: held on until the start is recorded, so that no
     # newer fence can come between. Environment values and standard input never reach the disk.
     sub place_job {
@@ -73,28 +75,84 @@ let supervisorJobSource = #"""
         my $dir = "$STATE/jobs/$id";
         my $new = 0;
         if (!-d $dir) {
+            refuse_superseded($id);
             my $slot = take_slot();
-            sysopen(my $f, "$slot/spec", O_WRONLY | O_NOFOLLOW) or refuse_errno("open $slot/spec");
-            my $text = record_text(
-                job => $id, spec => $job->{spec}, (map { ($_ => $t->{$_}) } qw(run fence holder operator sequence head)),
+            write_spec(
+                $slot, job => $id, spec => $job->{spec}, ticket_fields($t),
                 kind => $job->{kind}, script => $job->{kind} eq 'shell' ? $job->{script} : join("\0", @{$job->{argv}}),
                 user => $job->{user}, directory => $job->{directory}, timeout => $job->{timeout}, limit => $job->{limit},
                 environment => join(' ', sort map { $$_[0] } @{$job->{env}}), at => wall_ms(), boot => boot_id());
-            my $ok = write_all($f, $text) && $f->sync;
-            if (!$ok) { my $saved = $!; remove_tree($slot); $! = $saved; refuse_errno("write $slot/spec"); }
-            close $f;
-            if (rename($slot, $dir)) { $new = 1; sync_dir("$STATE/jobs"); }
-            elsif (-d $dir) { remove_tree($slot) }
-            else { my $saved = $!; remove_tree($slot); $! = $saved; refuse_errno("rename to $dir") }
+            $new = put_in_place($slot, $dir);
         }
         if (!$new) {
+            # Cancelled, perhaps before it came: that is the answer, whatever it is.
+            my $result = read_record("$dir/result");
+            return ($lock, 0) if $result && $result->{cancelled};
             my $spec = read_record("$dir/spec") or refuse('spec-damaged', message => $dir);
             refuse('spec-differs', stored => $spec->{spec}) if $spec->{spec} ne $job->{spec};
+            refuse_superseded($id) unless $result || has_started($dir);
         }
         return ($lock, $new);
     }
 
-    our @OWNED;
+    # A later attempt of the same step is not joined by an earlier one whose request was long under way. What is undone has
+    # attempts of its own.
+    sub refuse_superseded {
+        my ($run, $step, $attempt, $part) = split /\./, $_[0];
+        for my $other (job_names($run)) {
+            my (undef, $name, $number, $its) = split /\./, $other;
+            refuse('superseded', message => $other) if $name eq $step && $number > $attempt && is_undo($its) == is_undo($part);
+        }
+    }
+    sub is_undo { return defined $_[0] && $_[0] =~ /^undo/ ? 1 : 0 }
+
+    sub ticket_fields { my ($t) = @_; return map { ($_ => $t->{$_}) } qw(run fence holder operator sequence head) }
+
+    sub write_spec {
+        my ($slot, @pairs) = @_;
+        sysopen(my $f, "$slot/spec", O_WRONLY | O_NOFOLLOW) or refuse_errno("open $slot/spec");
+        my $ok = write_all($f, record_text(@pairs)) && $f->sync;
+        if (!$ok) { my $saved = $!; remove_tree($slot); $! = $saved; refuse_errno("write $slot/spec"); }
+        close $f;
+    }
+
+    # - Returns 0 where another was quicker.
+    sub put_in_place {
+        my ($slot, $dir) = @_;
+        if (rename($slot, $dir)) { sync_dir("$STATE/jobs"); return 1 }
+        my $saved = $!;
+        remove_tree($slot);
+        return 0 if -d $dir;
+        $! = $saved;
+        refuse_errno("rename to $dir");
+    }
+
+    # Puts down as cancelled what never came here, under the host lock: a request to start it that comes yet finds this. Whole or
+    # not at all: its spec, of nothing, and its result are flushed before it is renamed into place.
+    sub place_cancelled {
+        my ($id, $t) = @_;
+        my $slot = take_slot();
+        write_spec(
+            $slot, job => $id, spec => '', ticket_fields($t), (map { ($_ => '') } qw(kind script user directory timeout limit environment)),
+            at => wall_ms(), boot => boot_id());
+        eval { write_cancelled($slot); 1 } or do { my $error = $@; remove_tree($slot); die $error };
+        put_in_place($slot, "$STATE/jobs/$id");
+    }
+
+    # The same for what came and has not been started, unless somebody is about to start it.
+    sub cancel_unstarted {
+        my ($dir) = @_;
+        local @OWNED;
+        own("$dir/L1", $dir) && !has_started($dir) && !-e "$dir/result" or return;
+        write_cancelled($dir);
+    }
+
+    sub write_cancelled {
+        my ($dir) = @_;
+        my $now = wall_ms();
+        write_result($dir, record_text('timed-out' => 0, cancelled => 1, started => $now, ended => $now, duration => 0, boot => boot_id()));
+    }
+
     sub failpoint { kill 'KILL', $$ if $FAILPOINT eq $_[0] }
 
     # The supervisor of one job: a process of its own session, with nothing of the server but the host lock and a pipe to it.

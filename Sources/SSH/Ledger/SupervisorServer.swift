@@ -57,10 +57,13 @@ let supervisorServerSource = #"""
         },
         release => sub {
             my ($q) = @_;
+            check_run($q->{run});
             my $lock = host_lock(LOCK_EX);
+            # Without a ticket it is a person's word.
+            announce(ticket_of($q)) if defined $q->{fence};
             my $path = "$STATE/claims/" . claim_name($q->{resource});
             my $held = read_record($path) or return reply($q->{id}, released => 0);
-            refuse('claimed', map { ("seen.$_" => $held->{$_}) } keys %$held) if $held->{run} ne $q->{run} && !$q->{force};
+            refuse('claimed', map { ("seen.$_" => $held->{$_}) } keys %$held) if $held->{run} ne $q->{run};
             unlink $path or refuse_errno("remove $path");
             sync_dir("$STATE/claims");
             reply($q->{id}, released => 1);
@@ -89,20 +92,6 @@ let supervisorServerSource = #"""
             reply($q->{id}, map { (item => $_) } @items);
         },
         facts => sub { my ($q) = @_; reply($q->{id}, host_facts()) },
-        remove => sub {
-            my ($q) = @_;
-            check_run($q->{run});
-            my $lock = host_lock(LOCK_EX);
-            my @jobs = job_names($q->{run});
-            for my $id (@jobs) { my %v = verdict($id); refuse('job-alive', message => $id) if $v{verdict} =~ /^(running|orphan)\z/ }
-            for my $id (@jobs) {
-                my $away = "$STATE/tmp/" . fresh_name();
-                rename("$STATE/jobs/$id", $away) or refuse_errno("remove $id");
-                remove_tree($away);
-            }
-            sync_dir("$STATE/jobs");
-            reply($q->{id}, removed => scalar @jobs);
-        },
     );
 
     # File names have 255 bytes at most.
@@ -233,20 +222,13 @@ let supervisorServerSource = #"""
     sub cancel {
         my ($q) = @_;
         check_job($q->{job});
-        my $lock = take_fence($q->{job}, ticket_of($q));
+        my $ticket = ticket_of($q);
+        my $lock = take_fence($q->{job}, $ticket);
         my $dir = "$STATE/jobs/$q->{job}";
+        place_cancelled($q->{job}, $ticket) unless -d $dir;
+        # Nobody reads orders before the start is recorded: whoever has L1 first decides.
+        cancel_unstarted($dir) unless has_started($dir);
         my @verdict = verdict($q->{job});
-        if ($verdict[1] eq 'never') {
-            if (my $l1 = own("$dir/L1", $dir)) {
-                if (!has_started($dir) && !-e "$dir/result") {
-                    my $now = wall_ms();
-                    write_result($dir, record_text(cancelled => 1, started => $now, ended => $now, duration => 0, boot => boot_id()));
-                }
-            }
-            close $_ for @OWNED;
-            @OWNED = ();
-            return reply($q->{id}, verdict($q->{job}));
-        }
         if ($verdict[1] eq 'running') {
             # A pipe into the supervisor, which is there as long as it lives; no process number is trusted.
             if (sysopen(my $control, "$dir/control", O_WRONLY | O_NONBLOCK | O_NOFOLLOW)) { syswrite $control, "cancel $q->{grace}\n" }

@@ -68,7 +68,8 @@ package struct CommandStep: StepKind {
 }
 
 extension StepContext {
-    /// Runs `body` on every host of the step side by side; the first failure is thrown once all have ended.
+    /// Runs `body` on every host of the step side by side. Once all have ended a doubt is thrown, or else the first failure: what may be
+    /// alive on one host must not be run again because another host's failed.
     ///
     /// `body` is given the host and the part by which its job is told from those of the other hosts.
     func onEachHost<Value: Sendable>(
@@ -87,6 +88,7 @@ extension StepContext {
             }
             return await group.reduce(into: [(Int, Result<Value, any Error>)]()) { $0.append($1) }
         }
+        for case (_, .failure(let doubt as StepInDoubt)) in results { throw doubt }
         return try results.sorted { $0.0 < $1.0 }.map { (hosts[$0.0], try $0.1.get()) }
     }
 

@@ -104,7 +104,7 @@ struct ClaimsRelease: AsyncParsableCommand {
         try await Confirmation.require(
             [resource], isGiven: yes, what: "releasing a claim on \(name)", does: "lets other runs work where run \(run) may still be at work",
             hints: ["look first: reprise adopt \(name) \(run)"])
-        let was = try await reach.withLedger(of: name) { try await $0.releaseClaim(resource: resource, run: run, force: true) }
+        let was = try await reach.withLedger(of: name) { try await $0.releaseClaim(resource: resource, ofLostRun: run) }
         try options.show(
             Released(host: name, resource: resource, wasClaimed: was),
             was ? "released \(oneLine(resource)) on \(name)\n" : "\(oneLine(resource)) was not claimed on \(name)\n")

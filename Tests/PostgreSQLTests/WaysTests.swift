@@ -85,6 +85,7 @@ struct WaysTests {
         let error = await refusal { _ = try await connector(via, password: wrong).connect("postgres", application: "t") }
         #expect(error?.code == "postgresql.password-refused", "\(String(describing: error))")
         #expect(error?.isTransient == false && error?.hints.isEmpty == false)
+        #expect(error?.exitStatus == .failed, "the server was reached")
         var dumped = ""
         dump(error, to: &dumped)
         #expect(!"\(String(describing: error))\(dumped)".contains("canary"))

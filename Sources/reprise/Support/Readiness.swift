@@ -91,6 +91,7 @@ struct Readiness {
                     findings.append(Finding(.missing, host, "it has no perl, which the way to its databases needs", hints: ["on \(host): apt-get install perl"]))
                 }
                 findings += await check(database, connection)
+                if !facts.perlVersion.isEmpty { findings += await checkWay(to: database, connection) }
                 findings += await checkNeeds(database, connection)
             }
             return findings
@@ -149,6 +150,21 @@ struct Readiness {
             }
         }
         return findings
+    }
+
+    /// Reprise's own connections go by the way that the inventory says, and not by the host's psql.
+    private func checkWay(to database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {
+        let via = database.via ?? .bridge
+        let subject = "\(database.host): database \(database.name): via \(via.rawValue)"
+        guard let remote = connection.remote else { return [] }
+        let redactor = Redactor()
+        do {
+            try await askServer(of: database, frozen.inventory, remote, redactor)
+            return [Finding(.ok, subject, "the server answers \(database.superuser)")]
+        } catch {
+            let finding = Finding(error, subject)
+            return [Finding(finding.verdict, subject, redactor.redact(finding.text), hints: finding.hints.map { redactor.redact($0) })]
+        }
     }
 
     /// Asks the server itself, as its superuser; one line for each answer.

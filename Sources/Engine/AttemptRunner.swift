@@ -119,13 +119,15 @@ struct AttemptRunner: Sendable {
         do {
             if try await isAboutTheCheck() {
                 let event = DoubtResolved(
-                    step: key.step, verdict: .notDone, by: "plan", reason: "only the check whether the step is already done had begun, which can be asked again")
+                    step: key.step, verdict: .notDone, by: "plan",
+                    reason: "only the check whether the step is already done had begun, which can be asked again", attempt: doubt.attempt, isUndo: doubt.isUndo)
                 return await driver.post(.event(.doubtResolved(event), nil))
             }
             let kind = try driver.kinds.make(driver.frozen.kind(of: key.step))
             let resolution = try await kind.resolveDoubt(context(), StepInDoubt(doubt.message, evidence: doubt.evidence))
             guard let resolution else { return }
-            let event = DoubtResolved(step: key.step, verdict: resolution.verdict, by: "plan", reason: resolution.reason)
+            let event = DoubtResolved(
+                step: key.step, verdict: resolution.verdict, by: "plan", reason: resolution.reason, attempt: doubt.attempt, isUndo: doubt.isUndo)
             await driver.post(.event(.doubtResolved(event), nil))
         } catch {
             // What cannot be resolved here waits for a person, with the evidence that is already journaled.

@@ -1,9 +1,9 @@
 internal import BlockingIO
 internal import Foundation
-internal import PlanModel
+package import PlanModel
 internal import PostgreSQL
 internal import RunCore
-internal import SSH
+package import SSH
 internal import Steps
 
 /// Makes the orchestrator's own connections to a server of PostgreSQL, in the way that the inventory says.
@@ -78,6 +78,20 @@ struct DatabaseConnector: Sendable {
             } }
             """#
         return database.asSuperuser("perl -e \(shellQuoted(bridge)) \(shellQuoted(socket))", replacingShell: true)
+    }
+}
+
+/// Asks the server of `database` for an answer, by the way that the inventory says; for looking before a run.
+///
+/// - Throws: what hinders it, with what to do about it.
+package func askServer(of database: DatabaseRef, _ inventory: Inventory, _ remote: any RemoteHost, _ redactor: Redactor) async throws {
+    let connection = try await DatabaseConnector(database, inventory, remote, redactor).connect("postgres", application: "reprise/check")
+    do {
+        _ = try await connection.query("SELECT 1", deadline: Deadline(after: .seconds(10)))
+        await connection.close()
+    } catch {
+        await connection.close()
+        throw error
     }
 }
 

@@ -116,18 +116,26 @@ package actor RunDriver {
     private func collectWords() async {
         guard let words = try? await journal.leftWords(run: hold.run) else { return }
         for word in words {
+            // From here on it cannot be taken back by whoever left it, and is answered.
+            guard (try? await journal.claimWord(run: hold.run, name: word.name)) == true else { continue }
             var refusal: String?
             do {
                 let event = try RunEvent(kind: word.kind) { try EventCodec.decode($0, word.payload) }
                 if let event, event.isOperatorsWord { try await take(event) } else { refusal = "\(word.kind) is no word of an operator" }
             } catch is CancellationError {
-                // Nobody drives the run any more: the word waits for whoever does next.
-                return
+                return await putBack(word)
+            } catch is StaleHold {
+                return await putBack(word)
             } catch {
                 refusal = (error as? any RepriseError)?.message ?? "it cannot be read"
             }
             try? await journal.answerWord(run: hold.run, name: word.name, refusal: refusal)
         }
+    }
+
+    /// This process drives the run no more: the word waits for whoever does, or is taken back.
+    private func putBack(_ word: LeftWord) async {
+        try? await journal.putWordBack(run: hold.run, name: word.name)
     }
 
     // MARK: Mail

@@ -65,10 +65,22 @@ package protocol JournalStore: Sendable {
     /// The words that were left for the holder of `run` and are not answered yet, oldest first.
     func leftWords(run: RunID) async throws -> [LeftWord]
 
+    /// Takes a word in hand for an answer: from then on it can be withdrawn no more.
+    /// - Returns: false where it was withdrawn.
+    func claimWord(run: RunID, name: String) async throws -> Bool
+
+    /// Lays a claimed word back, unanswered.
+    func putWordBack(run: RunID, name: String) async throws
+
+    /// Answers a claimed word.
     /// - Parameter refusal: why the word was not taken; nil where it was.
     func answerWord(run: RunID, name: String, refusal: String?) async throws
 
-    /// What became of a word. A refusal is told once.
+    /// Takes a word back, so that no holder ever sees it.
+    /// - Returns: false where a holder has claimed it, and answers it.
+    func withdrawWord(run: RunID, name: String) async throws -> Bool
+
+    /// What became of a word. An answer is told once.
     func fateOfWord(run: RunID, name: String) async throws -> WordFate
 
     /// The records of `run` above `after`, and then each new one as it becomes durable, whichever process writes it.

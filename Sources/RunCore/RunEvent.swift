@@ -229,11 +229,14 @@ package struct ApprovalDecided: Codable, Hashable, Sendable {
     package var approved: Bool
     package var by: String
     package var comment: String
-    package init(step: StepID, approved: Bool, by: String, comment: String) {
+    /// Which of the step's questions it answers, as `StepRecord.questions` counts them; nil in journals of earlier versions.
+    package var question: Int?
+    package init(step: StepID, approved: Bool, by: String, comment: String, question: Int? = nil) {
         self.step = step
         self.approved = approved
         self.by = by
         self.comment = comment
+        self.question = question
     }
 }
 
@@ -246,11 +249,16 @@ package struct DoubtResolved: Codable, Hashable, Sendable {
     package var verdict: Verdict
     package var by: String
     package var reason: String
-    package init(step: StepID, verdict: Verdict, by: String, reason: String) {
+    /// Whose doubt it answers; nil in journals of earlier versions.
+    package var attempt: AttemptNumber?
+    package var isUndo: Bool?
+    package init(step: StepID, verdict: Verdict, by: String, reason: String, attempt: AttemptNumber? = nil, isUndo: Bool? = nil) {
         self.step = step
         self.verdict = verdict
         self.by = by
         self.reason = reason
+        self.attempt = attempt
+        self.isUndo = isUndo
     }
 }
 

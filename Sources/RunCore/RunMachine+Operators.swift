@@ -8,12 +8,20 @@ extension RunMachine {
         table[position].isIssued = false
         table[position].state = .waiting
         table[position].approval = .init(message: event.message)
+        table[position].questions += 1
         return []
     }
 
     mutating func approvalDecided(_ event: ApprovalDecided) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
-        guard record.state == .waiting else { throw unexpected("an approval", record) }
+        guard record.state == .waiting else { throw tooLate(event, record) }
+        // A word can be late: said of one question, and taken in when the step asks the next one.
+        if let question = event.question, question != record.questions {
+            throw InvalidTransition(
+                "step \(event.step) waits for an answer to its question \(record.questions), and the \(event.approved ? "approval" : "denial") of "
+                    + "\(event.by) was given to \(question == 0 ? "none: it had not asked yet" : "question \(question)")",
+                hints: ["look at what it asks now: reprise status", "then say it again"])
+        }
         if event.approved, let refusal = refusesApproval(of: event.step, by: event.by) { throw refusal }
         table[position].approval?.decision = event
         if event.approved {
@@ -25,6 +33,16 @@ extension RunMachine {
                 hints: ["ask again with: reprise retry RUN \(event.step)", "or end the run with: reprise undo RUN"])
         }
         return []
+    }
+
+    /// Says who was first, where somebody was.
+    private func tooLate(_ event: ApprovalDecided, _ record: StepRecord) -> InvalidTransition {
+        let word = event.approved ? "an approval" : "a denial"
+        guard let decision = record.approval?.decision else { return unexpected(word, record) }
+        return InvalidTransition(
+            "step \(event.step) was \(decision.approved ? "approved" : "denied") by \(decision.by) already and is \(record.state.rawValue): "
+                + "\(word) cannot follow",
+            hints: ["see where the run stands: reprise status"])
     }
 
     /// Why `operatorName` may not approve the step, or nil: who started the run may not, where the plan says so.
@@ -39,6 +57,14 @@ extension RunMachine {
 
     mutating func doubtResolved(_ event: DoubtResolved) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
+        if record.isInDoubt, let attempt = event.attempt, let doubt = record.doubt,
+            attempt != doubt.attempt || (event.isUndo ?? false) != doubt.isUndo
+        {
+            throw InvalidTransition(
+                "step \(event.step) is in doubt at \(doubt.isUndo ? "undo " : "")attempt \(doubt.attempt), and the word of \(event.by) was given "
+                    + (attempt == 0 ? "before there was a doubt" : "about \(event.isUndo == true ? "undo " : "")attempt \(attempt)"),
+                hints: ["look at the evidence that there is now: reprise status", "then say it again"])
+        }
         if record.undo.state == .inDoubt {
             forgive(record.doubt)
             table[position].undo.state = event.verdict == .done ? .done : .idle

@@ -10,6 +10,8 @@ package struct StepRecord: Codable, Hashable, Sendable {
     package internal(set) var isIssued = false
     package internal(set) var waitsForRetry = false
     package internal(set) var approval: Approval?
+    /// How often people were asked to agree to it. A person's word names the question that it answers.
+    package internal(set) var questions = 0
     /// Facts of the present attempt, so that it takes the same way when it is resumed.
     package internal(set) var observations: [String: JSONValue] = [:]
     package internal(set) var evidence: JSONValue = .null

@@ -26,7 +26,8 @@ package struct ExecResult: Sendable, Hashable {
 
 /// Where a tunnel ends on the remote side.
 package enum TunnelEndpoint: Hashable, Sendable {
-    /// A command whose standard input and output are the connection; one is started per connection.
+    /// A command whose standard input and output are the connection; one is started per connection. What the login shell's start-up
+    /// files print before it begins is kept out.
     case command(String)
     /// A unix socket, opened by the server as the login user (`direct-streamlocal@openssh.com`).
     case unixSocket(String)

@@ -213,6 +213,49 @@ import Testing
         #expect(program.read("effects.log") == "first\nslow\nlast\n")
     }
 
+    /// Two people at once: one word counts, and who gave the other is told of it.
+    @Test func ofTwoWordsAtOnceOneCounts() async throws {
+        for round in 0..<10 {
+            let program = try Program.withSmallPlan()
+            try program.write("", to: "go")
+            #expect(try await program.run("start", "small").status == 5)
+            let approving = try program.start(["approve", "ask", "--comment", "yes"])
+            let denying = try program.start(["deny", "ask", "--comment", "no"])
+            let approved = try await approving.result(), denied = try await denying.result()
+            let report = try #require(try await program.run("report", "--json").json() as? [String: Any])
+            let decisions = (report["decisions"] as? [[String: Any]] ?? []).compactMap { $0["what"] as? String }
+            let said = "round \(round): \(decisions)\napprove: \(approved)\ndeny: \(denied)"
+            #expect(decisions.count == 1, "\(said)")
+            let isApproved = decisions.first == "approved", other = isApproved ? denied : approved
+            #expect(approved.status == (isApproved ? 0 : 2), "\(said)")
+            #expect(denied.status == (isApproved ? 2 : 1), "\(said)")
+            let first = isApproved ? approving.id : denying.id
+            #expect(other.errors.contains("step ask was \(isApproved ? "approved" : "denied") by "), "\(said)")
+            #expect(other.errors.contains("(process \(first)) already"), "\(said)")
+            #expect(program.read("effects.log") == (isApproved ? "first\nslow\nlast\n" : "first\nslow\n"), "\(said)")
+        }
+    }
+
+    /// A word that its owner was told does not count is not obeyed when the holder wakes up, nor for the question after.
+    @Test func aWordThatAStoppedHolderDidNotTakeIsTakenBack() async throws {
+        let program = try Program.withAskingPlan()
+        let running = try program.start(["start", "asking"])
+        try await Program.wait(for: "the question") { running.outputSoFar.contains("ask waits for approval") }
+        running.signal(SIGSTOP)
+        let approved = try await program.run("approve", "ask", "--comment", "yes")
+        #expect(approved.status == 7, "\(approved.errors)")
+        #expect(approved.errors.contains("the word was taken back and changes nothing"))
+        running.signal(SIGCONT)
+        let denied = try await program.run("deny", "ask", "--comment", "no")
+        #expect(denied.status == 0, "\(denied.errors)")
+        #expect(try await program.run("retry", "ask").status == 0)
+        try await Program.wait(for: "the next question") { running.outputSoFar.components(separatedBy: "ask waits for approval").count > 2 }
+        try program.write("", to: "go")
+        #expect(try await running.result().status == 5)
+        #expect(states(try await status(program))["ask"] == "WAITING")
+        #expect(program.read("effects.log") == "")
+    }
+
     @Test func undoingHasToBeConfirmed() async throws {
         let program = try Program.withSmallPlan()
         try program.write("", to: "go")

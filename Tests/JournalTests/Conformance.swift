@@ -35,6 +35,7 @@ struct Conformance: Sendable {
         try await concurrentAppendsStayInOneChain()
         try await changesArriveAcrossStores()
         try await labelsAreListed()
+        try await aWordHasOneEnd()
     }
 
     func recordsAreChainedAndDurable() async throws {

@@ -111,6 +111,48 @@ extension Conformance {
         await #expect(throws: RunNotFound.self) { for try await _ in nobody {} }
     }
 
+    /// Taken, refused, or taken back: never two of them, whoever looks when.
+    func aWordHasOneEnd() async throws {
+        let holder = try await open()
+        let person = try await open()
+        let id = Self.run("words-1")
+        _ = try await holder.create(run: id, first: Self.entry(1), operator: Self.alice, label: "")
+        func leave() async throws -> String { try await person.leaveWord(run: id, kind: "approval-decided", payload: Array("{}".utf8)) }
+
+        let withdrawn = try await leave()
+        #expect(try await holder.leftWords(run: id).map(\.name) == [withdrawn])
+        #expect(try await person.fateOfWord(run: id, name: withdrawn) == .waiting)
+        #expect(try await person.withdrawWord(run: id, name: withdrawn))
+        #expect(try await holder.leftWords(run: id).isEmpty)
+        // The holder may have seen it before it was taken back.
+        #expect(try await !holder.claimWord(run: id, name: withdrawn))
+
+        let taken = try await leave()
+        #expect(try await holder.claimWord(run: id, name: taken))
+        #expect(try await !person.withdrawWord(run: id, name: taken))
+        #expect(try await person.fateOfWord(run: id, name: taken) == .waiting)
+        #expect(try await holder.leftWords(run: id).isEmpty, "a claimed word is nobody else's")
+        try await holder.answerWord(run: id, name: taken, refusal: nil)
+        #expect(try await person.fateOfWord(run: id, name: taken) == .taken)
+
+        let refused = try await leave()
+        #expect(try await holder.claimWord(run: id, name: refused))
+        try await holder.putWordBack(run: id, name: refused)
+        #expect(try await holder.leftWords(run: id).map(\.name) == [refused])
+        #expect(try await holder.claimWord(run: id, name: refused))
+        try await holder.answerWord(run: id, name: refused, refusal: "it came too late")
+        #expect(try await person.fateOfWord(run: id, name: refused) == .refused("it came too late"))
+        #expect(try await !person.withdrawWord(run: id, name: refused))
+
+        for _ in 0..<50 {
+            let name = try await leave()
+            async let claimed = holder.claimWord(run: id, name: name)
+            async let withdrawn = person.withdrawWord(run: id, name: name)
+            let ends = try await [claimed, withdrawn]
+            #expect(ends.filter { $0 }.count == 1)
+        }
+    }
+
     func labelsAreListed() async throws {
         let store = try await open()
         let first = Self.run("label-1")

@@ -24,6 +24,7 @@ import Testing
     @Test func concurrentAppendsStayInOneChain() async throws { try await suite.concurrentAppendsStayInOneChain() }
     @Test func changesArriveAcrossStores() async throws { try await suite.changesArriveAcrossStores() }
     @Test func labelsAreListed() async throws { try await suite.labelsAreListed() }
+    @Test func aWordHasOneEnd() async throws { try await suite.aWordHasOneEnd() }
 
     /// One journal for everything, as a store sees it that shares its server with others.
     @Test func allAtOnceInOneJournal() async throws { try await suite.all() }

@@ -114,6 +114,17 @@ struct ArchiveTOCTests {
         #expect(entry.dataState == .at(offset: 0x0102_0304_0506))
     }
 
+    /// Which pg_restore reads what is decided by the format, not by the age of the program that wrote it.
+    @Test(arguments: [
+        (13, "10.23", 9, true), (14, "13.4", 11, false), (14, "13.4", 12, true), (14, "99.1", 15, true), (15, "16.1", 15, false), (15, "16.1", 16, true),
+        (16, "17.2", 16, false), (16, "17.2", 17, true), (16, "18.0", 17, true), (14, "13.4", 18, true),
+    ])
+    func anOlderPgRestoreReadsTheFormatsThatItKnows(minor: Int, dumper: String, reader: Int, isReadable: Bool) throws {
+        var writer = TOCWriter(minor: minor)
+        writer.header(entries: 0, version: dumper)
+        #expect(try ArchiveTOC(bytes: writer.bytes).isReadable(byPgRestore: reader) == isReadable)
+    }
+
     @Test func aHostileHeaderAsksForNoMemory() throws {
         for minor in [11, 17] {
             var writer = TOCWriter(minor: minor)
@@ -152,10 +163,10 @@ struct TOCWriter {
         bytes += Array((value ?? "").utf8)
     }
 
-    mutating func header(entries: Int) {
+    mutating func header(entries: Int, version: String = "16.1") {
         if minor >= 15 { bytes.append(3) } else { integer(-1) }
         for number in [7, 14, 2, 23, 10, 126, 0] { integer(number) }
-        ["chms", "16.1", "16.1"].forEach { text($0) }
+        ["chms", version, version].forEach { text($0) }
         integer(entries)
     }
 

@@ -34,19 +34,28 @@ struct WaysTests {
     }
 
     private func connector(
-        _ via: DatabaseRef.Via?, password: String = Self.password, address: String? = nil, authority: String? = nil, port: Int? = nil
+        _ via: DatabaseRef.Via?, password: String = Self.password, address: String? = nil, authority: String? = nil, port: Int? = nil,
+        over other: SSHSession? = nil
     ) async throws -> DatabaseConnector {
         let cluster = try await Self.cluster.value
         let database = DatabaseRef(
             name: "chms", host: "db1", database: "postgres", socketDirectory: cluster.folder, port: port ?? cluster.port,
             password: SecretReference("env:NOT_ASKED_HERE"), via: via, address: address ?? (via == .direct ? "localhost" : nil),
             rootCertificate: authority ?? cluster.tls?.authority)
-        return DatabaseConnector(database: database, hostAddress: "127.0.0.1", remote: session) { _ in password }
+        return DatabaseConnector(database: database, hostAddress: "127.0.0.1", remote: other ?? session) { _ in password }
     }
 
-    @Test(arguments: [nil, DatabaseRef.Via.bridge, .tunnel, .direct]) func everyWayLeadsToTheSameServer(_ via: DatabaseRef.Via?) async throws {
+    @Test(arguments: [nil, DatabaseRef.Via.bridge, .tunnel, .direct], [false, true])
+    func everyWayLeadsToTheSameServer(_ via: DatabaseRef.Via?, loginIsNoisy: Bool) async throws {
         let cluster = try await Self.cluster.value
-        let connection = try await connector(via).connect("postgres", application: "reprise/x.y")
+        let home = "/tmp/reprise-home-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        try (loginIsNoisy ? "echo hello from the start-up file; echo trouble >&2\n" : "").write(
+            toFile: home + "/.bashrc", atomically: true, encoding: .utf8)
+        let server = try LoopbackServer(lines: ["SetEnv HOME=\(home)"])
+        let session = try await SSHSession.connect(to: server.target(), deadline: soon())
+        let connection = try await connector(via, over: session).connect("postgres", application: "reprise/x.y")
         let row = try await connection.query(
             """
             SELECT current_setting('data_directory') AS place, current_user AS role, current_setting('application_name') AS name,
@@ -69,6 +78,7 @@ struct WaysTests {
         }
         #expect(try await connection.query("SELECT 1 AS x", deadline: soon()).only().integer("x") == 1)
         await connection.close()
+        await session.close()
     }
 
     @Test(arguments: [DatabaseRef.Via.tunnel, .direct]) func aWrongPasswordIsNamedAndNotShown(_ via: DatabaseRef.Via) async throws {
@@ -76,6 +86,7 @@ struct WaysTests {
         let error = await refusal { _ = try await connector(via, password: wrong).connect("postgres", application: "t") }
         #expect(error?.code == "postgresql.password-refused", "\(String(describing: error))")
         #expect(error?.isTransient == false && error?.hints.isEmpty == false)
+        #expect(error?.exitStatus == .failed, "the server was reached")
         var dumped = ""
         dump(error, to: &dumped)
         #expect(!"\(String(describing: error))\(dumped)".contains("canary"))

@@ -30,6 +30,33 @@ import Testing
         try run.on(.approved("swap"), gives: .start("swap"))
     }
 
+    @Test func aWordAnswersOnlyTheQuestionThatItWasGivenTo() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        #expect(run["swap"].questions == 0)
+        try run.on(.asked("swap"))
+        let early = run.refuses(.approved("swap", question: 0))
+        #expect(early?.message == "step swap waits for an answer to its question 1, and the approval of bob was given to none: it had not asked yet")
+        try run.on(.denied("swap", question: 1))
+        try run.on(.retry("swap"), gives: .ask("swap"))
+        try run.on(.asked("swap"), state: .waiting)
+        let late = run.refuses(.approved("swap", question: 1))
+        #expect(late?.message == "step swap waits for an answer to its question 2, and the approval of bob was given to question 1")
+        run.refuses(.denied("swap", question: 1))
+        try run.on(.approved("swap", question: 2), gives: .start("swap"))
+    }
+
+    @Test func whoIsSecondIsToldWhoWasFirst() throws {
+        var run = try Scenario(step("swap", approval: true))
+        try run.held(gives: .ask("swap"))
+        try run.on(.asked("swap"))
+        var other = run
+        try run.on(.approved("swap", by: "ada"), gives: .start("swap"))
+        #expect(run.refuses(.denied("swap"))?.message == "step swap was approved by ada already and is QUEUED: a denial cannot follow")
+        try other.on(.denied("swap", by: "ada"))
+        #expect(other.refuses(.approved("swap"))?.message == "step swap was denied by ada already and is FAILED: an approval cannot follow")
+    }
+
     @Test func whoStartedTheRunMayNotApproveWhereThePlanSaysSoButMayDeny() throws {
         var run = try Scenario(step("swap", approval: true, byAnother: true), startedBy: "ada")
         try run.held(gives: .ask("swap"))

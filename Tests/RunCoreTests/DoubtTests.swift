@@ -36,6 +36,26 @@ import Testing
         try run.succeeds("b", state: .succeeded)
     }
 
+    @Test func aWordAnswersOnlyTheDoubtThatItWasGivenTo() throws {
+        var run = try doubtful()
+        let early = run.refuses(.resolved("a", .done, 0))
+        #expect(early?.message == "step a is in doubt at attempt 1, and the word of bob was given before there was a doubt")
+        run.refuses(.resolved("a", .done, 1, isUndo: true))
+        try run.on(.resolved("a", .notDone, 1), gives: .start("a", 2))
+        try run.on(.began("a", 2))
+        try run.on(.doubted("a", 2), state: .waiting)
+        let late = run.refuses(.resolved("a", .done, 1))
+        #expect(late?.message == "step a is in doubt at attempt 2, and the word of bob was given about attempt 1")
+        try run.on(.resolved("a", .done, 2), gives: .start("b"))
+        // An undo is in doubt for itself.
+        try run.succeeds("b")
+        try run.on(.undo, gives: .startUndo("a"))
+        try run.on(.undoBegan("a"))
+        try run.on(.doubted("a", isUndo: true), state: .waiting)
+        run.refuses(.resolved("a", .done, 1))
+        try run.on(.resolved("a", .done, 1, isUndo: true), state: .undone)
+    }
+
     @Test func skippedTheStepCountsAsNeither() throws {
         var run = try doubtful()
         try run.on(.skip("a"), gives: .start("b"), steps: ["a": .skipped])

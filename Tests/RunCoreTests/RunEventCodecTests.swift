@@ -90,6 +90,16 @@ import Testing
         #expect(written == (try JSONDecoder().decode(JSONValue.self, from: Data(payload.utf8))), "fields were renamed, added or removed")
     }
 
+    /// Fields that came later, and that earlier versions' journals do not have.
+    @Test func whatAWordAnswersIsReadBack() throws {
+        let approval = RunEvent.approvalDecided(ApprovalDecided(step: "a", approved: true, by: "bob", comment: "c", question: 2))
+        let doubt = RunEvent.doubtResolved(DoubtResolved(step: "a", verdict: .done, by: "bob", reason: "r", attempt: 3, isUndo: true))
+        for event in [approval, doubt] { #expect(try Self.decode(event.kind, try JSONEncoder().encode(event.payload)) == event) }
+        #expect(try Self.decode("approval-decided", Data(#"{"step":"a","approved":true,"by":"bob","comment":"c","question":2}"#.utf8)) == approval)
+        let written = #"{"step":"a","verdict":"done","by":"bob","reason":"r","attempt":3,"isUndo":true}"#
+        #expect(try Self.decode("doubt-resolved", Data(written.utf8)) == doubt)
+    }
+
     @Test func aKindOfANewerVersionIsNil() throws {
         #expect(try Self.decode("run-teleported", Data("{}".utf8)) == nil)
         #expect(try Self.decode("", Data("{}".utf8)) == nil)

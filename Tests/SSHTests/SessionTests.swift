@@ -32,11 +32,8 @@ import Testing
     }
 
     @Test func noiseFromStartUpFilesDoesNotReachTheOutput() async throws {
-        let home = "/tmp/reprise-home-\(UUID().uuidString)"
-        try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: false)
+        let home = try home("echo hello from the start-up file; echo trouble >&2\n")
         defer { try? FileManager.default.removeItem(atPath: home) }
-        let noise = "echo hello from the start-up file; echo trouble >&2\n"
-        try noise.write(toFile: home + "/.bashrc", atomically: true, encoding: .utf8)
         let server = try LoopbackServer(lines: ["SetEnv HOME=\(home)"])
         let session = try await connect(server)
         let raw = try await session.openChannel(command: "exit 0", deadline: soon)
@@ -50,6 +47,53 @@ import Testing
             on: session, options: LedgerOptions(stateDirectory: "\(server.folder)/state"), deadline: soon)
         #expect(try await ledger.runs().isEmpty)
         await ledger.close()
+        await session.close()
+    }
+
+    /// A home whose start-up file says `script`, for a login shell that reads one.
+    private func home(_ script: String) throws -> String {
+        let home = "/tmp/reprise-home-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: false)
+        try script.write(toFile: home + "/.bashrc", atomically: true, encoding: .utf8)
+        return home
+    }
+
+    @Test func noiseFromStartUpFilesDoesNotReachATunnel() async throws {
+        let home = try home("echo hello from the start-up file; echo trouble >&2\n")
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        let server = try LoopbackServer(lines: ["SetEnv HOME=\(home)"])
+        let session = try await connect(server)
+        let tunnel = try await session.tunnel(to: .command("cat"))
+        for _ in 0..<3 {
+            let echoed = try await Task.detached { try echoThrough(tunnel.socketPath, byteCount: 300_000) }.value
+            #expect(echoed.count == 300_000 && echoed.isSame, "\(tunnel.lastFailure() ?? "no failure noted")")
+        }
+        await tunnel.close()
+        // What the command itself complains of is told, the start-up file's trouble is not.
+        let broken = try await session.tunnel(to: .command("echo no such server >&2; exit 3"))
+        _ = try? await Task.detached { try echoThrough(broken.socketPath, byteCount: 10) }.value
+        try await eventually("the failure is noted") { broken.lastFailure() != nil }
+        #expect(broken.lastFailure() == "no such server")
+        await session.close()
+    }
+
+    /// A shell that talks without end, that never comes to an end, or that ends by itself: each is named, and nothing of it passes.
+    @Test(arguments: [
+        ("while echo chatter; do :; done", "printed 64 KiB before the command began"), ("sleep 60", "did not begin the command in time"),
+        ("echo closed for maintenance; exit 0", "ended before the command began; it said: closed for maintenance"),
+    ])
+    func aShellThatNeverComesToTheCommandIsNamed(script: String, said: String) async throws {
+        let home = try home(script + "\n")
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        let server = try LoopbackServer(lines: ["SetEnv HOME=\(home)"])
+        var target = server.target()
+        target.connectTimeout = .seconds(5)
+        let session = try await SSHSession.connect(to: target, deadline: soon)
+        let tunnel = try await session.tunnel(to: .command("cat"))
+        let echoed = try? await Task.detached { try echoThrough(tunnel.socketPath, byteCount: 10) }.value
+        #expect(echoed == nil || echoed?.count == 0)
+        try await eventually("the failure is noted") { tunnel.lastFailure() != nil }
+        #expect(tunnel.lastFailure()?.contains(said) == true, "\(tunnel.lastFailure() ?? "")")
         await session.close()
     }
 

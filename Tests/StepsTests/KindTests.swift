@@ -83,6 +83,31 @@ import Testing
         #expect(SQLCheckStep.problem("many", ["at-least": 0]) != nil)
     }
 
+    @Test func whatToWriteAboutADatabaseThatIsKeptIsValidYAML() throws {
+        #expect(PostgresCheckStep.knownDamageHint([], known: [], step: "check-server").contains("`known-damage`"))
+        let hint = PostgresCheckStep.knownDamageHint(["chms_damaged", #"My "old" db\1"#, "no"], known: ["evidence"], step: "check-server")
+        let line = try #require(hint.split(separator: "`").map(String.init).first { $0.hasPrefix("known-damage: [") })
+        let plan = """
+            reprise: 1
+            name: x
+            steps:
+              - id: check-server
+                kind: postgres-check
+                with:
+                  database: production
+                  \(line)
+
+            """
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("reprise-\(UUID().uuidString).yaml")
+        try plan.write(to: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(at: file) }
+        let inventory = try loadInventory(at: KindTests.root.path + "/inventory/lab.yaml").inventory
+        let loaded = try loadPlan(at: file.path, kinds: StepRegistry.standard.schemas, inventory: inventory)
+        let written = try #require(loaded.plan.steps[0].with.map?.first { $0.key == "known-damage" }?.value.value)
+        guard case .list(let names) = written else { return #expect(Bool(false), "\(written)") }
+        #expect(names.map(\.value) == ["evidence", "chms_damaged", #"My "old" db\1"#, "no"].map { .string($0) })
+    }
+
     @Test func anHTTPAnswerIsHeldAgainstWhatItMustBe() {
         let healthy = Array(#"{"status":"ok","members":3}"#.utf8)
         let wish: [String: JSONValue] = ["status": 200, "json": ["status": "ok"], "body-contains": "members"]

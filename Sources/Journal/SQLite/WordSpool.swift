@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Glibc
 package import RunCore
 
 /// A word that an operator left for the process that holds a run.
@@ -11,7 +12,7 @@ package struct LeftWord: Hashable, Sendable {
 
 /// What became of a word.
 package enum WordFate: Hashable, Sendable {
-    /// The holder has not looked yet.
+    /// No holder has answered yet.
     case waiting
     case taken
     /// It did not fit the run any more; why.
@@ -19,7 +20,8 @@ package enum WordFate: Hashable, Sendable {
 }
 
 /// Words for a live holder, as files beside the journal: only the holder may write to a run's journal, so others leave theirs here
-/// and the holder journals them. A word is a file of its own, renamed into place whole; its answer takes its place.
+/// and the holder journals them. A word is a file of its own, renamed into place whole. Who renames it next has it: the holder, who
+/// then answers, or the one who left it, who takes it back. A holder that dies in between leaves it claimed, and no later one takes it.
 struct WordSpool: Sendable {
     let folder: String
 
@@ -54,15 +56,28 @@ struct WordSpool: Sendable {
         }
     }
 
+    func claim(_ run: RunID, _ name: String) -> Bool { rename(run, name, ".word", ".claimed") }
+
+    func putBack(_ run: RunID, _ name: String) { _ = rename(run, name, ".claimed", ".word") }
+
+    func withdraw(_ run: RunID, _ name: String) -> Bool {
+        guard rename(run, name, ".word", ".withdrawn") else { return false }
+        try? FileManager.default.removeItem(atPath: "\(folder)/\(run)/\(name).withdrawn")
+        return true
+    }
+
+    /// An answer is a file with the word's name, there whole or not at all: a word is never taken as obeyed for want of a file.
     func answer(_ run: RunID, _ name: String, refusal: String?) {
-        let place = "\(folder)/\(run)/\(name)"
-        if let refusal {
-            let isThere = FileManager.default.createFile(
-                atPath: place + ".refused", contents: Data(refusal.utf8), attributes: [.posixPermissions: 0o600])
-            // Without room for the refusal the word stays unanswered: taken away, it would look as if it had been obeyed.
-            guard isThere || FileManager.default.fileExists(atPath: place + ".refused") else { return }
+        guard let refusal else {
+            _ = rename(run, name, ".claimed", ".taken")
+            return
         }
-        try? FileManager.default.removeItem(atPath: place + ".word")
+        let place = "\(folder)/\(run)/\(name)"
+        guard FileManager.default.createFile(
+            atPath: place + ".answer", contents: Data(refusal.utf8), attributes: [.posixPermissions: 0o600])
+        else { return }
+        guard rename(run, name, ".answer", ".refused") else { return }
+        try? FileManager.default.removeItem(atPath: place + ".claimed")
     }
 
     func fate(_ run: RunID, _ name: String) -> WordFate {
@@ -71,7 +86,15 @@ struct WordSpool: Sendable {
             try? FileManager.default.removeItem(atPath: place + ".refused")
             return .refused(String(decoding: refusal, as: UTF8.self))
         }
-        return FileManager.default.fileExists(atPath: place + ".word") ? .waiting : .taken
+        guard FileManager.default.fileExists(atPath: place + ".taken") else { return .waiting }
+        try? FileManager.default.removeItem(atPath: place + ".taken")
+        return .taken
+    }
+
+    /// One of several that rename the same file succeeds.
+    private func rename(_ run: RunID, _ name: String, _ from: String, _ to: String) -> Bool {
+        let place = "\(folder)/\(run)/\(name)"
+        return Glibc.rename(place + from, place + to) == 0
     }
 }
 
@@ -81,6 +104,12 @@ extension SQLiteJournal {
     }
 
     package func leftWords(run: RunID) async throws -> [LeftWord] { spool.words(run) }
+
+    package func claimWord(run: RunID, name: String) async throws -> Bool { spool.claim(run, name) }
+
+    package func putWordBack(run: RunID, name: String) async throws { spool.putBack(run, name) }
+
+    package func withdrawWord(run: RunID, name: String) async throws -> Bool { spool.withdraw(run, name) }
 
     package func answerWord(run: RunID, name: String, refusal: String?) async throws { spool.answer(run, name, refusal: refusal) }
 

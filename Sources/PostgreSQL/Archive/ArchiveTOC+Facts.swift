@@ -25,6 +25,14 @@ extension ArchiveTOC {
     /// The dumped server's major version.
     package var serverMajorVersion: Int? { Self.major(serverVersion) }
 
+    /// Whether pg_restore of that major version knows the archive's format. A newer pg_dump may write one that it does not.
+    package func isReadable(byPgRestore major: Int) -> Bool {
+        guard let formatVersion, let dumper = dumpMajorVersion, major < dumper else { return true }
+        // The headers changed with 12, 16 and 17.
+        let newest = FormatVersion(major: 1, minor: major >= 17 ? 16 : major == 16 ? 15 : major >= 12 ? 14 : 13)
+        return formatVersion <= newest
+    }
+
     static func major(_ version: String?) -> Int? {
         version.flatMap { Int($0.prefix { $0.isNumber }) }
     }

@@ -88,7 +88,8 @@ package struct PostgresConnectionError: RepriseError, Equatable {
     static func refused(_ place: String, _ reason: String) -> Self {
         let message = "cannot connect to \(place): \(Redaction.oneLine(reason))"
         for known in knownRefusals where known.words.contains(where: { reason.contains($0) }) {
-            return .init(known.code, message, hints: known.hints, isTransient: false)
+            // The server was reached, and said no.
+            return .init(known.code, message, hints: known.hints, exitStatus: .failed, isTransient: false)
         }
         return .init(
             "postgresql.connection-refused", message,

@@ -74,6 +74,39 @@ struct ExecFraming {
     func stream(limit: Int) -> Stream { Stream(begin: begin, end: end, limit: limit) }
 }
 
+/// What a login shell's start-up files print before a command begins, kept out of a stream that from then on is all the command's own:
+/// a bridge carries somebody else's protocol, in which a line of a .bashrc reads as nonsense.
+struct Preamble {
+    /// More than this is no greeting any more.
+    static let limit = 64 * 1024
+    private let marker: [UInt8]
+    /// What came before the marker, as long as it has not come.
+    private(set) var noise: [UInt8] = []
+    private(set) var isOver = false
+
+    /// - Parameter nonce: makes the marker one that no start-up file prints.
+    init(nonce: String) { marker = Array("\u{1}reprise-begin-\(nonce)\n".utf8) }
+
+    /// `command` for any login shell; it prints the marker on both of its streams before it takes the shell's place.
+    static func marked(_ command: String, nonce: String) -> String {
+        let script = #"printf '\001reprise-begin-%s\n' "$0"; printf '\001reprise-begin-%s\n' "$0" >&2; exec sh -c "$1""#
+        return "exec sh -c \(shellQuoted(script)) \(nonce) \(shellQuoted(command))"
+    }
+
+    var isTooLong: Bool { !isOver && noise.count > Self.limit }
+
+    /// - Returns: what of `bytes` comes after the marker.
+    mutating func strip(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        guard !isOver else { return Array(bytes) }
+        noise.append(contentsOf: bytes)
+        guard let position = position(of: marker, in: noise) else { return [] }
+        let rest = Array(noise[(position + marker.count)...])
+        noise = []
+        isOver = true
+        return rest
+    }
+}
+
 /// The first occurrence of `needle`.
 func position(of needle: [UInt8], in haystack: [UInt8]) -> Int? {
     haystack.withUnsafeBytes { haystack in

@@ -73,8 +73,10 @@ final class TunnelConnection: Pump, @unchecked Sendable {
     private var endDelivered = false
     private var isCut = false
     private var errorTail: [UInt8] = []
+    /// What the host says before a command begins; nil for endpoints where no shell speaks first.
+    private var preamble: (output: Preamble, errors: Preamble, deadline: Deadline)?
     private(set) var isFinished = false
-    let deadline: Deadline? = nil
+    var deadline: Deadline? { preamble.flatMap { $0.output.isOver ? nil : $0.deadline } }
 
     /// Takes over `descriptor`, which must be non-blocking.
     init(descriptor: Int32, endpoint: TunnelEndpoint, listener: TunnelListener?) {
@@ -86,7 +88,13 @@ final class TunnelConnection: Pump, @unchecked Sendable {
     deinit { close(descriptor) }
 
     func start(_ engine: SessionEngine) {
-        engine.begin(ChannelOpening(endpoint: endpoint) { [self] engine, result in
+        var opened = endpoint
+        if case .command(let command) = endpoint {
+            let nonce = randomName()
+            opened = .command(Preamble.marked(command, nonce: nonce))
+            preamble = (Preamble(nonce: nonce), Preamble(nonce: nonce), Deadline(after: engine.target.connectTimeout))
+        }
+        engine.begin(ChannelOpening(endpoint: opened) { [self] engine, result in
             switch result {
             case .success(let handle):
                 self.handle = handle
@@ -126,10 +134,24 @@ final class TunnelConnection: Pump, @unchecked Sendable {
         var progressed = moveToHost(handle, engine)
         if !isFinished { progressed = moveToLocal(handle, engine) || progressed }
         if !isFinished, remoteEnded, toLocal.isEmpty, endDelivered, localEnded || libssh2_channel_eof(handle) != 0 {
-            if !errorTail.isEmpty { note(printable(errorTail)) }
-            finish(engine)
+            if isSpeechless {
+                giveUp("ended before the command began", engine)
+            } else {
+                if !errorTail.isEmpty { note(printable(errorTail)) }
+                finish(engine)
+            }
         }
         return progressed
+    }
+
+    /// The command has not begun: whatever came is its shell's.
+    private var isSpeechless: Bool { preamble?.output.isOver == false }
+
+    private func giveUp(_ what: String, _ engine: SessionEngine) {
+        let noise = preamble.map { $0.errors.noise.suffix(300) + $0.output.noise.suffix(300) } ?? []
+        let said = printable(Array(noise))
+        note("the login shell on \(engine.target.name) \(what)" + (said.isEmpty ? "" : "; it said: \(said)"))
+        finish(engine)
     }
 
     private func moveToHost(_ handle: OpaquePointer, _ engine: SessionEngine) -> Bool {
@@ -169,10 +191,16 @@ final class TunnelConnection: Pump, @unchecked Sendable {
         if !remoteEnded, toLocal.room > 0 {
             let count = toLocal.fill { free in
                 code = libssh2_channel_read_ex(handle, 0, free.baseAddress!.assumingMemoryBound(to: CChar.self), free.count)
-                return max(code, 0)
+                guard code > 0, isSpeechless, let rest = preamble?.output.strip(free.prefix(code)) else { return max(code, 0) }
+                free.copyBytes(from: rest)
+                return rest.count
             }
-            progressed = count > 0
+            progressed = count > 0 || code > 0
             readErrors(handle)
+            if preamble?.output.isTooLong == true {
+                giveUp("printed \(Preamble.limit / 1024) KiB before the command began; its start-up files must be quiet", engine)
+                return true
+            }
             if code <= 0 {
                 if code < 0, code != Int(LIBSSH2_ERROR_EAGAIN) {
                     note("\(engine.failure(Int32(code), "receiving through a tunnel"))")
@@ -207,8 +235,8 @@ final class TunnelConnection: Pump, @unchecked Sendable {
         guard case .command = endpoint else { return }
         var buffer = [CChar](repeating: 0, count: 1024)
         let count = libssh2_channel_read_ex(handle, SSH_EXTENDED_DATA_STDERR, &buffer, buffer.count)
-        guard count > 0 else { return }
-        errorTail = (errorTail + buffer.prefix(count).map { UInt8(bitPattern: $0) }).suffix(1024)
+        guard count > 0, let said = preamble?.errors.strip(buffer.prefix(count).map({ UInt8(bitPattern: $0) })) else { return }
+        errorTail = (errorTail + said).suffix(1024)
     }
 
     private func finish(_ engine: SessionEngine) {
@@ -219,7 +247,10 @@ final class TunnelConnection: Pump, @unchecked Sendable {
         handle = nil
     }
 
-    func checkDeadline(_ engine: SessionEngine) {}
+    func checkDeadline(_ engine: SessionEngine) {
+        guard !isFinished, deadline?.hasPassed == true else { return }
+        giveUp("did not begin the command in time; its start-up files must come to an end", engine)
+    }
 
     func fail(_ error: any Error, _ engine: SessionEngine) {
         note("\(error)")

@@ -37,6 +37,8 @@ package struct PostgresCheckStep: StepKind {
         var reasons: [String] = []
         var warnings: [String] = []
         var notes: [String] = []
+        /// Databases with failed pages that look like ones which earlier recoveries kept.
+        var kept: [String] = []
         var members: [String: JSONValue] = [:]
 
         var evidence: JSONValue {
@@ -65,9 +67,19 @@ package struct PostgresCheckStep: StepKind {
             // One damaged database is what this recovery is for; more than one is the disk's doing.
             if let name = failures.database, known.contains(name) { continue }
             result.reasons.append("\(failures.failures) pages of \(failures.database ?? "what all databases share") failed their checksum, the last \(failures.last ?? "at an unknown time")")
+            if let name = failures.database, try await looksKept(name, catalog, beside: database, facts, context) { result.kept.append(name) }
         }
         try await neighbours(catalog, database, facts, context, &result)
         return result
+    }
+
+    /// A database that a recovery set aside was production once: it has production's owner, and nobody's inventory names it.
+    private func looksKept(
+        _ name: String, _ catalog: Catalog, beside database: DatabaseRef, _ production: DatabaseFacts?, _ context: StepContext
+    ) async throws -> Bool {
+        guard !context.inventory.databases.contains(where: { $0.host == database.host && $0.database == name }) else { return false }
+        guard let production, let other = try await catalog.database(named: name) else { return false }
+        return other.owner == production.owner
     }
 
     /// What hangs on the database: named now, so that it is not met for the first time at the swap.
@@ -112,9 +124,22 @@ package struct PostgresCheckStep: StepKind {
             "nothing should be restored beside database \(database.name) on \(database.host): \(findings.reasons.joined(separator: "; "))",
             hints: [
                 "leave the data directory as it is; recover to a server on another disk or host, named in an inventory of its own",
-                "checksum failures of a database that is kept as evidence are named under `known-damage`",
+                Self.knownDamageHint(findings.kept, known: context.strings("known-damage"), step: context.step.rawValue),
                 "where it is harmless: reprise skip \(context.run) \(context.step) --reason …",
             ], evidence: findings.evidence)
+    }
+
+    /// - Parameter known: what the step has under `known-damage` already.
+    static func knownDamageHint(_ kept: [String], known: [String], step: String) -> String {
+        guard !kept.isEmpty else { return "checksum failures of a database that is kept as evidence are named under `known-damage`" }
+        func yaml(_ name: String) -> String {
+            // What YAML could take for something else than a text stands in quotes.
+            let words = ["yes", "no", "on", "off", "y", "n", "true", "false", "null"]
+            let isPlain = name.wholeMatch(of: #/[a-z][a-z0-9_]*/#) != nil && !words.contains(name)
+            return isPlain ? name : "\"" + name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+        }
+        return "where \(kept.joined(separator: ", ")) is what an earlier recovery kept, give step \(step) in the plan's file, under `with`, "
+            + "`known-damage: [\((known + kept).map(yaml).joined(separator: ", "))]`, and start anew"
     }
 
     private func summary(_ findings: Findings, _ database: DatabaseRef) -> String {

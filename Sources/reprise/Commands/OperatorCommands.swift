@@ -162,7 +162,12 @@ struct Resolve: OperatorSaying {
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
         let step = try target.step(in: machine)
-        return [.doubtResolved(DoubtResolved(step: step, verdict: verdict == .done ? .done : .notDone, by: operatorName, reason: reason))]
+        // About the doubt that the operator can have seen; where there is none yet, about no attempt at all.
+        let doubt = machine[step]?.doubt
+        let word = DoubtResolved(
+            step: step, verdict: verdict == .done ? .done : .notDone, by: operatorName, reason: reason, attempt: doubt?.attempt ?? 0,
+            isUndo: doubt?.isUndo)
+        return [.doubtResolved(word)]
     }
 }
 
@@ -179,7 +184,8 @@ struct Approve: OperatorSaying {
         if let refusal = machine.refusesApproval(of: step, by: operatorName) {
             throw Refusal("approver-is-starter", oneLine(refusal.message), hints: refusal.hints, exitStatus: .waitingForPerson)
         }
-        return [.approvalDecided(ApprovalDecided(step: step, approved: true, by: operatorName, comment: comment))]
+        let question = machine[step]?.questions
+        return [.approvalDecided(ApprovalDecided(step: step, approved: true, by: operatorName, comment: comment, question: question))]
     }
 }
 
@@ -192,6 +198,7 @@ struct Deny: OperatorSaying {
 
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
-        [.approvalDecided(ApprovalDecided(step: try target.step(in: machine), approved: false, by: operatorName, comment: comment))]
+        let step = try target.step(in: machine), question = machine[step]?.questions
+        return [.approvalDecided(ApprovalDecided(step: step, approved: false, by: operatorName, comment: comment, question: question))]
     }
 }

@@ -23,10 +23,12 @@ struct Approvals {
         guard let answer = try await Console.ask(question)?.trimmingCharacters(in: .whitespaces) else { return nil }
         switch answer {
         case "approve", step.rawValue:
-            return .approvalDecided(ApprovalDecided(step: step, approved: true, by: operatorName, comment: "at the terminal"))
+            return .approvalDecided(
+                ApprovalDecided(step: step, approved: true, by: operatorName, comment: "at the terminal", question: record.questions))
         case "deny":
             let reason = try await Console.ask("Why? ")?.trimmingCharacters(in: .whitespaces)
-            return .approvalDecided(ApprovalDecided(step: step, approved: false, by: operatorName, comment: reason ?? ""))
+            return .approvalDecided(
+                ApprovalDecided(step: step, approved: false, by: operatorName, comment: reason ?? "", question: record.questions))
         default: return nil
         }
     }

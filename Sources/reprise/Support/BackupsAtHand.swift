@@ -1,9 +1,36 @@
 internal import BlockingIO
 internal import Engine
+internal import ObjectStorage
 internal import PlanModel
 internal import Reporting
 internal import RunCore
 internal import Steps
+
+/// A backup that a plan will fetch, as far as it is known before anything runs.
+struct PlannedBackup {
+    /// The step that fetches it.
+    let step: String
+    let store: StoreRef
+    /// As `choose` has it.
+    let choice: String
+    let isDatabase: Bool
+
+    /// Of each step that fetches one, but for those of which an earlier step decides.
+    static func all(_ preview: PlanPreview, _ inventory: Inventory) -> [PlannedBackup] {
+        preview.steps.compactMap { step in
+            guard step.kind == FetchBackupStep.schema.name, let store = step.with["store"]?.stringValue.flatMap(inventory.store),
+                let choice = step.with["choose"]?.stringValue, !step.notYetKnown.contains("choose")
+            else { return nil }
+            return PlannedBackup(step: step.id, store: store, choice: choice, isDatabase: step.with["kind"]?.stringValue != "files")
+        }
+    }
+
+    /// Asks the store for it.
+    func select(_ inventory: Inventory) async throws -> (store: any ObjectStore, backup: BackupChoice.Selection) {
+        let objects = try Wiring.store(store, inventory)
+        return (objects, try await BackupChoice(choice).select(isDatabase: isDatabase, in: objects, store))
+    }
+}
 
 /// Asks each store whether it has the backup that the plan will fetch, before anything is started: a run that fails at its fetch has
 /// shut the application already.
@@ -13,16 +40,11 @@ struct BackupsAtHand {
 
     /// - Throws: `NothingStarted` with the reason of the first store that has it not.
     func require() async throws {
-        for step in preview.steps where step.kind == FetchBackupStep.schema.name {
-            // What an earlier step decides is not known yet.
-            guard let name = step.with["store"]?.stringValue, let reference = frozen.inventory.store(name),
-                let choice = step.with["choose"]?.stringValue, !step.notYetKnown.contains("choose")
-            else { continue }
+        for planned in PlannedBackup.all(preview, frozen.inventory) {
             do {
-                let store = try Wiring.store(reference, frozen.inventory)
-                _ = try await BackupChoice(choice).select(isDatabase: step.with["kind"]?.stringValue != "files", in: store, reference)
+                _ = try await planned.select(frozen.inventory)
             } catch let error as any RepriseError {
-                throw NothingStarted(error, step: step.id)
+                throw NothingStarted(error, step: planned.step)
             }
         }
     }

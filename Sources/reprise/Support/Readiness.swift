@@ -91,6 +91,7 @@ struct Readiness {
                     findings.append(Finding(.missing, host, "it has no perl, which the way to its databases needs", hints: ["on \(host): apt-get install perl"]))
                 }
                 findings += await check(database, connection)
+                if !facts.perlVersion.isEmpty { findings += await checkWay(to: database, connection) }
                 findings += await checkNeeds(database, connection)
             }
             return findings
@@ -127,21 +128,42 @@ struct Readiness {
 
     // MARK: Databases
 
-    /// Whether the server has what the newest backup needs. A backup that cannot be looked at is the store's own finding.
+    /// Whether the server has what the backups need that the plan restores into it. One that is not there is its store's own finding.
     private func checkNeeds(_ database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {
         let subject = "\(database.host): database \(database.name): backup"
-        guard let remote = connection.remote, let reference = stores.first else { return [] }
-        do {
-            let store = try Wiring.store(reference, frozen.inventory)
-            guard let newest = try await BackupNaming(store: reference, isDatabase: true).backups(in: store).first else { return [] }
-            let version = try await store.head(newest.object.key)
-            guard let contents = try await BackupNeeds.contents(of: version, in: store) else {
-                let why = "the newest backup's table of contents is longer than what was read of it; its needs are not known"
-                return [Finding(.warning, subject, why)]
+        let restored = Set(
+            preview.steps.filter { $0.kind == PostgresRestoreStep.schema.name && $0.with["database"]?.stringValue == database.name }
+                .compactMap { $0.with["backup"]?.stringValue })
+        guard let remote = connection.remote else { return [] }
+        var findings: [Finding] = []
+        for planned in PlannedBackup.all(preview, frozen.inventory) where restored.contains(planned.step) {
+            guard let (store, backup) = try? await planned.select(frozen.inventory) else { continue }
+            do {
+                guard let contents = try await BackupNeeds.contents(of: backup.version, in: store) else {
+                    let why = "the table of contents of \(backup.key) is longer than what was read of it; its needs are not known"
+                    findings.append(Finding(.warning, subject, why))
+                    continue
+                }
+                findings += try await BackupNeeds.check(contents, of: backup.key, database, on: remote, subject: subject)
+            } catch {
+                findings.append(Finding(error, subject))
             }
-            return try await BackupNeeds.check(contents, database, on: remote, subject: subject)
+        }
+        return findings
+    }
+
+    /// Reprise's own connections go by the way that the inventory says, and not by the host's psql.
+    private func checkWay(to database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {
+        let via = database.via ?? .bridge
+        let subject = "\(database.host): database \(database.name): via \(via.rawValue)"
+        guard let remote = connection.remote else { return [] }
+        let redactor = Redactor()
+        do {
+            try await askServer(of: database, frozen.inventory, remote, redactor)
+            return [Finding(.ok, subject, "the server answers \(database.superuser)")]
         } catch {
-            return [Finding(error, subject)]
+            let finding = Finding(error, subject)
+            return [Finding(finding.verdict, subject, redactor.redact(finding.text), hints: finding.hints.map { redactor.redact($0) })]
         }
     }
 
@@ -222,23 +244,43 @@ struct Readiness {
     private static let oldBackupSeconds = 26.0 * 3600
 
     private func check(store reference: StoreRef) async -> [Finding] {
+        let planned = PlannedBackup.all(preview, frozen.inventory).filter { $0.store.name == reference.name }
+        var findings: [Finding] = []
+        // A store of files alone has no databases to look for.
+        if planned.isEmpty || planned.contains(where: \.isDatabase) { findings.append(await newest(in: reference)) }
+        for planned in planned {
+            let subject = "store \(reference.name): step \(planned.step)"
+            do {
+                let backup = try await planned.select(frozen.inventory).backup
+                let age = durationText(Date().timeIntervalSince(backup.time))
+                findings.append(
+                    Finding(
+                        .ok, subject,
+                        "its backup is there: \(backup.key), \(age) old, \(bytesText(backup.version.sizeBytes)) "
+                            + "(chosen by `\(oneLine(planned.choice))`)"))
+            } catch {
+                findings.append(Finding(error, subject))
+            }
+        }
+        return findings
+    }
+
+    private func newest(in reference: StoreRef) async -> Finding {
         let subject = "store \(reference.name)"
         do {
             let store = try Wiring.store(reference, frozen.inventory)
             let backups = try await BackupNaming(store: reference, isDatabase: true).backups(in: store)
             guard let newest = backups.first else {
                 let hint = "see: reprise backup list --store \(reference.name)"
-                return [Finding(.missing, subject, "no database backups in \(store.displayName)", hints: [hint])]
+                return Finding(.missing, subject, "no database backups in \(store.displayName)", hints: [hint])
             }
             let age = Date().timeIntervalSince(newest.time)
-            return [
-                Finding(
-                    age > Self.oldBackupSeconds ? .warning : .ok, subject,
-                    "\(counted(backups.count, "backup")), the newest \(newest.object.key): \(durationText(age)) old, "
-                        + bytesText(newest.object.sizeBytes))
-            ]
+            return Finding(
+                age > Self.oldBackupSeconds ? .warning : .ok, subject,
+                "\(counted(backups.count, "backup")), the newest \(newest.object.key): \(durationText(age)) old, "
+                    + bytesText(newest.object.sizeBytes))
         } catch {
-            return [Finding(error, subject)]
+            return Finding(error, subject)
         }
     }
 }

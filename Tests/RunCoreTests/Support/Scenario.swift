@@ -142,14 +142,16 @@ extension RunEvent {
     }
     static func due(_ step: StepID) -> RunEvent { .retryDue(StepNamed(step: step)) }
     static func asked(_ step: StepID) -> RunEvent { .approvalRequested(ApprovalRequested(step: step, message: "swap?")) }
-    static func approved(_ step: StepID, by: String = "bob") -> RunEvent {
-        .approvalDecided(ApprovalDecided(step: step, approved: true, by: by, comment: "go"))
+    static func approved(_ step: StepID, by: String = "bob", question: Int? = nil) -> RunEvent {
+        .approvalDecided(ApprovalDecided(step: step, approved: true, by: by, comment: "go", question: question))
     }
-    static func denied(_ step: StepID, by: String = "bob") -> RunEvent {
-        .approvalDecided(ApprovalDecided(step: step, approved: false, by: by, comment: "no"))
+    static func denied(_ step: StepID, by: String = "bob", question: Int? = nil) -> RunEvent {
+        .approvalDecided(ApprovalDecided(step: step, approved: false, by: by, comment: "no", question: question))
     }
-    static func resolved(_ step: StepID, _ verdict: DoubtResolved.Verdict) -> RunEvent {
-        .doubtResolved(DoubtResolved(step: step, verdict: verdict, by: "bob", reason: "looked"))
+    static func resolved(
+        _ step: StepID, _ verdict: DoubtResolved.Verdict, _ attempt: AttemptNumber? = nil, isUndo: Bool? = nil
+    ) -> RunEvent {
+        .doubtResolved(DoubtResolved(step: step, verdict: verdict, by: "bob", reason: "looked", attempt: attempt, isUndo: isUndo))
     }
     static func skip(_ step: StepID) -> RunEvent { .stepSkipped(OperatorOnStep(step: step, by: "bob", reason: "by hand")) }
     static func retry(_ step: StepID) -> RunEvent { .stepRetryRequested(OperatorOnStep(step: step, by: "bob", reason: "mended")) }

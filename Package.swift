@@ -87,7 +87,7 @@ let package = Package(
         support("PostgresCluster", ["BlockingIO", "PostgreSQL"]),
         tests(of: "RunCore", ["TestSupport"]),
         tests(of: "PlanModel", ["RunCore", "TestSupport"]),
-        tests(of: "PlanYAML", ["RunCore", "PlanModel", "TestSupport"]),
+        tests(of: "PlanYAML", ["RunCore", "PlanModel", "Steps", "TestSupport"]),
         tests(of: "BlockingIO"),
         tests(of: "Journal", ["TestSupport", "RunCore", "BlockingIO", "JournalProbe", grdb, crypto]),
         tests(of: "SSH", ["RunCore", "BlockingIO", "LoopbackSSH", crypto]),

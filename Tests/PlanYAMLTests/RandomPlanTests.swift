@@ -3,6 +3,7 @@ import PlanModel
 import PlanYAML
 import RunCore
 import TestSupport
+import Steps
 import Testing
 
 @Suite struct RandomPlanTests {
@@ -147,7 +148,7 @@ import Testing
                 if bytes.isEmpty { bytes = [0x0A] }
             }
             let text = SourceText(bytes, file: "p.yaml")
-            let asPlan = readPlan(text, kinds: registry, inventory: labInventory)
+            let asPlan = readPlan(text, kinds: StepRegistry.standard.schemas, inventory: labInventory)
             let asInventory = readInventory(text)
             #expect((asPlan.plan == nil) == !asPlan.diagnostics.errors.isEmpty, "seed \(seed), round \(round)")
             #expect(

@@ -1,6 +1,6 @@
 import PlanModel
 
-/// The step kinds of the database recovery, as plans see them.
+/// Step kinds to make mistakes with; those that there are, `StepRegistry.standard` has.
 let registry: [StepKindSchema] = [
     StepKindSchema(
         name: "command", summary: "Run a script on hosts",

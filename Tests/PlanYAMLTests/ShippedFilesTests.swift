@@ -2,6 +2,7 @@ import Foundation
 import PlanModel
 import PlanYAML
 import RunCore
+import Steps
 import Testing
 
 @Suite struct ShippedFilesTests {
@@ -10,12 +11,12 @@ import Testing
         let inventory = try loadInventory(at: "\(checkout)/inventory/\(file)")
         #expect(inventory.warnings.isEmpty)
         let loaded = try loadPlan(
-            at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: inventory.inventory)
+            at: "\(checkout)/plans/db-corruption.yaml", kinds: StepRegistry.standard.schemas, inventory: inventory.inventory)
         #expect(loaded.warnings.isEmpty)
     }
 
     @Test func theCorruptionPlanDoesThingsInTheRightOrder() throws {
-        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory)
+        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: StepRegistry.standard.schemas, inventory: labInventory)
             .plan
         let order = try #require(PlanGraph(plan).topologicalOrder()).map(\.rawValue)
         func index(_ id: String) throws -> Int { try #require(order.firstIndex(of: id)) }
@@ -35,10 +36,10 @@ import Testing
     }
 
     @Test func theApprovalIsAskedForUnlessTheOperatorWaivedIt() throws {
-        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: registry, inventory: labInventory)
+        let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: StepRegistry.standard.schemas, inventory: labInventory)
             .plan
         let step = try #require(plan.step(StepID("approve-swap")!))
-        let schema = try #require(registry.first { $0.name == "approval" })
+        let schema = try #require(StepRegistry.standard.schemas.first { $0.name == "approval" })
         for (words, isRequired) in [([], true), (["approve=no"], false), (["approve=yes"], true)] {
             let binding = try #require(ParameterBinding.bind(words, to: plan).binding)
             let fields = try renderFields(step.with, schema: schema, scope: TemplateScope(parameters: binding))

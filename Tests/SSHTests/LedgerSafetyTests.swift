@@ -174,7 +174,9 @@ import Testing
             return lines[found]
         }
 
-        static func flushed(_ path: String) -> (String) -> Bool { { ($0.contains("fsync(") || $0.contains("fdatasync(")) && $0.contains("<\(path)>") } }
+        static func flushed(_ path: String) -> (String) -> Bool {
+            { ($0.contains("fsync(") || $0.contains("fdatasync(")) && $0.contains("<\(path)>") }
+        }
     }
 
     /// The tools that the shell's ledger needs, in a folder that is the whole PATH.

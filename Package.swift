@@ -83,8 +83,8 @@ let package = Package(
             path: "bench/RepriseBench", swiftSettings: swiftSettings),
         // What several modules' tests have in common.
         support("TestSupport"),
-        support("LoopbackSSH", ["SSH"]),
-        support("PostgresCluster", ["BlockingIO", "PostgreSQL"]),
+        support("LoopbackSSH", ["SSH", "TestSupport"]),
+        support("PostgresCluster", ["BlockingIO", "PostgreSQL", "TestSupport"]),
         tests(of: "RunCore", ["TestSupport"]),
         tests(of: "PlanModel", ["RunCore", "TestSupport"]),
         tests(of: "PlanYAML", ["RunCore", "PlanModel", "Steps", "TestSupport"]),
@@ -98,7 +98,7 @@ let package = Package(
         tests(of: "Engine", ["RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["TestSupport", "RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
         // Against the lab's real hosts, and only where REPRISE_LAB=1 says that it is up.
-        .testTarget(name: "EndToEndTests", dependencies: ["reprise"], swiftSettings: swiftSettings),
+        .testTarget(name: "EndToEndTests", dependencies: ["reprise", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "CommandLineTests", dependencies: ["reprise", "RunCore"], swiftSettings: swiftSettings),
     ]
 )

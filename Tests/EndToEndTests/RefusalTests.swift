@@ -24,23 +24,29 @@ extension EndToEnd {
                 """)
         }
 
-        /// Each is named, and nothing is started: no run, no maintenance mode.
+        /// `refused STATUS WORDS [ARGUMENTS…]`: a start ends with that status, says the words, and begins nothing: no run, no
+        /// maintenance mode.
+        private static let nothingStarted = #"""
+            refused() {
+                local status=$1 said=$2
+                shift 2
+                try start --param approve=no "$@"
+                expect "the exit status" "$status" "$CODE"
+                expect_said "nothing was started, because step fetch has no backup to fetch"
+                expect_said "$said"
+                expect "the runs" 0 "$(reprise list --json | perl -MJSON::PP -0777 -ne 'print scalar @{decode_json($_)}')"
+                if scripts/lab enter app1 test -e /var/www/chms-production/backend/storage/framework/down; then echo "maintenance mode is on"; exit 1; fi
+                untouched
+            }
+
+            """#
+
+        /// Each is named, and nothing is started.
         @Test(.timeLimit(.minutes(10)))
         func aBackupThatIsNotThereStartsNothing() async throws {
             try await Scenario.play(
-                #"""
+                Self.nothingStarted + #"""
                 fresh
-                refused() {
-                    local status=$1 said=$2
-                    shift 2
-                    try start --param approve=no "$@"
-                    expect "the exit status" "$status" "$CODE"
-                    expect_said "nothing was started, because step fetch has no backup to fetch"
-                    expect_said "$said"
-                    expect "the runs" 0 "$(reprise list --json | perl -MJSON::PP -0777 -ne 'print scalar @{decode_json($_)}')"
-                    if scripts/lab enter app1 test -e /var/www/chms-production/backend/storage/framework/down; then echo "maintenance mode is on"; exit 1; fi
-                    untouched
-                }
                 with() { sed "$1" "$LAB_INVENTORY" >"$WORK/inventory.yaml"; INVENTORY=$WORK/inventory.yaml; }
                 LAB_INVENTORY=$INVENTORY
                 with 's/bucket: chms-backups$/bucket: no-such-bucket/'
@@ -62,17 +68,43 @@ extension EndToEnd {
         @Test(.timeLimit(.minutes(10)))
         func wrongCredentialsAreNamedAndNotShown() async throws {
             try await Scenario.play(
-                """
+                Self.nothingStarted + """
                 fresh
                 (umask 077; sed 's/^aws_secret_access_key = .*/aws_secret_access_key = canary0wrong0secret0000000000000000000000/' "$LAB/aws/credentials" >"$WORK/credentials")
                 sed "s|/var/lib/reprise-lab/aws/credentials|$WORK/credentials|" "$INVENTORY" >"$WORK/inventory.yaml"
                 INVENTORY=$WORK/inventory.yaml
-                try start --param approve=no
-                [[ $CODE != 0 ]] || { echo "EXPECTED a failure"; exit 1; }
-                grep -qi 'signature\\|credential\\|secret' <<<"$OUT" || { echo "EXPECTED it to name the credentials"; exit 1; }
-                ! grep -r canary0wrong0secret "$WORK/state" || { echo "the secret is in the journal"; exit 1; }
-                untouched
+                refused 1 "the store computed another signature for access key"
+                ! grep -rq canary0wrong0secret "$WORK/state" - <<<"$OUT" || { echo "the secret is in the journal, or was shown"; exit 1; }
                 """)
+        }
+
+        /// `check` goes the way that a run will go: what the host's own psql may says nothing about a password.
+        @Test(.timeLimit(.minutes(10)))
+        func aWrongPasswordIsFoundByCheckAndNotShown() async throws {
+            try await Scenario.play(
+                #"""
+                lab reset
+                lab backup
+                export LAB_RIGHT=right$RANDOM$RANDOM LAB_WRONG=canary0wrong0$RANDOM
+                UNDO+=("sql postgres 'ALTER ROLE postgres PASSWORD NULL'")
+                sql postgres "SET log_statement = 'none'; ALTER ROLE postgres PASSWORD '$LAB_RIGHT'"
+                by() {
+                    sed "s|database: chms_production$|&\n      via: tunnel\n      password: env:$1|" inventory/lab.yaml >"$WORK/inventory.yaml"
+                }
+                by LAB_RIGHT
+                try reprise check "$PLAN" --inventory "$WORK/inventory.yaml"
+                expect "the exit status" 0 "$CODE"
+                expect_said "via tunnel"
+                by LAB_WRONG
+                try reprise check "$PLAN" --inventory "$WORK/inventory.yaml"
+                expect "the exit status" 1 "$CODE"
+                expect_said 'password authentication failed for user "postgres"'
+                ! grep -q canary0wrong <<<"$OUT" || { echo "the password was shown"; exit 1; }
+                by LAB_NOT_SET
+                try reprise check "$PLAN" --inventory "$WORK/inventory.yaml"
+                expect "the exit status" 1 "$CODE"
+                expect_said LAB_NOT_SET
+                """#)
         }
 
         @Test(.timeLimit(.minutes(10)))
@@ -127,6 +159,56 @@ extension EndToEnd {
                 for form in "$LAB_CANARY" "${encoded%%=*}" "${inside:8:24}" "$(perl -pe 's/([^A-Za-z0-9])/sprintf "%%%02X", ord $1/ge' <<<"$LAB_CANARY" | sed 's/%0A$//')"; do
                     for place in "$WORK/background.log" "$WORK/ps" "$WORK/state"; do
                         if grep -raqF -- "$form" "$place"; then echo "the secret is in $place"; exit 1; fi
+                    done
+                done
+                """#)
+        }
+
+        /// As a secret parameter, through a whole recovery by a superuser of this test's own.
+        @Test(.timeLimit(.minutes(10)))
+        func theDatabasesPasswordIsFoundNowhere() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                export LAB_CANARY="cA$(od -An -N6 -tx1 /dev/urandom | tr -d ' ')"'"$%7'"'"'x9q'
+                # What the recovery leaves may belong to the role, and goes first.
+                UNDO+=("scripts/lab reset" "sql postgres 'DROP ROLE lab_keeper'" "scripts/lab enter db1 userdel lab_keeper")
+                lab enter db1 useradd --system lab_keeper
+                quoted=$(sed "s/'/''/g" <<<"$LAB_CANARY")
+                sql postgres "SET log_statement = 'none'; CREATE ROLE lab_keeper SUPERUSER LOGIN PASSWORD '$quoted'"
+                sed "s|database: chms_production$|&\n      superuser: lab_keeper\n      via: tunnel\n      password: env:LAB_CANARY|" \
+                    inventory/lab.yaml >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                log=/var/log/postgresql/postgresql-15-main.log
+                before=$(scripts/lab enter db1 grep -c 'identity="lab_keeper" method=scram-sha-256' "$log" || true)
+                background --verbose
+                while kill -0 "$BACKGROUND" 2>/dev/null; do ps axww -o args >>"$WORK/ps"; sleep 0.1; done
+                join
+                expect "the exit status" 0 "$CODE"
+                recovered
+                after=$(scripts/lab enter db1 grep -c 'identity="lab_keeper" method=scram-sha-256' "$log")
+                ((after > before)) || { echo "the password was never used"; exit 1; }
+                {
+                    reprise check "$PLAN" --inventory "$INVENTORY" || true
+                    reprise status
+                    reprise logs
+                    reprise report --json
+                    for format in text html markdown; do reprise report --format "$format"; done
+                    reprise report --runbook
+                    reprise journal export
+                    reprise journal show --json
+                    scripts/lab enter db1 cat "$log"
+                } >>"$WORK/background.log" 2>&1
+                lab enter db1 tar -cf /tmp/lab-ledger.tar /var/lib/reprise
+                scripts/lab enter db1 cat /tmp/lab-ledger.tar >"$WORK/ledger"
+                lab enter db1 rm /tmp/lab-ledger.tar
+                grep -q lab_keeper "$WORK/background.log" && [[ -s $WORK/ps && -s $WORK/ledger ]]
+                encoded=$(printf '%s' "$LAB_CANARY" | base64)
+                inside=$(printf 'user:%s' "$LAB_CANARY" | base64 -w 0)
+                percent=$(perl -pe 's/([^A-Za-z0-9])/sprintf "%%%02X", ord $1/ge' <<<"$LAB_CANARY" | sed 's/%0A$//')
+                for form in "$LAB_CANARY" "$quoted" "${encoded%%=*}" "${inside:8:24}" "$percent"; do
+                    for place in "$WORK/background.log" "$WORK/ps" "$WORK/state" "$WORK/ledger"; do
+                        if grep -raqF -- "$form" "$place"; then echo "the password is in $place"; exit 1; fi
                     done
                 done
                 """#)

@@ -36,6 +36,19 @@ extension EndToEnd {
 
             """#
 
+        /// `newest` names the newest backup of the database; `put` stores a dump, which it reads, as a newer one, whose key is then `$KEY`.
+        private static let backups = #"""
+            newest() { scripts/lab aws writer s3api list-objects-v2 --bucket chms-backups --prefix database/db_ --query 'sort_by(Contents,&Key)[-1].Key' --output text; }
+            unpacked() { scripts/lab aws writer s3 cp "s3://chms-backups/$1" - | gzip -dc; }
+            put() {
+                sleep 1
+                KEY=database/db_$(date -u +%Y%m%d_%H%M%S).dump.gz
+                UNDO+=("scripts/lab aws writer s3 rm s3://chms-backups/$KEY")
+                gzip -1 | scripts/lab aws writer s3 cp - "s3://chms-backups/$KEY"
+            }
+
+            """#
+
         /// Restarted under the restore and under the verification that follows: each is begun again by itself.
         @Test(.timeLimit(.minutes(10)))
         func theServerIsRestartedUnderRestoreAndVerification() async throws {
@@ -157,7 +170,7 @@ extension EndToEnd {
                     try env LD_PRELOAD="$library" FAKETIME="$offset" DONT_FAKE_MONOTONIC=1 env "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --param approve=no --journal "$J"
                     [[ $CODE != 0 ]] || { echo "EXPECTED a failure"; exit 1; }
                     expect_said clock
-                    expect_said "fetch failed"
+                    expect_said "nothing was started"
                     untouched
                     expect "the scratch database" "" "$(oid chms_restore)"
                 done
@@ -182,25 +195,31 @@ extension EndToEnd {
                 """)
         }
 
-        /// A key that is not there, and a place without backups: each is named, and the database is not touched.
+        /// `start` has asked the store, and the backup is gone when it is fetched: it is named, and the database is not touched.
         @Test(.timeLimit(.minutes(10)))
-        func aMissingBackupAndAnEmptyPlaceAreNamed() async throws {
+        func aBackupThatIsGoneAfterTheStartIsNamed() async throws {
             try await Scenario.play(
-                """
-                lab reset
-                DAMAGED=$(oid chms_production)
-                try start --param backup=name:database/none.dump.gz --param approve=no
+                Self.stopping + Self.backups + """
+                fresh
+                own=database/lab-e2e-own.dump.gz
+                UNDO+=("scripts/lab aws writer s3 rm s3://chms-backups/$own")
+                lab aws writer s3 cp "s3://chms-backups/$(newest)" "s3://chms-backups/$own"
+                export REPRISE_FAILPOINT=effect.before:1:stop
+                background --param "backup=name:$own"
+                unset REPRISE_FAILPOINT
+                await "the first step" stopped
+                lab aws writer s3 rm "s3://chms-backups/$own"
+                kill -CONT "$BACKGROUND"
+                join
                 expect "the exit status" 1 "$CODE"
-                expect_said "s3://chms-backups/database/none.dump.gz failed: there is no such object"
-                # A failed run keeps the database reserved until somebody says what becomes of it.
-                try reprise undo --yes --reason "no such backup"
-                sed 's|bucket: chms-backups$|&\\n      prefix: nothing/|' inventory/lab.yaml >"$WORK/empty.yaml"
-                INVENTORY=$WORK/empty.yaml
-                try start --param approve=no
-                expect "the exit status" 1 "$CODE"
-                expect_said "s3://chms-backups/nothing holds no backup"
+                OUT=$(cat "$WORK/background.log")
+                expect_said "s3://chms-backups/$own failed: there is no such object"
+                expect "the run" FAILED "$(state)"
                 untouched
                 expect "the scratch database" "" "$(oid chms_restore)"
+                # A failed run keeps the database reserved, and the application shut, until somebody says what becomes of it.
+                try reprise undo --yes --reason "no such backup"
+                expect "the run" UNDONE "$(state)"
                 """)
         }
 
@@ -221,11 +240,103 @@ extension EndToEnd {
                 scripts/lab enter db1 mv "$extensions/$extension.control" "$extensions/$extension.control.lab-hidden"
                 sql postgres "ALTER ROLE chms_readonly RENAME TO chms_readonly_away"
                 try reprise check "$PLAN" --inventory "$INVENTORY"
-                [[ $CODE != 0 ]] || { echo "EXPECTED check to fail"; exit 1; }
-                expect_said "$extension"
-                expect_said chms_readonly
+                expect "the exit status" 1 "$CODE"
+                expect_said "needs extensions that db1 does not have: $extension"
+                expect_said "needs roles that db1 does not have: chms_readonly"
                 # Nothing was begun.
                 expect "the journal" "" "$(find "$WORK/state" -name 'journal*')"
+                """#)
+        }
+
+        /// A backup of a newer server is found by `check`. The plan's own choice counts, and not whatever is newest.
+        @Test(.timeLimit(.minutes(10)))
+        func aBackupOfANewerServerIsFoundByCheck() async throws {
+            try await Scenario.play(
+                Self.backups + #"""
+                lab reset
+                lab backup
+                old=$(newest)
+                unpacked "$old" >"$WORK/old.dump"
+                # The server's version stands first in the header and has it twice, pg_dump's own after it; all stay as long as they were.
+                perl -0777 -pe 's/15\./99./' "$WORK/old.dump" >"$WORK/new.dump"
+                ! cmp -s "$WORK/old.dump" "$WORK/new.dump"
+                put <"$WORK/new.dump"
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status" 1 "$CODE"
+                expect_said "$KEY comes from PostgreSQL 99, and the server is 15"
+                expect_said "its backup is there: $KEY"
+                try reprise check "$PLAN" --inventory "$INVENTORY" --param "backup=name:$old"
+                expect "the exit status" 0 "$CODE"
+                expect_said "its backup is there: $old"
+                try reprise check "$PLAN" --inventory "$INVENTORY" --param backup=name:database/none.dump.gz
+                expect "the exit status" 1 "$CODE"
+                expect_said "store backups: step fetch"
+                expect_said "there is no such object"
+                # A newer pg_dump alone may have written what this pg_restore reads.
+                perl -0777 -pe 's/15\./++$n == 3 ? "99." : $&/ge' "$WORK/old.dump" >"$WORK/new.dump"
+                ! cmp -s "$WORK/old.dump" "$WORK/new.dump"
+                put <"$WORK/new.dump"
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status" 0 "$CODE"
+                expect_said "$KEY was written by pg_dump 99, and pg_restore on db1 is the older 15"
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aLocaleThatTheHostHasNotIsFoundByCheck() async throws {
+            try await Scenario.play(
+                """
+                lab reset
+                lab backup
+                archive=/usr/lib/locale/locale-archive
+                UNDO+=("scripts/lab enter db1 mv $archive.lab-hidden $archive")
+                scripts/lab enter db1 mv "$archive" "$archive.lab-hidden"
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status" 1 "$CODE"
+                expect_said "needs locales that db1 does not have: en_US.UTF-8"
+                """)
+        }
+
+        /// A question that failed is no answer: the server is not said to lack every role.
+        @Test(.timeLimit(.minutes(10)))
+        func aServerThatCannotBeAskedIsNotSaidToLackAnything() async throws {
+            try await Scenario.play(
+                """
+                lab reset
+                lab backup
+                UNDO+=("scripts/lab enter db1 mv /usr/bin/psql.lab-hidden /usr/bin/psql")
+                scripts/lab enter db1 mv /usr/bin/psql /usr/bin/psql.lab-hidden
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status" 1 "$CODE"
+                expect_said "psql is not installed on db1"
+                expect_said "the server of database production on db1 did not say what it has"
+                ! grep -q "needs roles" <<<"$OUT" || { echo "it says that roles are missing"; exit 1; }
+                """)
+        }
+
+        /// The damaged database of the last recovery has failed pages, too: the refusal says what to write into the plan.
+        @Test(.timeLimit(.minutes(10)))
+        func theNextRecoveryIsToldWhatTheLastOneKept() async throws {
+            try await Scenario.play(
+                #"""
+                fresh
+                try start --param approve=no
+                expect "the exit status" 0 "$CODE"
+                recovered
+                sql chms_damaged "SELECT count(full_name) FROM members" >/dev/null 2>&1 || true
+                [[ $(sql postgres "SELECT checksum_failures FROM pg_stat_database WHERE datname = 'chms_damaged'") -ge 1 ]]
+                lab corrupt
+                DAMAGED=$(oid chms_production)
+                try start --param approve=no --param keep-as=chms_again
+                expect "the exit status" 1 "$CODE"
+                expect_said 'known-damage: [chms_damaged]'
+                try reprise undo --yes --reason "the plan lacks a line"
+                mend='s/(kind: postgres-check\n(?:.*\n)*?      database: production\n)/$1      known-damage: [chms_damaged]\n/'
+                perl -0pe "$mend" "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                try start --param approve=no --param keep-as=chms_again
+                expect "the exit status" 0 "$CODE"
+                expect "the newly damaged database" "$DAMAGED" "$(oid chms_again)"
                 """#)
         }
     }

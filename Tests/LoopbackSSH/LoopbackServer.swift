@@ -1,6 +1,7 @@
 package import Foundation
 internal import Glibc
 package import SSH
+internal import TestSupport
 
 /// An sshd of the test's own: private folder, private host keys, a free loopback port, ended by its recorded process id.
 package final class LoopbackServer: Sendable {
@@ -86,15 +87,7 @@ package func spawn(_ words: [String], environment: [String: String] = [:]) throw
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    // The threads that run tests block signals; what is started here must be able to be ended.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var blocked = sigset_t()
-    sigemptyset(&blocked)
-    posix_spawnattr_setsigmask(&attributes, &blocked)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    let result = posix_spawnp(&child, words[0], &actions, &attributes, &arguments, &block)
+    let result = withSpawnAttributes { posix_spawnp(&child, words[0], &actions, $0, &arguments, &block) }
     guard result == 0 else { throw TestFailure("cannot start \(words): \(String(cString: strerror(result)))") }
     return child
 }

@@ -2,6 +2,7 @@ package import BlockingIO
 internal import Foundation
 internal import Glibc
 package import PostgreSQL
+internal import TestSupport
 
 /// A private PostgreSQL 15 server for these tests, with its files in a temporary folder and its socket there.
 ///
@@ -108,12 +109,10 @@ package final class Cluster: Sendable {
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         let arguments: [UnsafeMutablePointer<CChar>?] = (["bash", "-c", script] as [String]).map { strdup($0) } + [nil]
         defer { arguments.forEach { free($0) } }
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        // Ctrl-C must reach the supervisor through the pipe only.
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
         var pid: pid_t = 0
-        guard posix_spawn(&pid, "/bin/bash", &actions, &attributes, arguments, environ) == 0 else { throw ShellFailed(description: "no bash") }
+        // Ctrl-C must reach the supervisor through the pipe only.
+        let result = withSpawnAttributes(flags: Int32(POSIX_SPAWN_SETPGROUP)) { posix_spawn(&pid, "/bin/bash", &actions, $0, arguments, environ) }
+        guard result == 0 else { throw ShellFailed(description: "no bash") }
         close(ends[0])
         return (ends[1], pid)
     }

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Glibc
+internal import TestSupport
 
 /// What a program left behind.
 package struct Outcome: Sendable {
@@ -35,7 +36,8 @@ private func shellSync(_ script: String, _ environment: [String: String], _ inpu
     let variables: [UnsafeMutablePointer<CChar>?] = merged.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { (arguments + variables).forEach { free($0) } }
     var pid: pid_t = 0
-    guard posix_spawn(&pid, "/bin/bash", &actions, nil, arguments, variables) == 0 else { throw ShellFailed(description: "no bash") }
+    let result = withSpawnAttributes { posix_spawn(&pid, "/bin/bash", &actions, $0, arguments, variables) }
+    guard result == 0 else { throw ShellFailed(description: "no bash") }
     var status: Int32 = 0
     while waitpid(pid, &status, 0) < 0, errno == EINTR {}
     let exit = status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)

@@ -1,6 +1,7 @@
 import BlockingIO
 import Foundation
 import Glibc
+import TestSupport
 import Synchronization
 
 /// A process of this test's own, spoken to line by line. It is killed, by its recorded id, with the last reference.
@@ -54,7 +55,7 @@ actor Child {
         var envp = all.map { strdup("\($0)=\($1)") } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         var pid: pid_t = 0
-        let result = posix_spawnp(&pid, executable, &actions, nil, &argv, &envp)
+        let result = withSpawnAttributes { posix_spawnp(&pid, executable, &actions, $0, &argv, &envp) }
         close(toChild[0])
         close(fromChild[1])
         guard result == 0 else {

@@ -1,6 +1,7 @@
 import BlockingIO
 import Foundation
 import Glibc
+import TestSupport
 
 /// Runs programs for tests, with posix_spawn. Process ids are kept, and only those are ever signalled.
 enum Command {
@@ -40,7 +41,7 @@ enum Command {
         var variables: [UnsafeMutablePointer<CChar>?] = settings.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { (argv + variables).forEach { free($0) } }
         var process: pid_t = 0
-        let result = posix_spawnp(&process, program, &actions, nil, &argv, &variables)
+        let result = withSpawnAttributes { posix_spawnp(&process, program, &actions, $0, &argv, &variables) }
         guard result == 0 else { throw POSIXError(POSIXErrorCode(rawValue: result) ?? .EIO) }
         return Child(process: process, outputPath: output)
     }

@@ -159,6 +159,42 @@ extension EndToEnd {
                     """#)
         }
 
+        /// Python's file server answers a range with the whole file. The host asks it for the whole then, without anybody's doing.
+        @Test(.timeLimit(.minutes(10)))
+        func aServerThatKnowsNoRangesIsReadInOnePieceByTheHost() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + #"""
+                    mkdir -p "$WORK/served/files/files"
+                    # Larger than one range.
+                    head -c 40000000 /dev/urandom >"$WORK/plain"
+                    gzip -1 <"$WORK/plain" >"$WORK/served/files/files/files_20261120_020000.tar.gz"
+                    cat >"$WORK/server.py" <<'SERVER'
+                    import http.server, sys
+                    class Handler(http.server.SimpleHTTPRequestHandler):
+                        protocol_version = "HTTP/1.1"
+                        def end_headers(self):
+                            self.send_header("ETag", '"the-only-one"')
+                            super().end_headers()
+                        def log_request(self, code="-", size="-"):
+                            print(self.command, code, self.headers.get("Range", "whole"), file=sys.stderr, flush=True)
+                    server = http.server.ThreadingHTTPServer(("10.77.0.1", 0), Handler)
+                    print(server.server_port, flush=True)
+                    server.serve_forever()
+                    SERVER
+                    (cd "$WORK/served" && exec python3 "$WORK/server.py" >"$WORK/port" 2>"$WORK/requests") & UNDO+=("kill $!")
+                    await "the server's port" test -s "$WORK/port"
+                    sed -i "/^    on-app1:/a\\    server: {kind: s3, endpoint: http://10.77.0.1:$(cat "$WORK/port"), bucket: files, path-style: true, region: us-east-1,\
+                        profile: lab-reader, credentials-file: $LAB/aws/credentials, config-file: $LAB/aws/config}" "$INVENTORY"
+                    sed -i 's|store: on-app1|store: server, choose: "name:files/files_20261120_020000.tar.gz"|' "$PLAN"
+                    try reprise start "$PLAN" --inventory "$INVENTORY" --yes
+                    cat "$WORK/requests"
+                    expect "the exit status" 0 "$CODE"
+                    expect "what arrived" "$(sha256sum <"$WORK/plain")" "$(scripts/lab ssh db1 'sha256sum </var/backups/carried/files.tar')"
+                    grep -q '^GET 200 bytes=' "$WORK/requests" || { echo "EXPECTED a range to be asked for first"; exit 1; }
+                    expect "the requests for the whole" 1 "$(grep -c '^GET 200 whole' "$WORK/requests")"
+                    """#)
+        }
+
         /// Its name can be guessed: what somebody else put there is not used, and above all not removed.
         @Test(.timeLimit(.minutes(10)))
         func aFolderOfSomebodyElseIsNeitherUsedNorRemoved() async throws {

@@ -45,6 +45,11 @@ package struct ObjectVersion: Hashable, Sendable, Codable {
         self.sha256 = sha256
         self.md5 = md5
     }
+
+    /// The same version, of which the store is not believed that its ETag is an MD5.
+    package var withoutMD5: ObjectVersion {
+        ObjectVersion(key: key, sizeBytes: sizeBytes, etag: etag, versionID: versionID, lastModified: lastModified, sha256: sha256)
+    }
 }
 
 /// Bounds on one read.

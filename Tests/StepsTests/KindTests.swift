@@ -57,6 +57,7 @@ import Testing
         #expect(FetchBackupStep.proof(version(md5: "0"), .none, isDecoded: false) == "MD5 of the store")
         #expect(FetchBackupStep.proof(version(), .gzip, isDecoded: false) == "checksum of gzip")
         #expect(FetchBackupStep.proof(version(), .none, isDecoded: true) == "decode")
+        #expect(FetchBackupStep.proof(version(md5: "0"), .none, isDecoded: true) == "decode", "an ETag is no witness where the content itself is")
     }
 
     @Test func onlyABackupThatIsNamedCannotBeAnotherOne() throws {

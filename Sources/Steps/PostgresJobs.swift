@@ -86,6 +86,29 @@ extension StepContext {
         return try ArchiveTOC(bytes: outcome.stdout, fileBytes: outcome.stdout.count)
     }
 
+    /// Calls `body`, and again where a connection was lost under it or the answer to a COMMIT: for a transaction that leaves a mark in its
+    /// database, by which the next call finds what became of the last one.
+    ///
+    /// - Parameter orAgainAfter: other errors after which nothing has happened and the next call may succeed.
+    func untilMarked<Value: Sendable>(
+        on host: String, orAgainAfter isPassing: (any RepriseError) -> Bool = { _ in false }, _ body: (Deadline) async throws -> Value
+    ) async throws -> Value {
+        let deadline = deadline ?? Deadline(after: .seconds(3600))
+        var tries = 0
+        while true {
+            var used: (any JobLedger)?
+            do {
+                used = try await services.ledger(host)
+                return try await body(deadline)
+            } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown || isPassing(error) {
+                tries += 1
+                guard tries < 5, !deadline.hasPassed else { throw error }
+                if let used, !isPassing(error) { await services.forgetConnection(host, used) }
+                try await Task.sleep(for: .milliseconds(500 * tries))
+            }
+        }
+    }
+
     /// A connection to the administrative database of that server.
     func administer(_ database: DatabaseRef) async throws -> PostgresConnection {
         try await services.connect(database, name: "postgres")

@@ -129,7 +129,7 @@ extension EndToEnd {
                     expect_said "no perl: jobs are kept by its shell"
                     try start --param approve=no
                     expect "the exit status" 0 "$CODE"
-                    expect "the jobs on app1" 2 "$(scripts/lab enter app1 ls /var/lib/reprise/jobs | wc -l)"
+                    expect "the jobs on app1" 3 "$(scripts/lab enter app1 ls /var/lib/reprise/jobs | wc -l)"
                     recovered
                     try reprise undo --yes --reason "and back"
                     expect "the run" UNDONE "$(state)"

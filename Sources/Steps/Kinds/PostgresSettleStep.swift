@@ -2,7 +2,6 @@ internal import BlockingIO
 package import PlanModel
 internal import PostgreSQL
 internal import RunCore
-internal import SSH
 
 /// Makes a restored database safe to serve from: queued jobs that may have run since the backup are held, and sessions and tokens
 /// that may have been revoked since are removed.
@@ -48,27 +47,15 @@ package struct PostgresSettleStep: StepKind {
     private func settle(
         _ wish: Settlement.Wish, _ scratch: String, _ database: DatabaseRef, _ context: StepContext
     ) async throws -> (Settlement, Bool) {
-        let deadline = context.deadline ?? Deadline(after: .seconds(600))
-        var tries = 0
-        while true {
-            var used: (any JobLedger)?
-            do {
-                used = try await context.services.ledger(database.host)
-                try await refuseOthers(scratch, database, context)
-                let connection = try await context.services.connect(database, name: scratch)
-                context.services.report(StepProgress("holding jobs and revoking sessions in \(scratch)"))
-                Failpoint.hit("settle.before-commit", context.place())
-                let result = try await Settlement.carryOut(wish, mark: "\(context.run) \(context.step)", connection: connection, deadline: deadline)
-                Failpoint.hit("settle.after-commit", context.place())
-                await connection.close()
-                return result
-            } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown {
-                // The mark in the database tells whether it happened.
-                tries += 1
-                guard tries < 5, !deadline.hasPassed else { throw error }
-                if let used { await context.services.forgetConnection(database.host, used) }
-                try await Task.sleep(for: .milliseconds(500 * tries))
-            }
+        try await context.untilMarked(on: database.host) { deadline in
+            try await refuseOthers(scratch, database, context)
+            let connection = try await context.services.connect(database, name: scratch)
+            context.services.report(StepProgress("holding jobs and revoking sessions in \(scratch)"))
+            Failpoint.hit("settle.before-commit", context.place())
+            let result = try await Settlement.carryOut(wish, mark: "\(context.run) \(context.step)", connection: connection, deadline: deadline)
+            Failpoint.hit("settle.after-commit", context.place())
+            await connection.close()
+            return result
         }
     }
 

@@ -3,7 +3,6 @@ package import PlanModel
 internal import PostgreSQL
 internal import Reconcile
 internal import RunCore
-internal import SSH
 
 /// Merges what a table-diff showed into the live tables: exactly that, in one audited transaction with a mark of its own.
 ///
@@ -70,26 +69,14 @@ package struct TableMergeStep: StepKind {
         return triggers
     }
 
-    /// The mark in the database tells whether a lost connection lost the merge with it, or only the news of it.
     private func persistently<Value: Sendable>(
         _ context: StepContext, _ database: DatabaseRef, _ body: (PostgresConnection, Deadline) async throws -> Value
     ) async throws -> Value {
-        let deadline = context.deadline ?? Deadline(after: .seconds(3600))
-        var tries = 0
-        while true {
-            var used: (any JobLedger)?
-            do {
-                used = try await context.services.ledger(database.host)
-                let connection = try await context.services.connect(database, name: database.database)
-                let value = try await body(connection, deadline)
-                await connection.close()
-                return value
-            } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown || Self.isRace(error) {
-                tries += 1
-                guard tries < 5, !deadline.hasPassed else { throw error }
-                if let used { await context.services.forgetConnection(database.host, used) }
-                try await Task.sleep(for: .milliseconds(500 * tries))
-            }
+        try await context.untilMarked(on: database.host, orAgainAfter: Self.isRace) { deadline in
+            let connection = try await context.services.connect(database, name: database.database)
+            let value = try await body(connection, deadline)
+            await connection.close()
+            return value
         }
     }
 

@@ -87,14 +87,17 @@ extension MergePlan {
             let name = diff.pair.live.name, parameters: [PostgresParameter] = [.text(id), .text(name.schema.name), .text(name.name.name)]
             let row = try await connection.query(
                 """
-                SELECT pg_catalog.count(*) FILTER (WHERE operation = 'insert') AS inserted, pg_catalog.count(*) FILTER (WHERE operation = 'update') AS updated,
+                SELECT pg_catalog.count(*) FILTER (WHERE operation = 'insert') AS inserted,
+                       pg_catalog.count(*) FILTER (WHERE operation = 'update') AS updated,
                        pg_catalog.count(*) FILTER (WHERE operation = 'delete') AS deleted
                 FROM reprise_audit.changes WHERE merge = $1 AND schema_name = $2 AND table_name = $3
                 """, parameters, deadline: deadline
             ).only()
             let skips = try await connection.query(
-                "SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips WHERE merge = $1 AND schema_name = $2 AND table_name = $3 GROUP BY reason",
-                parameters, deadline: deadline)
+                """
+                SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips
+                WHERE merge = $1 AND schema_name = $2 AND table_name = $3 GROUP BY reason
+                """, parameters, deadline: deadline)
             outcome.tables.append(
                 MergeOutcome.Table(
                     name: name, inserted: try row.integer("inserted"), updated: try row.integer("updated"), deleted: try row.integer("deleted"),
@@ -125,11 +128,20 @@ private struct DiffWriter {
         if pair.key != nil { table.updated = try await update(connection, &place) }
         table.inserted = try await insert(connection, &place)
         try await connection.execute(
-            "INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), coalesce(d.reason, 'not decided'), \(names), d.backup, d.live FROM \(diff.table.sql) AS d WHERE d.verdict IN ('skip', 'decide')", deadline: deadline)
+            """
+            INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), coalesce(d.reason, 'not decided'), \(names), d.backup, d.live
+            FROM \(diff.table.sql) AS d WHERE d.verdict IN ('skip', 'decide')
+            """, deadline: deadline)
         try await connection.execute(
-            "INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), 'changed since the preview', \(names), d.backup, d.live FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq) WHERE NOT s.unchanged", deadline: deadline)
+            """
+            INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), 'changed since the preview', \(names), d.backup, d.live
+            FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq) WHERE NOT s.unchanged
+            """, deadline: deadline)
         let skips = try await connection.query(
-            "SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips WHERE merge = $1 AND (schema_name, table_name) = (\(self.place)) GROUP BY reason", [.text(merge)], deadline: deadline)
+            """
+            SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips
+            WHERE merge = $1 AND (schema_name, table_name) = (\(self.place)) GROUP BY reason
+            """, [.text(merge)], deadline: deadline)
         for row in skips.rows { table.skipped[try row.string("reason")] = try row.integer("rows") }
         return table
     }
@@ -159,7 +171,9 @@ private struct DiffWriter {
         let sets = written.map { index, column in
             "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
         }
-        let wanted = "ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)"
+        let wanted = """
+            ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)
+            """
         let count = try await connection.execute(
             """
             INSERT INTO reprise_audit.changes
@@ -186,7 +200,8 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
             FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(audited) WHERE d.verdict = 'insert' AND s.unchanged
             """, deadline: deadline)
-        let source = pair.key == nil ? copies : "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
+        let keyed = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
+        let source = pair.key == nil ? copies : keyed
         let done = try await connection.execute(
             """
             INSERT INTO \(live) (\(columns)) OVERRIDING SYSTEM VALUE
@@ -224,7 +239,8 @@ private struct DiffWriter {
                 FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)
                 """, deadline: deadline)
             let done = try await connection.execute(
-                "DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)", deadline: deadline)
+                "DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)",
+                deadline: deadline)
             place += count
             try requireEqual(done, count, "deleted")
             table.deleted += count
@@ -247,7 +263,8 @@ private struct DiffWriter {
             guard let sequence = try owned.only().optionalString("sequence") else { continue }
             try await connection.execute(
                 """
-                SELECT pg_catalog.setval('\(sequence.replacing("'", with: "''"))', m.most) FROM (SELECT pg_catalog.max(\(column.name.sql))::bigint AS most FROM \(pair.live.from)) AS m, \(sequence) AS q
+                SELECT pg_catalog.setval(\(RowSQL.text(sequence)), m.most)
+                FROM (SELECT pg_catalog.max(\(column.name.sql))::bigint AS most FROM \(pair.live.from)) AS m, \(sequence) AS q
                 WHERE m.most > q.last_value OR (m.most = q.last_value AND NOT q.is_called)
                 """, deadline: deadline)
         }
@@ -255,11 +272,16 @@ private struct DiffWriter {
 
     // MARK: Looking again before the commit
 
+    private var triggerHints: [String] {
+        ["triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))", "name those under `disable-triggers`"]
+    }
+
     private func requireEqual(_ done: Int, _ planned: Int, _ what: String) throws {
         guard done == planned else {
             throw ReconcileRefused(
-                "reconcile.swallowed", "\(planned) rows of \(pair.live.name) were to be \(what), and \(done) were: a trigger or a rule takes them away; nothing was merged",
-                hints: ["triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))", "name those under `disable-triggers`"], exitStatus: .verificationMismatch)
+                "reconcile.swallowed",
+                "\(planned) rows of \(pair.live.name) were to be \(what), and \(done) were: a trigger or a rule takes them away; nothing was merged",
+                hints: triggerHints, exitStatus: .verificationMismatch)
         }
     }
 
@@ -278,9 +300,9 @@ private struct DiffWriter {
         let wrong = try found.only().integer("rows", as: Int.self)
         guard wrong == 0 else {
             throw ReconcileRefused(
-                "reconcile.rewritten", "\(wrong) rows of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
-                hints: ["triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))", "name those under `disable-triggers`"],
-                exitStatus: .verificationMismatch)
+                "reconcile.rewritten",
+                "\(wrong) rows of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
+                hints: triggerHints, exitStatus: .verificationMismatch)
         }
     }
 }

@@ -23,7 +23,9 @@ package struct MergePlan: Sendable, Hashable, Codable {
             // In a circle the one goes first whose way to its parents can be checked later.
             guard let next = left.first(where: { blocking($0).isEmpty }) ?? left.first(where: { blocking($0).allSatisfy(\.isDeferrable) }) else {
                 throw ReconcileRefused(
-                    "reconcile.circle", "the tables \(left.map { "\($0.pair.live.name)" }.joined(separator: ", ")) reference each other in a circle, and none of these constraints is deferrable",
+                    "reconcile.circle",
+                    "the tables \(left.map { "\($0.pair.live.name)" }.joined(separator: ", ")) reference each other in a circle, and none of these "
+                        + "constraints is deferrable",
                     hints: ["make one of them deferrable: ALTER TABLE … ALTER CONSTRAINT … DEFERRABLE", "or merge the tables one after the other"])
             }
             defers = defers || !blocking(next).isEmpty
@@ -91,10 +93,12 @@ extension TableDiff {
         guard let key = pair.key else { return }
         let columns = sql.list(key.columns)
         let found = try await connection.query(
-            "SELECT 1 FROM \(pair.backup.from) GROUP BY \(columns) HAVING pg_catalog.count(*) > 1 OR pg_catalog.num_nulls(\(columns)) > 0 LIMIT 1", deadline: deadline)
+            "SELECT 1 FROM \(pair.backup.from) GROUP BY \(columns) HAVING pg_catalog.count(*) > 1 OR pg_catalog.num_nulls(\(columns)) > 0 LIMIT 1",
+            deadline: deadline)
         guard found.rows.isEmpty else {
             throw ReconcileRefused(
-                "reconcile.key-repeats", "in the backup of \(pair.live.name) several rows have the same (\(key.columns.map(\.description).joined(separator: ", "))), or none",
+                "reconcile.key-repeats",
+                "in the backup of \(pair.live.name) several rows have the same (\(key.columns.map(\.description).joined(separator: ", "))), or none",
                 hints: ["name another key, or take a backup from before the table was damaged"])
         }
     }
@@ -102,9 +106,11 @@ extension TableDiff {
     /// The same key, but another natural key: the number was given to somebody else since.
     func skipOtherRows(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key, !policy.mergesOtherRows else { return }
-        for index in pair.live.uniqueIndexes where index.name != key.index && Set(index.columns) != Set(key.columns) && names.isSuperset(of: index.columns) {
+        let others = pair.live.uniqueIndexes.filter { $0.name != key.index && Set($0.columns) != Set(key.columns) }
+        for index in others where names.isSuperset(of: index.columns) {
             let expressions = index.expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ")
-            let side = { (from: String) in "(SELECT \(self.sql.list(key.columns)), \(expressions) FROM \(from)\(index.predicate.map { " WHERE \($0)" } ?? ""))" }
+            let condition = index.predicate.map { " WHERE \($0)" } ?? ""
+            let side = { (from: String) in "(SELECT \(self.sql.list(key.columns)), \(expressions) FROM \(from)\(condition))" }
             let differ = index.equality.enumerated().map { "NOT (b.\"e \($0)\" \($1) l.\"e \($0)\")" }.joined(separator: " OR ")
             try await connection.execute(
                 """
@@ -138,7 +144,8 @@ extension TableDiff {
     /// - Parameter coming: the differences of the parent, where it is merged too.
     /// - Returns: nil where the constraint is about columns that are not merged.
     func skippingOrphans(of foreignKey: TableShape.ForeignKey, coming: TableDiff?) -> String? {
-        guard pair.key != nil, names.isSuperset(of: foreignKey.columns), let reason = try? SQLLiteral("its parent is not there, by \(foreignKey.name)").sql else { return nil }
+        guard pair.key != nil, names.isSuperset(of: foreignKey.columns) else { return nil }
+        let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
         func matches(_ parent: String) -> String {
             foreignKey.columns.indices.map {
                 "\(parent).\(foreignKey.parentColumns[$0].sql) \(foreignKey.equality[$0]) w.\(foreignKey.columns[$0].sql)"

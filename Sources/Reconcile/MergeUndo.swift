@@ -20,7 +20,8 @@ extension AuditTrail {
             try await connection.execute("SET LOCAL lock_timeout = \(seconds * 1000 + attoseconds / 1_000_000_000_000_000)", deadline: deadline)
             try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
             if plan.defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }
-            try await connection.execute("UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1", [.text(id)], deadline: deadline)
+            try await connection.execute(
+                "UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1", [.text(id)], deadline: deadline)
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
             let writers = plan.diffs.map { UndoWriter(diff: $0, merge: id, deadline: deadline) }
             var tables = plan.diffs.map { MergeOutcome.Table(name: $0.pair.live.name) }
@@ -47,7 +48,10 @@ private struct UndoWriter {
     private var pair: TablePair { diff.pair }
     private var changes: String {
         let name = pair.live.name
-        return "reprise_audit.changes AS c WHERE c.merge = \(RowSQL.text(merge)) AND c.schema_name = \(RowSQL.text(name.schema.name)) AND c.table_name = \(RowSQL.text(name.name.name))"
+        return """
+            reprise_audit.changes AS c
+            WHERE c.merge = \(RowSQL.text(merge)) AND c.schema_name = \(RowSQL.text(name.schema.name)) AND c.table_name = \(RowSQL.text(name.name.name))
+            """
     }
 
     /// The typed value of a column out of an image.
@@ -58,7 +62,9 @@ private struct UndoWriter {
     /// The row `t` is the one whose values `image` holds.
     private func isRow(_ image: String) -> String {
         guard let key = pair.key else { return "\(diff.sql.image("t")) = \(image)" }
-        return zip(key.columns, key.equality).map { name, equals in "t.\(name.sql) \(equals) \(value(pair.live.column(name)!, image))" }.joined(separator: " AND ")
+        return zip(key.columns, key.equality).map { name, equals in
+            "t.\(name.sql) \(equals) \(value(pair.live.column(name)!, image))"
+        }.joined(separator: " AND ")
     }
 
     func update(_ connection: isolated PostgresConnection) async throws -> (done: Int, left: Int) {
@@ -102,7 +108,8 @@ private struct UndoWriter {
             """
             DELETE FROM \(pair.live.from) AS t USING (SELECT tableoid AS part, ctid AS place, \(diff.sql.image("t")) AS image,
                 pg_catalog.row_number() OVER (PARTITION BY \(diff.sql.image("t")) ORDER BY ctid DESC) AS copy FROM \(pair.live.from) AS t) AS x
-                JOIN (SELECT c.after, pg_catalog.count(*) AS copies FROM \(changes) AND c.operation = 'insert' GROUP BY c.after) AS c ON c.after = x.image
+                JOIN (SELECT c.after, pg_catalog.count(*) AS copies FROM \(changes) AND c.operation = 'insert' GROUP BY c.after) AS c
+                ON c.after = x.image
             WHERE t.tableoid = x.part AND t.ctid = x.place AND x.copy <= c.copies
             """, deadline: deadline)
     }
@@ -110,10 +117,14 @@ private struct UndoWriter {
     func insert(_ connection: isolated PostgresConnection) async throws -> Int {
         let values = pair.columns.map { value($0, "c.before") }.joined(separator: ", ")
         return try await connection.execute(
-            "INSERT INTO \(pair.live.name.sql) (\(diff.sql.list(diff.sql.columnNames))) OVERRIDING SYSTEM VALUE SELECT \(values) FROM \(changes) AND c.operation = 'delete' ORDER BY c.place", deadline: deadline)
+            """
+            INSERT INTO \(pair.live.name.sql) (\(diff.sql.list(diff.sql.columnNames))) OVERRIDING SYSTEM VALUE
+            SELECT \(values) FROM \(changes) AND c.operation = 'delete' ORDER BY c.place
+            """, deadline: deadline)
     }
 
     private func count(_ operation: String, _ connection: isolated PostgresConnection) async throws -> Int {
-        try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(changes) AND c.operation = '\(operation)'", deadline: deadline).only().integer("rows")
+        let sql = "SELECT pg_catalog.count(*) AS rows FROM \(changes) AND c.operation = '\(operation)'"
+        return try await connection.query(sql, deadline: deadline).only().integer("rows")
     }
 }

@@ -40,7 +40,10 @@ package struct FilesCheckStep: StepKind {
         guard failing.isEmpty else {
             throw StepRefused(
                 "files-check.failed", failing.map(\.text).joined(separator: "; "),
-                hints: ["restore the missing files from their own backup, then: reprise retry \(context.run) \(context.step)", "the first hundred names stand in: reprise journal show \(context.run)"],
+                hints: [
+                    "restore the missing files from their own backup, then: reprise retry \(context.run) \(context.step)",
+                    "the first hundred names stand in: reprise journal show \(context.run)",
+                ],
                 exitStatus: .verificationMismatch, evidence: evidence)
         }
         return StepOutcome(
@@ -78,7 +81,9 @@ package struct FilesCheckStep: StepKind {
         }
         guard outcome.result.stdoutBytes == outcome.stdout.count else {
             throw StepRefused(
-                "files-check.too-many", "the names of the files under \(directory) on \(host) take \(outcome.result.stdoutBytes) bytes, more than the \(job.outputLimit) that are compared",
+                "files-check.too-many",
+                "the names of the files under \(directory) on \(host) take \(outcome.result.stdoutBytes) bytes, more than the "
+                    + "\(job.outputLimit) that are compared",
                 hints: ["divide them among several steps, each with a folder of its own"])
         }
         return FileComparison.paths(inListing: outcome.stdout)
@@ -95,10 +100,12 @@ package struct FilesCheckStep: StepKind {
             let missing = comparison.rowsWithoutFile, unknown = comparison.filesWithoutRow
             var found: [Finding] = []
             if !missing.isEmpty {
-                found.append(Finding(field: "rows-without-file", text: "\(missing.count) of \(comparison.rows) files that \(database) names are not in \(place): \(FilesCheckStep.sample(missing))"))
+                let text = "\(missing.count) of \(comparison.rows) files that \(database) names are not in \(place)"
+                found.append(Finding(field: "rows-without-file", text: "\(text): \(FilesCheckStep.sample(missing))"))
             }
             if !unknown.isEmpty {
-                found.append(Finding(field: "files-without-row", text: "\(unknown.count) of \(comparison.files) files in \(place) have no row in \(database): \(FilesCheckStep.sample(unknown))"))
+                let text = "\(unknown.count) of \(comparison.files) files in \(place) have no row in \(database)"
+                found.append(Finding(field: "files-without-row", text: "\(text): \(FilesCheckStep.sample(unknown))"))
             }
             return found
         }

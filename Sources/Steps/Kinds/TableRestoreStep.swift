@@ -45,6 +45,7 @@ package struct TableRestoreStep: StepKind {
     private func prepare(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws {
         context.services.report(StepProgress("making \(rescue.schema)"))
         let connection = try await context.services.connect(database, name: database.database)
+        try await context.requireDrillable(connection, database)
         let deadline = context.deadline ?? Deadline(after: .seconds(300))
         Failpoint.hit("table-restore.before-make", context.place())
         try await connection.transaction(deadline: deadline) { connection in

@@ -70,13 +70,18 @@ extension MergePlan {
     private func begin(
         _ id: String, _ preview: String, _ lockTimeout: Duration, _ connection: isolated PostgresConnection, _ deadline: Deadline
     ) async throws {
+        try await prepareToWrite(connection, lockTimeout: lockTimeout, deadline: deadline)
+        try await AuditTrail.make(connection, deadline: deadline)
+        try await connection.execute(
+            "INSERT INTO reprise_audit.merges (id, preview) VALUES ($1, $2)", [.text(id), .text(preview)], deadline: deadline)
+    }
+
+    /// What a transaction that writes into live tables, to merge or to undo, begins with.
+    func prepareToWrite(_ connection: isolated PostgresConnection, lockTimeout: Duration, deadline: Deadline) async throws {
         let (seconds, attoseconds) = lockTimeout.components
         try await connection.execute("SET LOCAL lock_timeout = \(seconds * 1000 + attoseconds / 1_000_000_000_000_000)", deadline: deadline)
         // A policy that would hide rows raises an error instead.
         try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
-        try await AuditTrail.make(connection, deadline: deadline)
-        try await connection.execute(
-            "INSERT INTO reprise_audit.merges (id, preview) VALUES ($1, $2)", [.text(id), .text(preview)], deadline: deadline)
         if defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }
     }
 

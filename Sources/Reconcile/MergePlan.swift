@@ -108,9 +108,7 @@ extension TableDiff {
         guard let key = pair.key, !policy.mergesOtherRows else { return }
         let others = pair.live.uniqueIndexes.filter { $0.name != key.index && Set($0.columns) != Set(key.columns) }
         for index in others where names.isSuperset(of: index.columns) {
-            let expressions = index.expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ")
-            let condition = index.predicate.map { " WHERE \($0)" } ?? ""
-            let side = { (from: String) in "(SELECT \(self.sql.list(key.columns)), \(expressions) FROM \(from)\(condition))" }
+            let side = { (from: String) in "(SELECT \(self.sql.list(key.columns)), \(index.values) FROM \(from)\(index.condition))" }
             let differ = index.equality.enumerated().map { "NOT (b.\"e \($0)\" \($1) l.\"e \($0)\")" }.joined(separator: " OR ")
             try await connection.execute(
                 """
@@ -125,8 +123,6 @@ extension TableDiff {
     func skipCollisions(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key else { return }
         for index in pair.live.uniqueIndexes where index.name != key.index && names.isSuperset(of: index.columns) {
-            let expressions = index.expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ")
-            let condition = index.predicate.map { " WHERE \($0)" } ?? ""
             let same = index.equality.enumerated().map { place, equals in
                 let (a, b) = ("w.\"e \(place)\"", "l.\"e \(place)\"")
                 return index.nullsAreEqual ? "(\(a) \(equals) \(b) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : "\(a) \(equals) \(b)"
@@ -134,8 +130,8 @@ extension TableDiff {
             try await connection.execute(
                 """
                 UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row has its value of \(index.name)").sql)
-                FROM (SELECT seq, \(expressions) FROM \(wantedRows) AS row\(condition)) AS w
-                     JOIN (SELECT \(sql.list(key.columns)), \(expressions) FROM \(pair.live.from)\(condition)) AS l ON \(same)
+                FROM (SELECT seq, \(index.values) FROM \(wantedRows) AS row\(index.condition)) AS w
+                     JOIN (SELECT \(sql.list(key.columns)), \(index.values) FROM \(pair.live.from)\(index.condition)) AS l ON \(same)
                 WHERE d.seq = w.seq AND NOT (\(isAbout("l")))
                 """, deadline: deadline)
         }

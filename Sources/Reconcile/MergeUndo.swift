@@ -16,10 +16,7 @@ extension AuditTrail {
         case .merged: break
         }
         return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { connection in
-            let (seconds, attoseconds) = lockTimeout.components
-            try await connection.execute("SET LOCAL lock_timeout = \(seconds * 1000 + attoseconds / 1_000_000_000_000_000)", deadline: deadline)
-            try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
-            if plan.defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }
+            try await plan.prepareToWrite(connection, lockTimeout: lockTimeout, deadline: deadline)
             try await connection.execute(
                 "UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1", [.text(id)], deadline: deadline)
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)

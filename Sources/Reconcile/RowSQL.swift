@@ -58,12 +58,14 @@ struct RowSQL {
     /// Rows in the order of their keys, the same on every server: text by its bytes.
     func order(_ alias: String) -> String {
         guard let key else { return "true" }
-        return key.columns.map { name in
-            "\(alias).\(name.sql)" + (pair.live.column(name).map { Self.isText($0.type) } == true ? " COLLATE \"C\"" : "")
-        }.joined(separator: ", ")
+        return key.columns.map { ordered($0, "\(alias).\($0.sql)") }.joined(separator: ", ")
     }
 
-    static func isText(_ type: String) -> Bool { ["text", "character", "name"].contains { type.hasPrefix($0) } }
+    /// The value of a column as something to order by.
+    func ordered(_ column: SQLIdentifier, _ value: String) -> String {
+        guard let type = pair.live.column(column)?.type, ["text", "character", "name"].contains(where: type.hasPrefix) else { return value }
+        return value + " COLLATE \"C\""
+    }
 }
 
 extension RowSQL {

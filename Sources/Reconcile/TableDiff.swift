@@ -92,9 +92,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     func keyOrder(_ alias: String) -> String {
-        pair.key!.columns.enumerated().map { index, name in
-            "\(alias).\(keyAlias(index))" + (pair.live.column(name).map { RowSQL.isText($0.type) } == true ? " COLLATE \"C\"" : "")
-        }.joined(separator: ", ")
+        pair.key!.columns.enumerated().map { sql.ordered($1, "\(alias).\(keyAlias($0))") }.joined(separator: ", ")
     }
 
     /// Whether a missing row is one that the plan wants back. The plan's own words see the row as it was backed up and nothing else.
@@ -110,7 +108,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
         pair.columns.map { column in
             let (b, l) = ("b.\(column.name.sql)", "l.\(column.name.sql)")
             guard !column.isIdentityAlways, let rule = rule(column, b, l) else { return "false" }
-            let differs = RowSQL(pair: pair).differs("b", "l", mode, only: column)
+            let differs = sql.differs("b", "l", mode, only: column)
             return "(\(rule)) AND \(differs) AND (\(RowSQL.image(of: [b])))[1] IS DISTINCT FROM (\(RowSQL.image(of: [l])))[1]"
         }.joined(separator: ", ")
     }

@@ -70,6 +70,11 @@ package struct TableShape: Sendable, Hashable, Codable {
         /// SQL over the table's own columns: rows that the index is about.
         package let predicate: String?
         package let nullsAreEqual: Bool
+
+        /// The values that must not repeat, as columns `"e 0"`, `"e 1"` of a SELECT from the table.
+        var values: String { expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ") }
+        /// The WHERE of that SELECT; empty where the index is about every row.
+        var condition: String { predicate.map { " WHERE \($0)" } ?? "" }
     }
 
     /// How the table stands in a FROM clause.

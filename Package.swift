@@ -95,10 +95,10 @@ let package = Package(
         tests(of: "PostgreSQL", ["TestSupport", "PostgresCluster", "RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
         tests(of: "Reconcile", ["RunCore", "BlockingIO", "PostgreSQL", "PostgresCluster", "TestSupport"]),
         tests(of: "Steps", ["TestSupport", "RunCore", "PlanModel", "PlanYAML", "ObjectStorage"]),
-        tests(of: "Engine", ["RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
+        tests(of: "Engine", ["TestSupport", "RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["TestSupport", "RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
         // Against the lab's real hosts, and only where REPRISE_LAB=1 says that it is up.
         .testTarget(name: "EndToEndTests", dependencies: ["reprise", "TestSupport"], swiftSettings: swiftSettings),
-        .testTarget(name: "CommandLineTests", dependencies: ["reprise", "RunCore"], swiftSettings: swiftSettings),
+        .testTarget(name: "CommandLineTests", dependencies: ["reprise", "RunCore", "TestSupport"], swiftSettings: swiftSettings),
     ]
 )

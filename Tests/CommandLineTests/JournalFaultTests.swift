@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 /// Faults of the machine that drives a run, with the program itself: its journal's disk, its clock, its rivals.
@@ -12,16 +13,6 @@ import Testing
     private func state(_ program: Program) async throws -> String? {
         let result = try await program.run("status", "--json")
         return (try result.json() as? [String: Any])?["state"] as? String
-    }
-
-    /// Runs a program of the system to its end.
-    private func tool(_ words: String...) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = words
-        try process.run()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw Program.Missing(what: "success of \(words)") }
     }
 
     private func isStopped(_ running: Running) -> Bool {

@@ -5,6 +5,7 @@ import PlanModel
 import RunCore
 import SSH
 import Steps
+import TestSupport
 import Testing
 
 @testable import Engine
@@ -22,14 +23,6 @@ import Testing
         func happened(_ event: RunEvent, _ machine: RunMachine) {}
         func progressed(_ step: StepID, _ progress: StepProgress) {}
         func wrote(_ step: StepID, isUndo: Bool, host: String, part: String?, _ output: JobOutput) {}
-    }
-
-    private func tool(_ words: String...) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = words
-        try process.run()
-        process.waitUntilExit()
     }
 
     /// What went wrong is what is said, and not that letting go failed too; and the same process can take the run in hand again.
@@ -53,7 +46,7 @@ import Testing
         let driver = try await orchestrator.accept(frozen, as: run, observer: Silent(), staysForPeople: false)
 
         // To the last byte; `dd` fails then, as it should.
-        try tool("dd", "if=/dev/zero", "of=\(folder)/ballast", "bs=4k", "status=none")
+        try? tool("dd", "if=/dev/zero", "of=\(folder)/ballast", "bs=4k", "status=none")
         // A word that does not fit: the step has not failed.
         let word = RunEvent.stepRetryRequested(OperatorOnStep(step: step, by: "anna", reason: "a test"))
         let error = await #expect(throws: InvalidTransition.self) { _ = try await driver.drive(words: [word]) }

@@ -72,7 +72,7 @@ let package = Package(
         .executableTarget(
             name: "reprise",
             dependencies: [
-                "RunCore", "PlanModel", "PlanYAML", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Steps", "Engine", "Reporting",
+                "RunCore", "PlanModel", "PlanYAML", "BlockingIO", "Journal", "SSH", "ObjectStorage", "PostgreSQL", "Reconcile", "Steps", "Engine", "Reporting",
                 arguments, logging, subprocess, systemPackage,
             ], swiftSettings: swiftSettings),
         // A child process for the journal's own tests: it is killed, stopped and starved in them.

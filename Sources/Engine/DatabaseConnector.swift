@@ -1,7 +1,7 @@
 internal import BlockingIO
 internal import Foundation
 package import PlanModel
-internal import PostgreSQL
+package import PostgreSQL
 internal import RunCore
 package import SSH
 internal import Steps
@@ -93,6 +93,17 @@ package func askServer(of database: DatabaseRef, _ inventory: Inventory, _ remot
         await connection.close()
         throw error
     }
+}
+
+/// A connection to a database on the server of `database`, by the way that the inventory says; for work outside of any run.
+///
+/// - Parameters:
+///   - name: the database on that server.
+///   - application: shown in `pg_stat_activity`.
+package func connectServer(
+    of database: DatabaseRef, name: String, application: String, _ inventory: Inventory, _ remote: any RemoteHost, _ redactor: Redactor
+) async throws -> PostgresConnection {
+    try await DatabaseConnector(database, inventory, remote, redactor).connect(name, application: application)
 }
 
 extension DatabaseConnector {

@@ -78,12 +78,12 @@ package struct MergePreview: Sendable, Hashable, Codable {
         }
     }
 
-    private static func kind(_ row: PostgresRow) throws -> TableDiff.Kind {
+    static func kind(_ row: PostgresRow) throws -> TableDiff.Kind {
         guard let kind = TableDiff.Kind(rawValue: try row.string("kind")) else { throw unreadable }
         return kind
     }
 
-    private static func verdict(_ row: PostgresRow) throws -> TableDiff.Verdict {
+    static func verdict(_ row: PostgresRow) throws -> TableDiff.Verdict {
         guard let verdict = TableDiff.Verdict(rawValue: try row.string("verdict")) else { throw unreadable }
         return verdict
     }
@@ -141,7 +141,7 @@ extension MergePreview {
 }
 
 extension TableDiff.Kind {
-    var words: String {
+    package var words: String {
         switch self {
         case .missing: "missing"
         case .changed: "changed"

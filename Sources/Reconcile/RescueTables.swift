@@ -21,29 +21,27 @@ package struct RescueTables: Sendable, Hashable, Codable {
     ///   - schema: exists for nothing else.
     /// - Throws: `ReconcileRefused` where the archive has no such table or its rows cannot be laid beside the live ones.
     package init(_ names: [QualifiedName], from archive: ArchiveTOC, into schema: SQLIdentifier) throws {
-        guard archive.format != .plain else {
-            throw ReconcileRefused(
-                "reconcile.plain-dump", "single tables cannot be taken out of a plain SQL dump", hints: ["take a backup in pg_dump's custom format (-Fc)"])
-        }
         self.schema = schema
-        let parts = Self.parts(archive)
-        tables = try names.map { try Self.table($0, archive, parts, schema) }
+        tables = try names.map { try Self.table($0, as: QualifiedName(schema: schema.name, name: $0.name.name), archive) }
         let rescues = tables.map(\.rescue)
         guard Set(rescues).count == rescues.count else {
             throw ReconcileRefused("reconcile.table-twice", "two of the tables have the same name", hints: ["merge them in two steps"])
         }
     }
 
-    private static func table(
-        _ name: QualifiedName, _ archive: ArchiveTOC, _ parts: [QualifiedName: [QualifiedName]], _ schema: SQLIdentifier
-    ) throws -> Table {
+    /// - Parameter rescue: what it is called beside the live tables.
+    static func table(_ name: QualifiedName, as rescue: QualifiedName, _ archive: ArchiveTOC) throws -> Table {
+        guard archive.format != .plain else {
+            throw ReconcileRefused(
+                "reconcile.plain-dump", "single tables cannot be taken out of a plain SQL dump", hints: ["take a backup in pg_dump's custom format (-Fc)"])
+        }
+        let parts = Self.parts(archive)
         guard let entry = archive.entries.first(where: { $0.kind == "TABLE" && $0.schema == name.schema.name && $0.tag == name.name.name }) else {
             let near = archive.entries.filter { $0.kind == "TABLE" && $0.tag == name.name.name }.compactMap(\.schema)
             throw ReconcileRefused(
                 "reconcile.not-in-backup", "the backup has no table \(name)",
                 hints: near.isEmpty ? ["see what it has: reprise backup show"] : ["it has one in schema \(near.joined(separator: ", "))"])
         }
-        let rescue = try QualifiedName(schema: schema.name, name: name.name.name)
         // A root's own data is none; that of its parts stands under their names.
         var sources = [name], at = 0
         while at < sources.count {
@@ -88,7 +86,7 @@ struct TableDefinition {
         guard !reader.rest.hasPrefix("\nINHERITS") else {
             throw ReconcileRefused("reconcile.inherits", "\(original) inherits columns from another table, and is not restored by itself")
         }
-        return "CREATE UNLOGGED TABLE \(name.sql) (\(columns))"
+        return "\(name.creation) (\(columns))"
     }
 
     struct Reader {
@@ -107,7 +105,7 @@ struct TableDefinition {
             return try? QualifiedName(schema: schema, name: name)
         }
 
-        private mutating func identifier() -> String? {
+        mutating func identifier() -> String? {
             if rest.first != "\"" {
                 let plain = rest.prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "$" }
                 rest = rest.dropFirst(plain.count)

@@ -11,12 +11,16 @@ package struct TableDiff: Sendable, Hashable, Codable {
     package let mode: ComparisonMode
     /// Where the differences are kept.
     package let table: QualifiedName
+    /// Where the backup holds nothing but candidates for differences: a table of the keys to which live rows are looked at, or, where
+    /// there is no key, of those live rows themselves. nil: both sides are whole.
+    package let scope: QualifiedName?
 
-    package init(_ pair: TablePair, policy: MergePolicy, mode: ComparisonMode = .exact, into table: QualifiedName) {
+    package init(_ pair: TablePair, policy: MergePolicy, mode: ComparisonMode = .exact, into table: QualifiedName, scope: QualifiedName? = nil) {
         self.pair = pair
         self.policy = policy
         self.mode = mode
         self.table = table
+        self.scope = scope
     }
 
     /// How a row differs.
@@ -60,16 +64,17 @@ package struct TableDiff: Sendable, Hashable, Codable {
     private var keyed: String {
         let key = pair.key!, there = "\"reprise there\""
         let side = { (from: String) in "(SELECT \(sql.list(sql.columnNames)), true AS \(there) FROM \(from))" }
+        let isInScope = scope.map { " AS t WHERE EXISTS (SELECT FROM \($0.sql) AS s WHERE \(sql.sameKey("s", "t")))" } ?? ""
         let keys = key.columns.enumerated().map { "coalesce(b.\($1.sql), l.\($1.sql)) AS \(keyAlias($0))" }.joined(separator: ", ")
         return """
-            CREATE UNLOGGED TABLE \(table.sql) AS
+            \(table.creation) AS
             SELECT pg_catalog.row_number() OVER (ORDER BY \(keyOrder("x"))) AS seq, x.*, \(verdict) AS verdict, \(reason) AS reason, 1::bigint AS copies
             FROM (SELECT CASE WHEN l.\(there) IS NULL THEN 'missing' WHEN b.\(there) IS NULL THEN 'extra'
                               WHEN \(sql.image("b")) = \(sql.image("l")) THEN 'representation' ELSE 'changed' END AS kind,
                          \(keys), CASE WHEN b.\(there) THEN \(sql.image("b")) END AS backup, CASE WHEN l.\(there) THEN \(sql.image("l")) END AS live,
                          CASE WHEN l.\(there) IS NULL THEN \(isWanted("b")) END AS wanted,
                          CASE WHEN b.\(there) AND l.\(there) THEN ARRAY[\(takes)]::boolean[] END AS take
-                  FROM \(side(pair.backup.from)) AS b FULL JOIN \(side(pair.live.from)) AS l ON \(sql.sameKey("b", "l"))
+                  FROM \(side(pair.backup.from)) AS b FULL JOIN \(side(pair.live.from + isInScope)) AS l ON \(sql.sameKey("b", "l"))
                   WHERE b.\(there) IS NULL OR l.\(there) IS NULL OR \(sql.differs("b", "l", mode))) AS x
             """
     }
@@ -80,13 +85,13 @@ package struct TableDiff: Sendable, Hashable, Codable {
             "SELECT \(sql.image("t")) AS image, \(isWanted("t")) AS wanted, \(sign)1 AS n FROM \(from) AS t"
         }
         return """
-            CREATE UNLOGGED TABLE \(table.sql) AS
+            \(table.creation) AS
             SELECT pg_catalog.row_number() OVER (ORDER BY x.image COLLATE "C") AS seq, x.kind, x.backup, x.live, x.wanted, NULL::boolean[] AS take,
                    \(verdict) AS verdict, \(reason) AS reason, x.copies
             FROM (SELECT image, CASE WHEN sum(n) > 0 THEN 'missing' ELSE 'extra' END AS kind, CASE WHEN sum(n) > 0 THEN image END AS backup,
                          CASE WHEN sum(n) < 0 THEN image END AS live, pg_catalog.bool_and(wanted) AS wanted, pg_catalog.abs(sum(n)) AS copies,
                          NULL::boolean[] AS take
-                  FROM (\(images(pair.backup.from, "")) UNION ALL \(images(pair.live.from, "-"))) AS both_sides
+                  FROM (\(images(pair.backup.from, "")) UNION ALL \(images(scope?.sql ?? pair.live.from, "-"))) AS both_sides
                   GROUP BY image HAVING sum(n) <> 0) AS x
             """
     }

@@ -92,7 +92,7 @@ extension TableShape {
         let found = try await connection.query(
             """
             SELECT c.oid, c.relkind FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
+            WHERE CASE $1 WHEN 'pg_temp' THEN n.oid = pg_catalog.pg_my_temp_schema() ELSE n.nspname = $1 END AND c.relname = $2 AND c.relkind IN ('r', 'p')
             """, [schema, table], deadline: deadline)
         guard let row = found.rows.first else {
             throw ReconcileRefused(

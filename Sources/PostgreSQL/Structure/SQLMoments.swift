@@ -1,6 +1,6 @@
 /// Moments in definitions (bounds of partitions, predicates, defaults), whose text depends on the TimeZone of the session that
 /// dumped them.
-enum SQLMoments {
+package enum SQLMoments {
     /// The text with each quoted timestamp that has an offset written in UTC. Others are left alone.
     static func inUTC(_ text: String) -> String {
         guard text.contains("'") else { return text }
@@ -25,8 +25,8 @@ enum SQLMoments {
         return String(repeating: "0", count: max(0, digits - text.count)) + text
     }
 
-    /// Days since 0000-03-01, proleptic Gregorian (Howard Hinnant, "chrono-compatible low-level date algorithms").
-    private static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
+    /// Days since 0000-03-01 of a date of the proleptic Gregorian calendar (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    package static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
         let shifted = month <= 2 ? year - 1 : year
         let era = (shifted >= 0 ? shifted : shifted - 399) / 400
         let ofEra = shifted - era * 400
@@ -34,7 +34,8 @@ enum SQLMoments {
         return era * 146_097 + ofEra * 365 + ofEra / 4 - ofEra / 100 + ofYear
     }
 
-    private static func date(_ days: Int) -> (year: Int, month: Int, day: Int) {
+    /// The date so many days after 0000-03-01.
+    package static func date(_ days: Int) -> (year: Int, month: Int, day: Int) {
         let era = (days >= 0 ? days : days - 146_096) / 146_097
         let ofEra = days - era * 146_097
         let year = (ofEra - ofEra / 1460 + ofEra / 36_524 - ofEra / 146_096) / 365

@@ -1,6 +1,6 @@
 internal import BlockingIO
 package import PlanModel
-internal import PostgreSQL
+package import PostgreSQL
 internal import Reconcile
 internal import RunCore
 internal import SSH
@@ -112,10 +112,10 @@ package struct TableRestoreStep: StepKind {
     }
 }
 
-/// A table as plans name it.
-enum TableName {
+/// A table as plans and the command line name it.
+package enum TableName {
     /// - Parameter text: `name`, of schema public, or `schema.name`; both as stored, without quotes.
-    static func read(_ text: String) throws -> QualifiedName {
+    package static func read(_ text: String) throws -> QualifiedName {
         let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         do {
             return try parts.count == 2 ? QualifiedName(schema: parts[0], name: parts[1]) : QualifiedName(schema: "public", name: text)

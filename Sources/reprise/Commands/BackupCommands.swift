@@ -79,10 +79,15 @@ struct BackupStore {
     let naming: BackupNaming
 
     init(_ place: StoreOptions, _ options: GlobalOptions) throws {
+        try self.init(place.store, isDatabase: place.kind == .database, options)
+    }
+
+    /// - Parameter wanted: nil for the only one that there is.
+    init(_ wanted: String?, isDatabase: Bool, _ options: GlobalOptions) throws {
         let inventory = try PlanFiles(options: options).requiredInventory(besidePlan: nil).inventory
         let names = inventory.stores.map(\.name)
         let reference: StoreRef
-        if let wanted = place.store {
+        if let wanted {
             guard let found = inventory.store(wanted) else {
                 var speller = Speller()
                 throw Refusal(
@@ -99,6 +104,6 @@ struct BackupStore {
             reference = only
         }
         store = try Wiring.store(reference, inventory)
-        naming = try BackupNaming(store: reference, isDatabase: place.kind == .database)
+        naming = try BackupNaming(store: reference, isDatabase: isDatabase)
     }
 }

@@ -1,0 +1,93 @@
+/// A side of a comparison.
+package enum Side: Sendable { case backup, live }
+
+/// Lets equal rows of two sides take each other away, in whatever order they come; what is left are candidates for differences.
+///
+/// Rows that come in about the same order on both sides meet soon, and little is remembered. Where they do not, what is outstanding
+/// is laid into files by its key, and each of these is looked at by itself in the end: memory stays bounded whatever the order.
+struct Elimination {
+    private var backup: SideRows
+    private var live: SideRows
+    private var spill: Spill?
+    private let outstandingLimit: Int
+
+    init(_ limits: Narrowing.Limits) throws {
+        (backup, live) = (try SideRows(heldLimit: limits.heldBytes), try SideRows(heldLimit: limits.heldBytes))
+        outstandingLimit = limits.outstanding
+    }
+
+    /// Rows that have found no partner so far and are in memory.
+    var outstanding: Int { backup.outstanding.count + live.outstanding.count }
+    var hasSpilled: Bool { spill != nil }
+
+    mutating func take(_ side: Side, _ bytes: [UInt8], _ digests: [RowDigest], _ reader: RowReader) throws {
+        switch side {
+        case .backup: try backup.take(bytes, digests, reader, meeting: &live)
+        case .live: try live.take(bytes, digests, reader, meeting: &backup)
+        }
+        if outstanding > outstandingLimit { try layAside() }
+    }
+
+    private mutating func layAside() throws {
+        let files = try spill ?? Spill()
+        spill = files
+        try files.append(.backup, backup.giveUp())
+        try files.append(.live, live.giveUp())
+    }
+
+    /// The lines of all rows that have no partner: of the columns that are compared, those of one side after one another.
+    mutating func finish(_ take: (Side, [UInt8]) throws -> Void) throws {
+        guard spill != nil else { return try hand(backup.giveUp(), live.giveUp(), take) }
+        try layAside()
+        for partition in 0..<Spill.partitionCount {
+            var left = Outstanding(), rest: [Outstanding.Row] = []
+            try spill?.forEach(.backup, in: partition) { left.insert($0) }
+            try spill?.forEach(.live, in: partition) { row in
+                if left.remove(key: row.key, row: row.row) == nil { rest.append(row) }
+            }
+            try hand(left.rows, rest, take)
+        }
+    }
+
+    private func hand(_ backupRows: [Outstanding.Row], _ liveRows: [Outstanding.Row], _ take: (Side, [UInt8]) throws -> Void) throws {
+        for row in backupRows.sorted(by: { $0.place < $1.place }) { try take(.backup, backup.line(at: row.place)) }
+        for row in liveRows.sorted(by: { $0.place < $1.place }) { try take(.live, live.line(at: row.place)) }
+    }
+}
+
+/// Rows without a partner, in files by their keys' digests.
+final class Spill {
+    static let partitionCount = 64
+    private let backup: [SpoolFile]
+    private let live: [SpoolFile]
+    private static let bytes = MemoryLayout<Outstanding.Row>.stride
+
+    init() throws {
+        backup = try (0..<Self.partitionCount).map { _ in try SpoolFile() }
+        live = try (0..<Self.partitionCount).map { _ in try SpoolFile() }
+    }
+
+    private func files(_ side: Side) -> [SpoolFile] { side == .backup ? backup : live }
+
+    func append(_ side: Side, _ rows: [Outstanding.Row]) throws {
+        let files = files(side)
+        for row in rows {
+            // The upper bits: the lower ones choose the place within a partition's table.
+            try withUnsafeBytes(of: row) { _ = try files[Int(row.key >> 58)].append($0) }
+        }
+    }
+
+    func forEach(_ side: Side, in partition: Int, _ body: (Outstanding.Row) throws -> Void) throws {
+        var rest: [UInt8] = []
+        try files(side)[partition].forEachPortion { portion in
+            rest += portion
+            let whole = rest.count - rest.count % Self.bytes
+            try rest.withUnsafeBytes { bytes in
+                for at in stride(from: 0, to: whole, by: Self.bytes) {
+                    try body(bytes.loadUnaligned(fromByteOffset: at, as: Outstanding.Row.self))
+                }
+            }
+            rest.removeFirst(whole)
+        }
+    }
+}

@@ -1,0 +1,190 @@
+package import BlockingIO
+internal import Foundation
+internal import PostgreSQL
+internal import RunCore
+
+/// Streams both sides of a table and keeps the rows that are not on both, in memory that does not grow with the table.
+///
+/// Texts are compared, by digests. What is the same text under the same settings is the same row as far as a merge goes; what is not
+/// is a candidate only, and the server says whether it differs.
+package struct Narrowing: Sendable {
+    private let columns: [SQLIdentifier]
+    private let key: [SQLIdentifier]?
+    private let moments: Set<SQLIdentifier>
+    private let limits: Limits
+
+    /// What is kept in memory.
+    package struct Limits: Sendable, Hashable {
+        /// Text of either side, bytes.
+        package var heldBytes = 12 << 20
+        /// Rows without a partner, of both sides together; more are laid aside into files.
+        package var outstanding = 600_000
+        package init() {}
+    }
+
+    package init(_ pair: TablePair, _ limits: Limits = Limits()) {
+        columns = pair.columns.map(\.name)
+        key = pair.key?.columns
+        moments = Set(pair.columns.filter { $0.type.hasPrefix("timestamp") && $0.type.hasSuffix("with time zone") }.map(\.name))
+        self.limits = limits
+    }
+
+    /// How far it is.
+    package struct Progress: Sendable, Hashable {
+        package var backupRows = 0
+        package var liveRows = 0
+        package var candidates = 0
+    }
+
+    /// The rows that are not on both sides.
+    package struct Candidates: Sendable {
+        /// All rows that were read.
+        package let backupRows: Int
+        package let liveRows: Int
+        /// The lines of the candidates, with the columns that are compared as their fields.
+        package let backup: RowLines
+        package let live: RowLines
+        /// The key of each of them, and nothing else; empty for a table without a key.
+        package let keys: RowLines
+    }
+
+    /// - Parameter report: is called now and then, on some thread.
+    package func run(
+        backup: any RowSource, live: any RowSource, deadline: Deadline, report: @escaping @Sendable (Progress) -> Void = { _ in }
+    ) async throws -> Candidates {
+        let meeting = try Meeting(columns, key, moments, Elimination(limits), deadline, report)
+        let (backupRows, liveRows) = try await withTaskCancellationHandler {
+            async let backupRows = read(backup, .backup, meeting, deadline)
+            async let liveRows = read(live, .live, meeting, deadline)
+            return try await (backupRows, liveRows)
+        } onCancel: {
+            meeting.giveUp()
+        }
+        try Task.checkCancellation()
+        // Off the cooperative threads: it may be a long look through files.
+        let (backupLines, liveLines, keys) = try await DedicatedThread(name: "narrowing").run { try meeting.finish() }
+        return Candidates(backupRows: backupRows, liveRows: liveRows, backup: backupLines, live: liveLines, keys: keys)
+    }
+
+    private func read(_ source: any RowSource, _ side: Side, _ meeting: Meeting, _ deadline: Deadline) async throws -> Int {
+        do {
+            let rows = try await source.read(deadline: deadline) { try meeting.take(side, $0) }
+            meeting.end(side)
+            return rows
+        } catch {
+            // The other side may be waiting for this one.
+            meeting.giveUp()
+            throw error
+        }
+    }
+}
+
+/// Lines of rows, kept in a file.
+package final class RowLines: @unchecked Sendable {
+    // Written before it is handed out, and read by one at a time afterwards.
+    private let file: SpoolFile
+    package private(set) var count = 0
+
+    init() throws { file = try SpoolFile() }
+
+    func append(_ line: [UInt8]) throws {
+        try file.append(line)
+        count += 1
+    }
+
+    /// Hands all lines on; a portion may end in the middle of one.
+    package func forEachPortion(_ body: ([UInt8]) throws -> Void) throws { try file.forEachPortion(body) }
+
+    /// A function that returns the lines in portions, and then nil: what a COPY into a table takes.
+    func portions() -> @Sendable () throws -> [UInt8]? {
+        let place = Place()
+        return { [self] in
+            let bytes = try file.read(at: place.at, count: 256 * 1024)
+            place.at += bytes.count
+            return bytes.isEmpty ? nil : bytes
+        }
+    }
+
+    /// Only touched by the one who reads.
+    private final class Place: @unchecked Sendable { var at = 0 }
+}
+
+/// Where the two streams meet.
+///
+/// `@unchecked Sendable`: what changes is only touched while `condition` is locked.
+private final class Meeting: @unchecked Sendable {
+    private let columns: [SQLIdentifier]
+    private let key: [SQLIdentifier]?
+    private let moments: Set<SQLIdentifier>
+    private let deadline: Deadline
+    private let report: @Sendable (Narrowing.Progress) -> Void
+    private let condition = NSCondition()
+    private var elimination: Elimination
+    private var rows: (backup: Int, live: Int) = (0, 0)
+    private var hasEnded: (backup: Bool, live: Bool) = (false, false)
+    private var isGivenUp = false
+    private var told = ContinuousClock.now
+
+    /// How many rows one side may be ahead of the other: about what is kept of it in memory.
+    private static let mostAhead = 40_000
+
+    init(
+        _ columns: [SQLIdentifier], _ key: [SQLIdentifier]?, _ moments: Set<SQLIdentifier>, _ elimination: Elimination, _ deadline: Deadline,
+        _ report: @escaping @Sendable (Narrowing.Progress) -> Void
+    ) {
+        (self.columns, self.key, self.moments, self.elimination, self.deadline, self.report) = (columns, key, moments, elimination, deadline, report)
+    }
+
+    func giveUp() {
+        condition.lock()
+        isGivenUp = true
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    func end(_ side: Side) {
+        condition.lock()
+        if side == .backup { hasEnded.backup = true } else { hasEnded.live = true }
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    func take(_ side: Side, _ chunk: RowChunk) throws {
+        // Outside of the lock: both sides' digests are taken at once.
+        let reader = try RowReader(columns: chunk.columns, compared: columns, key: key, moments: moments)
+        let digests = try reader.digests(of: chunk.bytes)
+        condition.lock()
+        defer { condition.unlock() }
+        while isAhead(side), !isGivenUp {
+            guard !deadline.hasPassed else { throw DeadlineExceeded("the other side of a comparison") }
+            _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
+        }
+        guard !isGivenUp else { throw CancellationError() }
+        try elimination.take(side, chunk.bytes, digests, reader)
+        if side == .backup { rows.backup += digests.count } else { rows.live += digests.count }
+        condition.broadcast()
+        tell()
+    }
+
+    private func isAhead(_ side: Side) -> Bool {
+        side == .backup ? !hasEnded.live && rows.backup - rows.live > Self.mostAhead : !hasEnded.backup && rows.live - rows.backup > Self.mostAhead
+    }
+
+    private func tell() {
+        guard told.duration(to: .now) > .milliseconds(500) else { return }
+        told = .now
+        report(.init(backupRows: rows.backup, liveRows: rows.live, candidates: elimination.outstanding))
+    }
+
+    func finish() throws -> (backup: RowLines, live: RowLines, keys: RowLines) {
+        condition.lock()
+        defer { condition.unlock() }
+        let (backup, live, keys) = (try RowLines(), try RowLines(), try RowLines())
+        let keyOf = try key.map { try RowReader(columns: columns, compared: $0, key: nil) }
+        try elimination.finish { side, line in
+            try (side == .backup ? backup : live).append(line)
+            if let keyOf { try keys.append(keyOf.projected(line, at: 0)) }
+        }
+        return (backup, live, keys)
+    }
+}

@@ -1,0 +1,53 @@
+import ArgumentParser
+internal import BlockingIO
+internal import Engine
+internal import Foundation
+internal import PostgreSQL
+internal import Reconcile
+internal import Reporting
+internal import RunCore
+internal import Steps
+
+/// Which tables are compared, and by what.
+struct TableArguments: ParsableArguments {
+    @Option(
+        name: .customLong("table"),
+        help: ArgumentHelp("A table: NAME of schema public, or SCHEMA.NAME; SOURCE=TARGET where they have different names. May be repeated.", valueName: "name"))
+    var tables: [String]
+
+    @Option(help: "exact: what is stored, byte by byte; semantic: what each type's own = says.") var compare: ComparisonMode = .exact
+    @Option(help: ArgumentHelp("Columns by which rows are told apart, apart by commas; default: the table's own key.", valueName: "columns")) var key: String?
+    @Flag(help: "Where the columns differ, compare those that both have.") var commonColumns = false
+
+    func requests(_ policy: MergePolicy = MergePolicy()) throws -> [TableComparison.Request] {
+        try tables.map { word in
+            let names = try word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map { try TableName.read(String($0)) }
+            var request = TableComparison.Request(backup: names[0], live: names.last!)
+            request.mode = compare
+            request.policy = policy
+            request.key = try key?.split(separator: ",").map { try SQLIdentifier($0.trimmingCharacters(in: .whitespaces)) }
+            request.toleratesDrift = commonColumns
+            return request
+        }
+    }
+}
+
+extension ComparisonMode: ExpressibleByArgument {}
+
+/// Says on a terminal how far a comparison is.
+final class ComparisonMeter: Sendable {
+    private let isShown: Bool
+    private let started = ContinuousClock.now
+
+    init(_ options: GlobalOptions) { isShown = !options.quiet && !options.json && Console.isInteractive }
+
+    func tell(_ table: QualifiedName, _ progress: Narrowing.Progress) {
+        guard isShown else { return }
+        let seconds = started.duration(to: .now) / .seconds(1)
+        let rate = Double(progress.backupRows + progress.liveRows) / max(seconds, 0.1)
+        let rows = "\(countText(Int64(progress.backupRows))) rows against \(countText(Int64(progress.liveRows)))"
+        Console.writeError("\r\(table): \(rows), \(countText(Int64(rate))) rows/s, \(countText(Int64(progress.candidates))) to be looked at\u{1B}[K")
+    }
+
+    func end() { if isShown { Console.writeError("\r\u{1B}[K") } }
+}

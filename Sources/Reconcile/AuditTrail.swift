@@ -8,11 +8,23 @@ package import PostgreSQL
 package enum AuditTrail {
     package static let schema = "reprise_audit"
 
-    /// Idempotent.
+    /// Idempotent. Also brings one up to date that an older version made.
     static func make(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        // Asked first: to add what is there already would hold back everybody who reads it, until the end of a merge.
+        guard try await !isMade(connection, deadline) else { return }
         // The lock keeps two that make it at once from meeting each other's half-made names. It ends with the transaction.
         try await connection.execute("SELECT pg_catalog.pg_advisory_xact_lock(7233179126)", deadline: deadline)
         for statement in statements { try await connection.execute(statement, deadline: deadline) }
+    }
+
+    private static func isMade(_ connection: isolated PostgresConnection, _ deadline: Deadline) async throws -> Bool {
+        try await connection.query(
+            """
+            SELECT pg_catalog.to_regclass('reprise_audit.changes') IS NOT NULL AND pg_catalog.to_regclass('reprise_audit.skips') IS NOT NULL
+                   AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('reprise_audit.merges')
+                               AND attname = 'xid' AND NOT attisdropped) AS made
+            """, deadline: deadline
+        ).only().bool("made")
     }
 
     private static let statements = [
@@ -22,6 +34,8 @@ package enum AuditTrail {
         CREATE TABLE IF NOT EXISTS reprise_audit.merges (
             id text PRIMARY KEY, preview text NOT NULL, merged_at timestamptz NOT NULL DEFAULT pg_catalog.now(), undone_at timestamptz)
         """,
+        // The plan as JSON: all that an undo needs beside the changes. The transaction that merged, by which its rows are known.
+        "ALTER TABLE reprise_audit.merges ADD COLUMN IF NOT EXISTS plan text, ADD COLUMN IF NOT EXISTS xid bigint",
         """
         CREATE TABLE IF NOT EXISTS reprise_audit.changes (
             merge text NOT NULL REFERENCES reprise_audit.merges, place bigint NOT NULL, schema_name text NOT NULL, table_name text NOT NULL,
@@ -40,8 +54,7 @@ package enum AuditTrail {
 
     /// Decides what became of a merge whose answer was lost: its mark was written by the very transaction that merged.
     package static func mark(_ id: String, _ connection: PostgresConnection, deadline: Deadline) async throws -> Mark {
-        let there = try await connection.query("SELECT pg_catalog.to_regclass('reprise_audit.merges') IS NOT NULL AS there", deadline: deadline)
-        guard try there.only().bool("there") else { return .absent }
+        guard try await isThere(connection, deadline: deadline) else { return .absent }
         let found = try await connection.query(
             "SELECT preview, undone_at IS NOT NULL AS undone FROM reprise_audit.merges WHERE id = $1", [.text(id)], deadline: deadline)
         guard let row = found.rows.first else { return .absent }

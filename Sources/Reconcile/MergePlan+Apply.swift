@@ -39,14 +39,10 @@ extension MergePlan {
         case .undone: throw ReconcileRefused("reconcile.undone", "merge \(id) was undone; it is not done again under this name")
         case .absent: break
         }
-        let now = try await MergePreview.hash(self, connection, deadline: deadline)
-        guard now == preview else {
-            throw ReconcileRefused(
-                "reconcile.other-preview", "the differences are not those that were agreed to (preview \(preview.prefix(12)), now \(now.prefix(12)))",
-                hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
-        }
         return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { connection in
             try await begin(id, preview, lockTimeout, connection, deadline)
+            // Inside of the transaction: what it has read, nobody can replace any more.
+            try await requireAgreed(preview, connection, deadline)
             var outcome = MergeOutcome(), place = 0
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
             // Somebody may have taken a value or a parent since the preview.
@@ -62,8 +58,22 @@ extension MergePlan {
                 try await writer.delete(connection, &place, &outcome.tables[index])
             }
             for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).advanceSequences(connection) }
+            // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
+            try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
+            for diff in diffs where diff.pair.key != nil {
+                try await DiffWriter(diff: diff, merge: id, deadline: deadline).requireWritten(connection)
+            }
             try await triggers.enable(connection, deadline: deadline)
             return outcome
+        }
+    }
+
+    private func requireAgreed(_ preview: String, _ connection: isolated PostgresConnection, _ deadline: Deadline) async throws {
+        let now = try await MergePreview.hash(self, connection, deadline: deadline)
+        guard now == preview else {
+            throw ReconcileRefused(
+                "reconcile.other-preview", "the differences are not those that were agreed to (preview \(preview.prefix(12)), now \(now.prefix(12)))",
+                hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
         }
     }
 
@@ -73,7 +83,8 @@ extension MergePlan {
         try await prepareToWrite(connection, lockTimeout: lockTimeout, deadline: deadline)
         try await AuditTrail.make(connection, deadline: deadline)
         try await connection.execute(
-            "INSERT INTO reprise_audit.merges (id, preview) VALUES ($1, $2)", [.text(id), .text(preview)], deadline: deadline)
+            "INSERT INTO reprise_audit.merges (id, preview, plan, xid) VALUES ($1, $2, $3, pg_catalog.txid_current())",
+            [.text(id), .text(preview), .text(try sortedJSON(self))], deadline: deadline)
     }
 
     /// What a transaction that writes into live tables, to merge or to undo, begins with.
@@ -90,23 +101,20 @@ extension MergePlan {
         var outcome = MergeOutcome(wasDoneAlready: true)
         for diff in diffs {
             let name = diff.pair.live.name, parameters: [PostgresParameter] = [.text(id), .text(name.schema.name), .text(name.name.name)]
-            let row = try await connection.query(
-                """
-                SELECT pg_catalog.count(*) FILTER (WHERE operation = 'insert') AS inserted,
-                       pg_catalog.count(*) FILTER (WHERE operation = 'update') AS updated,
-                       pg_catalog.count(*) FILTER (WHERE operation = 'delete') AS deleted
-                FROM reprise_audit.changes WHERE merge = $1 AND schema_name = $2 AND table_name = $3
-                """, parameters, deadline: deadline
-            ).only()
+            var table = MergeOutcome.Table(name: name)
+            try table.count(
+                try await connection.query(
+                    """
+                    SELECT \(AuditTrail.operationCounts) FROM reprise_audit.changes WHERE merge = $1 AND schema_name = $2 AND table_name = $3
+                    """, parameters, deadline: deadline
+                ).only())
             let skips = try await connection.query(
                 """
                 SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips
                 WHERE merge = $1 AND schema_name = $2 AND table_name = $3 GROUP BY reason
                 """, parameters, deadline: deadline)
-            outcome.tables.append(
-                MergeOutcome.Table(
-                    name: name, inserted: try row.integer("inserted"), updated: try row.integer("updated"), deleted: try row.integer("deleted"),
-                    skipped: Dictionary(uniqueKeysWithValues: try skips.rows.map { (try $0.string("reason"), try $0.integer("rows")) })))
+            table.skipped = Dictionary(uniqueKeysWithValues: try skips.rows.map { (try $0.string("reason"), try $0.integer("rows")) })
+            outcome.tables.append(table)
         }
         return outcome
     }
@@ -193,7 +201,6 @@ private struct DiffWriter {
             """, deadline: deadline)
         place += count
         try requireEqual(done, count, "updated")
-        try await requireWritten(connection, place - count, place)
         return count
     }
 
@@ -214,7 +221,6 @@ private struct DiffWriter {
             """, deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
-        if pair.key != nil { try await requireWritten(connection, place - count, place) }
         return count
     }
 
@@ -290,8 +296,8 @@ private struct DiffWriter {
         }
     }
 
-    /// Each row that was written holds what it was to hold.
-    private func requireWritten(_ connection: isolated PostgresConnection, _ first: Int, _ last: Int) async throws {
+    /// Each row that was written holds what it was to hold. Asked when all tables are written: a trigger of one may change another.
+    func requireWritten(_ connection: isolated PostgresConnection) async throws {
         let key = pair.key!
         let after = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
         let same = zip(key.columns, after).map { name, index in
@@ -300,7 +306,8 @@ private struct DiffWriter {
         let found = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(same)
-            WHERE c.merge = $1 AND c.place > \(first) AND c.place <= \(last) AND (\(diff.sql.image("t"))) IS DISTINCT FROM c.after
+            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
+                  AND (\(diff.sql.image("t"))) IS DISTINCT FROM c.after
             """, [.text(merge)], deadline: deadline)
         let wrong = try found.only().integer("rows", as: Int.self)
         guard wrong == 0 else {

@@ -1,38 +1,57 @@
 package import BlockingIO
 package import PostgreSQL
+internal import RunCore
 
 extension AuditTrail {
     /// Takes a merge back, in one transaction: inserted rows are deleted, updated ones get their former values, deleted ones come back.
-    /// Rows that somebody has changed since the merge are left alone and listed. Idempotent.
+    /// Rows that somebody has changed since the merge are left alone and listed. Idempotent. Needs nothing but the database.
     ///
-    /// - Throws: `ReconcileRefused` where there is no such merge.
+    /// - Parameter plan: for a merge of an older version, which kept none in the database.
+    /// - Throws: `ReconcileRefused` where there is no such merge, or a row did not come out as it was before.
     package static func undo(
-        _ id: String, of plan: MergePlan, disabling: [QualifiedName: [SQLIdentifier]] = [:], lockTimeout: Duration = .seconds(10),
+        _ id: String, of plan: MergePlan? = nil, disabling: [QualifiedName: [SQLIdentifier]] = [:], lockTimeout: Duration = .seconds(10),
         _ connection: PostgresConnection, deadline: Deadline
     ) async throws -> MergeOutcome {
-        switch try await mark(id, connection, deadline: deadline) {
-        case .undone: return MergeOutcome(wasDoneAlready: true)
-        case .absent: throw ReconcileRefused("reconcile.no-merge", "this database knows no merge \(id)")
-        case .merged: break
+        guard let plan = try await self.plan(of: id, connection, deadline: deadline) ?? plan else {
+            throw ReconcileRefused(
+                "reconcile.no-plan", "merge \(id) was made by an older version, which kept no plan of it in the database",
+                hints: ["undo the run that made it: reprise undo", "every row before and after is in reprise_audit.changes"])
         }
-        return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { connection in
+        // Whose foreign keys lead here may have changed since the merge.
+        var children: [QualifiedName: [TableShape.Child]] = [:]
+        for diff in plan.diffs {
+            let name = diff.pair.live.name
+            children[name] = try await TableShape.read(name, connection, deadline: deadline).children
+        }
+        return try await connection.transaction("ISOLATION LEVEL READ COMMITTED", deadline: deadline) { [children] connection in
             try await plan.prepareToWrite(connection, lockTimeout: lockTimeout, deadline: deadline)
-            try await connection.execute(
-                "UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1", [.text(id)], deadline: deadline)
+            // Of two that undo at once the second waits here, and then finds it done.
+            let mine = try await connection.execute(
+                "UPDATE reprise_audit.merges SET undone_at = pg_catalog.now() WHERE id = $1 AND undone_at IS NULL", [.text(id)], deadline: deadline)
+            guard mine == 1 else { return MergeOutcome(wasDoneAlready: true) }
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
-            let writers = plan.diffs.map { UndoWriter(diff: $0, merge: id, deadline: deadline) }
-            var tables = plan.diffs.map { MergeOutcome.Table(name: $0.pair.live.name) }
-            // Deleted parents come back before their children; then former values; then what was inserted goes, children first.
-            for (index, writer) in writers.enumerated() { tables[index].inserted = try await writer.insert(connection) }
-            for (index, writer) in writers.enumerated() {
-                let (done, left) = try await writer.update(connection)
-                tables[index].updated = done
-                if left > 0 { tables[index].skipped["changed since the merge"] = left }
-            }
-            for (index, writer) in writers.enumerated().reversed() { try await writer.delete(connection, &tables[index]) }
+            let writers = plan.diffs.map { UndoWriter(diff: $0, merge: id, children: children[$0.pair.live.name] ?? [], deadline: deadline) }
+            let tables = try await takeBack(writers, connection)
+            try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
+            for (writer, table) in zip(writers, tables) { try await writer.requireFormer(table, connection) }
             try await triggers.enable(connection, deadline: deadline)
             return MergeOutcome(tables: tables)
         }
+    }
+
+    /// Deleted parents come back before their children; then former values; then what was inserted goes, children first.
+    private static func takeBack(
+        _ writers: [UndoWriter], _ connection: isolated PostgresConnection
+    ) async throws -> [MergeOutcome.Table] {
+        var tables = writers.map { MergeOutcome.Table(name: $0.diff.pair.live.name) }
+        for (index, writer) in writers.enumerated() { tables[index].inserted = try await writer.insert(connection) }
+        for (index, writer) in writers.enumerated() {
+            let (done, left) = try await writer.update(connection)
+            tables[index].updated = done
+            if left > 0 { tables[index].skipped["changed since the merge"] = left }
+        }
+        for (index, writer) in writers.enumerated().reversed() { try await writer.delete(connection, &tables[index]) }
+        return tables
     }
 }
 
@@ -40,6 +59,8 @@ extension AuditTrail {
 private struct UndoWriter {
     let diff: TableDiff
     let merge: String
+    /// Whose foreign keys lead to the table now.
+    let children: [TableShape.Child]
     let deadline: Deadline
 
     private var pair: TablePair { diff.pair }
@@ -88,7 +109,7 @@ private struct UndoWriter {
             // A row that hangs on another of this table goes before it.
             repeat {
                 count = try await connection.execute(
-                    "DELETE FROM \(pair.live.from) AS t USING \(ours) AND \(diff.sql.isUnreferenced("t"))", deadline: deadline)
+                    "DELETE FROM \(pair.live.from) AS t USING \(ours) AND \(RowSQL.isUnreferenced("t", by: children))", deadline: deadline)
                 table.deleted += count
             } while count > 0
             let held = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(pair.live.from) AS t, \(ours)", deadline: deadline)
@@ -118,6 +139,25 @@ private struct UndoWriter {
             INSERT INTO \(pair.live.name.sql) (\(diff.sql.list(diff.sql.columnNames))) OVERRIDING SYSTEM VALUE
             SELECT \(values) FROM \(changes) AND c.operation = 'delete' ORDER BY c.place
             """, deadline: deadline)
+    }
+
+    /// At least as many rows as were taken back are as they were before the merge.
+    func requireFormer(_ table: MergeOutcome.Table, _ connection: isolated PostgresConnection) async throws {
+        for (operation, done) in [("update", table.updated), ("delete", table.inserted)] where done > 0 {
+            let found = try await connection.query(
+                """
+                SELECT pg_catalog.count(*) AS rows FROM \(changes) AND c.operation = '\(operation)'
+                AND EXISTS (SELECT FROM \(pair.live.from) AS t WHERE \(isRow("c.before")) AND \(diff.sql.image("t")) = c.before)
+                """, deadline: deadline)
+            let former = try found.only().integer("rows", as: Int.self)
+            guard former >= done else {
+                throw ReconcileRefused(
+                    "reconcile.rewritten",
+                    "\(done - former) rows of \(pair.live.name) did not come out as they were before the merge: a trigger changes them; "
+                        + "nothing was undone",
+                    hints: ["name the table's triggers under `disable-triggers`"], exitStatus: .verificationMismatch)
+            }
+        }
     }
 
     private func count(_ operation: String, _ connection: isolated PostgresConnection) async throws -> Int {

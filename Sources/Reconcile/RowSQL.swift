@@ -45,8 +45,10 @@ struct RowSQL {
     }
 
     /// True where no row of any table leads to this one: deleting it takes nothing else along, whatever its constraints do on a delete.
-    func isUnreferenced(_ alias: String) -> String {
-        let references = pair.live.children.map { child in
+    func isUnreferenced(_ alias: String) -> String { Self.isUnreferenced(alias, by: pair.live.children) }
+
+    static func isUnreferenced(_ alias: String, by children: [TableShape.Child]) -> String {
+        let references = children.map { child in
             let same = child.columns.indices.map {
                 "\(alias).\(child.parentColumns[$0].sql) \(child.equality[$0]) child.\(child.columns[$0].sql)"
             }

@@ -147,9 +147,12 @@ package struct TableDiff: Sendable, Hashable, Codable {
 
 extension TableDiff {
     /// What the differences were found and judged by, the same at every time.
-    func fingerprint() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
-    }
+    func fingerprint() throws -> String { try sortedJSON(self) }
+}
+
+/// The same text for the same value, at every time.
+func sortedJSON(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

@@ -19,6 +19,11 @@ struct Bench {
         connection = try await cluster.connect(database)
     }
 
+    /// Another session on the same database.
+    func connectAgain(as name: String = "another") async throws -> PostgresConnection {
+        try await Self.cluster.value.connect(database, name: name)
+    }
+
     func run(_ sql: String) async throws {
         try await Self.cluster.value.psql("SET search_path TO app, public;\n\(sql)", database: database)
     }

@@ -22,7 +22,7 @@ struct Reprise: AsyncParsableCommand {
             PlanGroup.self, CheckCommand.self, StartCommand.self, ResumeCommand.self, StatusCommand.self, ListCommand.self,
             WatchCommand.self, LogsCommand.self, PauseCommand.self, CancelCommand.self, UndoCommand.self, RetryCommand.self,
             SkipCommand.self, ResolveCommand.self, ApproveCommand.self, DenyCommand.self, ReportCommand.self, JournalGroup.self,
-            BackupGroup.self, DiffCommand.self, ClaimsGroup.self, AdoptCommand.self, CompletionsCommand.self, VersionCommand.self,
+            BackupGroup.self, DiffCommand.self, MergeCommand.self, ClaimsGroup.self, AdoptCommand.self, CompletionsCommand.self, VersionCommand.self,
         ])
 }
 

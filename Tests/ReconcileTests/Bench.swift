@@ -1,4 +1,5 @@
 import BlockingIO
+import Foundation
 import PostgreSQL
 import PostgresCluster
 import Testing
@@ -35,6 +36,16 @@ struct Bench {
     /// Copies the live tables as they are now: the state of the backup.
     func backUp(_ tables: String...) async throws {
         for table in tables { try await run("DROP TABLE IF EXISTS rescue.\(table); CREATE UNLOGGED TABLE rescue.\(table) AS TABLE app.\(table)") }
+    }
+
+    /// Dumps the database as it is now. Whoever asked removes it.
+    ///
+    /// - Parameter format: pg_dump's letter: c, d or t.
+    func dump(format: String = "c", timeZone: String = "UTC") async throws -> (path: String, contents: ArchiveTOC) {
+        let path = "\(NSTemporaryDirectory())/reprise-dump-\(UUID().uuidString)"
+        try await Self.cluster.value.must("pg_dump -F\(format) -f '\(path)' '\(database)'", environment: ["PGTZ": timeZone])
+        let contents = try Data(contentsOf: URL(fileURLWithPath: format == "d" ? path + "/toc.dat" : path))
+        return (path, try ArchiveTOC(bytes: Array(contents)))
     }
 
     func diff(

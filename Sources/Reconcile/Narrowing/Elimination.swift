@@ -20,12 +20,15 @@ struct Elimination {
     var outstanding: Int { backup.outstanding.count + live.outstanding.count }
     var hasSpilled: Bool { spill != nil }
 
-    mutating func take(_ side: Side, _ bytes: [UInt8], _ digests: [RowDigest], _ reader: RowReader) throws {
-        switch side {
-        case .backup: try backup.take(bytes, digests, reader, meeting: &live)
-        case .live: try live.take(bytes, digests, reader, meeting: &backup)
-        }
+    /// - Returns: how many of these lines found their partners among those that came before.
+    mutating func take(_ side: Side, _ bytes: [UInt8], _ digests: [RowDigest]) throws -> Int {
+        let met =
+            switch side {
+            case .backup: try backup.take(bytes, digests, meeting: &live)
+            case .live: try live.take(bytes, digests, meeting: &backup)
+            }
         if outstanding > outstandingLimit { try layAside() }
+        return met
     }
 
     private mutating func layAside() throws {

@@ -52,7 +52,7 @@ package struct Narrowing: Sendable {
     package func run(
         backup: any RowSource, live: any RowSource, deadline: Deadline, report: @escaping @Sendable (Progress) -> Void = { _ in }
     ) async throws -> Candidates {
-        let meeting = try Meeting(columns, key, moments, Elimination(limits), deadline, report)
+        let meeting = try Meeting(columns, key, moments, try Elimination(limits), deadline, report)
         let (backupRows, liveRows) = try await withTaskCancellationHandler {
             async let backupRows = read(backup, .backup, meeting, deadline)
             async let liveRows = read(live, .live, meeting, deadline)
@@ -69,7 +69,7 @@ package struct Narrowing: Sendable {
     private func read(_ source: any RowSource, _ side: Side, _ meeting: Meeting, _ deadline: Deadline) async throws -> Int {
         do {
             let rows = try await source.read(deadline: deadline) { try meeting.take(side, $0) }
-            meeting.end(side)
+            try meeting.end(side)
             return rows
         } catch {
             // The other side may be waiting for this one.
@@ -115,76 +115,95 @@ package final class RowLines: @unchecked Sendable {
 private final class Meeting: @unchecked Sendable {
     private let columns: [SQLIdentifier]
     private let key: [SQLIdentifier]?
-    private let moments: Set<SQLIdentifier>
+    /// Of lines that hold the columns that are compared and nothing else.
+    private let reader: RowReader
     private let deadline: Deadline
     private let report: @Sendable (Narrowing.Progress) -> Void
     private let condition = NSCondition()
+    private var alignment = Alignment()
     private var elimination: Elimination
-    private var rows: (backup: Int, live: Int) = (0, 0)
-    private var hasEnded: (backup: Bool, live: Bool) = (false, false)
+    private var rows = Narrowing.Progress()
     private var isGivenUp = false
     private var told = ContinuousClock.now
 
-    /// How many rows one side may be ahead of the other: about what is kept of it in memory.
-    private static let mostAhead = 40_000
+    /// Lines of one side that may wait for the other.
+    private static let mostPendingBytes = 1 << 20
 
     init(
         _ columns: [SQLIdentifier], _ key: [SQLIdentifier]?, _ moments: Set<SQLIdentifier>, _ elimination: Elimination, _ deadline: Deadline,
         _ report: @escaping @Sendable (Narrowing.Progress) -> Void
-    ) {
-        (self.columns, self.key, self.moments, self.elimination, self.deadline, self.report) = (columns, key, moments, elimination, deadline, report)
+    ) throws {
+        reader = try RowReader(columns: columns, compared: columns, key: key, moments: moments)
+        (self.columns, self.key, self.elimination, self.deadline, self.report) = (columns, key, elimination, deadline, report)
     }
 
-    func giveUp() {
+    private func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
         condition.lock()
-        isGivenUp = true
-        condition.broadcast()
-        condition.unlock()
+        defer {
+            condition.broadcast()
+            condition.unlock()
+        }
+        return try body()
     }
 
-    func end(_ side: Side) {
-        condition.lock()
-        if side == .backup { hasEnded.backup = true } else { hasEnded.live = true }
-        condition.broadcast()
-        condition.unlock()
+    func giveUp() { locked { isGivenUp = true } }
+
+    func end(_ side: Side) throws {
+        try locked {
+            alignment.end(side)
+            try advance()
+        }
     }
 
     func take(_ side: Side, _ chunk: RowChunk) throws {
-        // Outside of the lock: both sides' digests are taken at once.
-        let reader = try RowReader(columns: chunk.columns, compared: columns, key: key, moments: moments)
-        let digests = try reader.digests(of: chunk.bytes)
-        condition.lock()
-        defer { condition.unlock() }
-        while isAhead(side), !isGivenUp {
-            guard !deadline.hasPassed else { throw DeadlineExceeded("the other side of a comparison") }
-            _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
+        // Outside of the lock: both sides are prepared at once.
+        let lines = try RowReader(columns: chunk.columns, compared: columns, key: nil).projected(chunk.bytes)
+        let count = lines.withUnsafeBytes { bytes in
+            var count = 0, at = 0
+            while let end = bytes.endOfLine(at) { (count, at) = (count + 1, end) }
+            return count
         }
-        guard !isGivenUp else { throw CancellationError() }
-        try elimination.take(side, chunk.bytes, digests, reader)
-        if side == .backup { rows.backup += digests.count } else { rows.live += digests.count }
-        condition.broadcast()
-        tell()
+        try locked {
+            while alignment.hasEnough(side, bytes: Self.mostPendingBytes), !isGivenUp {
+                guard !deadline.hasPassed else { throw DeadlineExceeded("the other side of a comparison") }
+                _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
+            }
+            guard !isGivenUp else { throw CancellationError() }
+            if side == .backup { rows.backupRows += count } else { rows.liveRows += count }
+            alignment.take(side, lines)
+            try advance()
+            tell()
+        }
     }
 
-    private func isAhead(_ side: Side) -> Bool {
-        side == .backup ? !hasEnded.live && rows.backup - rows.live > Self.mostAhead : !hasEnded.backup && rows.live - rows.backup > Self.mostAhead
+    private func advance() throws {
+        try alignment.advance { loose in
+            let backup = try meet(.backup, loose.backup), live = try meet(.live, loose.live)
+            // Whoever finds what the other had long before is behind it.
+            return backup > 2 * live ? .backup : live > 2 * backup ? .live : nil
+        }
+    }
+
+    private func meet(_ side: Side, _ lines: [UInt8]) throws -> Int {
+        lines.isEmpty ? 0 : try elimination.take(side, lines, reader.digests(of: lines))
     }
 
     private func tell() {
         guard told.duration(to: .now) > .milliseconds(500) else { return }
         told = .now
-        report(.init(backupRows: rows.backup, liveRows: rows.live, candidates: elimination.outstanding))
+        rows.candidates = elimination.outstanding
+        report(rows)
     }
 
     func finish() throws -> (backup: RowLines, live: RowLines, keys: RowLines) {
-        condition.lock()
-        defer { condition.unlock() }
-        let (backup, live, keys) = (try RowLines(), try RowLines(), try RowLines())
-        let keyOf = try key.map { try RowReader(columns: columns, compared: $0, key: nil) }
-        try elimination.finish { side, line in
-            try (side == .backup ? backup : live).append(line)
-            if let keyOf { try keys.append(keyOf.projected(line, at: 0)) }
+        try locked {
+            let (backup, live, keys) = (try RowLines(), try RowLines(), try RowLines())
+            let keyOf = try key.map { try RowReader(columns: columns, compared: $0, key: nil) }
+            try elimination.finish { side, line in
+                try (side == .backup ? backup : live).append(line)
+                if let keyOf { try keys.append(keyOf.projected(line)) }
+            }
+            return (backup, live, keys)
         }
-        return (backup, live, keys)
     }
 }

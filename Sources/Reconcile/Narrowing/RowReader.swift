@@ -67,20 +67,24 @@ struct RowReader {
         return digests
     }
 
-    /// The fields that are compared, of the row that begins at `offset`, as a line with its newline.
-    func projected(_ chunk: [UInt8], at offset: Int) throws -> [UInt8] {
+    /// The same rows with nothing but the fields that are compared, in their order.
+    func projected(_ chunk: [UInt8]) throws -> [UInt8] {
+        guard !isWhole else { return chunk }
+        var result: [UInt8] = [], starts: [Int] = []
+        result.reserveCapacity(chunk.count)
         try chunk.withUnsafeBytes { bytes in
-            var starts: [Int] = []
-            let end = try line(bytes, from: offset, &starts)
-            let line = UnsafeRawBufferPointer(rebasing: bytes[offset..<end])
-            if isWhole { return Array(line) + [Byte.newline] }
-            var result: [UInt8] = []
-            for (index, field) in fields.enumerated() {
-                if index > 0 { result.append(Byte.tab) }
-                result.append(contentsOf: line[starts[field]..<starts[field + 1] - 1])
+            var start = 0
+            while start < bytes.count {
+                let end = try line(bytes, from: start, &starts)
+                for (index, field) in fields.enumerated() {
+                    if index > 0 { result.append(Byte.tab) }
+                    result.append(contentsOf: bytes[start + starts[field]..<start + starts[field + 1] - 1])
+                }
+                result.append(Byte.newline)
+                start = end + 1
             }
-            return result + [Byte.newline]
         }
+        return result
     }
 
     /// Where each field of a line begins, counted from the line's beginning, and one past the end of the last; COPY writes a tab or

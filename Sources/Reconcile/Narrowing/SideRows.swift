@@ -1,13 +1,16 @@
 /// One side of a comparison: which of its rows are outstanding, and where their texts are.
 ///
-/// The texts of the latest rows are kept in memory, since most are matched at once; older ones that are still outstanding are moved
-/// into a file. So memory does not grow with the table.
+/// The texts of the latest rows are kept in memory; older ones that are still outstanding are moved into a file. So memory does not
+/// grow with the table.
 struct SideRows {
-    private struct Chunk {
+    private final class Chunk {
         let bytes: [UInt8]
-        let reader: RowReader
         let digests: [RowDigest]
-        var outstanding: Int
+        var outstanding = 0
+
+        init(_ bytes: [UInt8], _ digests: [RowDigest]) { (self.bytes, self.digests) = (bytes, digests) }
+
+        var cost: Int { bytes.count + digests.count * MemoryLayout<RowDigest>.stride }
     }
 
     private(set) var outstanding = Outstanding()
@@ -21,30 +24,30 @@ struct SideRows {
     private let heldLimit: Int
 
     private static let spooled: UInt64 = 1 << 63
-    static func place(chunk: Int, offset: UInt32) -> UInt64 { UInt64(chunk) << 32 | UInt64(offset) }
+    private static func place(_ chunk: Int, _ digest: RowDigest) -> UInt64 { UInt64(chunk) << 32 | UInt64(digest.offset) }
 
     init(heldLimit: Int) throws {
         self.heldLimit = heldLimit
         spool = try SpoolFile()
     }
 
-    /// Takes rows in; those that find their partner on the other side take it away.
-    mutating func take(_ bytes: [UInt8], _ digests: [RowDigest], _ reader: RowReader, meeting other: inout SideRows) throws {
-        let number = next
+    /// Takes lines in; those that find their partner on the other side take it away.
+    ///
+    /// - Returns: how many did.
+    mutating func take(_ bytes: [UInt8], _ digests: [RowDigest], meeting other: inout SideRows) throws -> Int {
+        let number = next, chunk = Chunk(bytes, digests)
         next += 1
-        var left = 0
         for digest in digests where !other.leave(digest) {
-            outstanding.insert(.init(key: digest.key, row: digest.row, place: Self.place(chunk: number, offset: digest.offset)))
-            left += 1
+            outstanding.insert(.init(key: digest.key, row: digest.row, place: Self.place(number, digest)))
+            chunk.outstanding += 1
         }
-        guard left > 0 else { return }
-        chunks[number] = Chunk(bytes: bytes, reader: reader, digests: digests, outstanding: left)
+        guard chunk.outstanding > 0 else { return digests.count }
+        chunks[number] = chunk
         order.append(number)
-        heldBytes += Self.cost(bytes, digests)
+        heldBytes += chunk.cost
         while heldBytes > heldLimit, let oldest = order.popFirst() { try spool(oldest) }
+        return digests.count - chunk.outstanding
     }
-
-    private static func cost(_ bytes: [UInt8], _ digests: [RowDigest]) -> Int { bytes.count + digests.count * MemoryLayout<RowDigest>.stride }
 
     /// - Returns: false where no such row is outstanding here.
     private mutating func leave(_ digest: RowDigest) -> Bool {
@@ -54,21 +57,21 @@ struct SideRows {
     }
 
     private mutating func release(_ number: Int) {
-        chunks[number]?.outstanding -= 1
-        guard let chunk = chunks[number], chunk.outstanding == 0 else { return }
+        guard let chunk = chunks[number] else { return }
+        chunk.outstanding -= 1
+        guard chunk.outstanding == 0 else { return }
         chunks[number] = nil
-        heldBytes -= Self.cost(chunk.bytes, chunk.digests)
+        heldBytes -= chunk.cost
     }
 
     /// Moves what is outstanding of a chunk into the file.
     private mutating func spool(_ number: Int) throws {
         guard let chunk = chunks.removeValue(forKey: number) else { return }
-        heldBytes -= Self.cost(chunk.bytes, chunk.digests)
-        for digest in chunk.digests {
-            let place = Self.place(chunk: number, offset: digest.offset)
-            guard outstanding.contains(key: digest.key, place: place) else { continue }
-            let start = try spool.append(chunk.reader.projected(chunk.bytes, at: Int(digest.offset)))
-            _ = outstanding.move(key: digest.key, from: place, to: Self.spooled | UInt64(start))
+        heldBytes -= chunk.cost
+        for (index, digest) in chunk.digests.enumerated() where outstanding.contains(key: digest.key, place: Self.place(number, digest)) {
+            let end = index + 1 < chunk.digests.count ? Int(chunk.digests[index + 1].offset) : chunk.bytes.count
+            let start = try spool.append(chunk.bytes[Int(digest.offset)..<end])
+            _ = outstanding.move(key: digest.key, from: Self.place(number, digest), to: Self.spooled | UInt64(start))
         }
     }
 
@@ -79,6 +82,6 @@ struct SideRows {
         return outstanding.rows
     }
 
-    /// The text of a row that was given away: the columns that are compared.
+    /// The line of a row that was given away.
     func line(at place: UInt64) throws -> [UInt8] { try spool.line(at: Int(place & ~Self.spooled)) }
 }

@@ -172,8 +172,7 @@ private struct AllRows {
     func read(_ source: any RowSource, _ deadline: Deadline) async throws -> RowLines {
         let lines = try RowLines(), columns = columns
         _ = try await source.read(deadline: deadline) { chunk in
-            let reader = try RowReader(columns: chunk.columns, compared: columns, key: nil)
-            for digest in try reader.digests(of: chunk.bytes) { try lines.append(reader.projected(chunk.bytes, at: Int(digest.offset))) }
+            try lines.append(RowReader(columns: chunk.columns, compared: columns, key: nil).projected(chunk.bytes))
         }
         return lines
     }

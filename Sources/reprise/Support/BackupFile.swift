@@ -32,13 +32,6 @@ struct BackupFile: Sendable {
         let unwrapped = try await Unwrapper.unwrap(fetched.path, to: folder + "/backup", quotaBytes: quotaBytes)
         return try await body(BackupFile(version: version, fetched: fetched, unwrapped: unwrapped))
     }
-
-    /// The first bytes of the unwrapped file, at most `limit`.
-    func head(limit: Int) throws -> [UInt8] {
-        let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: unwrapped.path))
-        defer { try? file.close() }
-        return Array(try file.read(upToCount: limit) ?? Data())
-    }
 }
 
 /// Counts and hashes the content of an archive on this machine, with the same program that runs on hosts.

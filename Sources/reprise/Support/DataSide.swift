@@ -130,21 +130,7 @@ struct DataSides {
         }
     }
 
-    private static let contentsLimit = 64 << 20
-
-    /// The table of contents of an archive; of one in directory format, out of its own file.
     private static func archive(at path: String) throws -> Opened {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-            throw Refusal("no-archive", "there is no archive \(printable(path))", exitStatus: .failed)
-        }
-        let file = isFolder.boolValue ? path + "/toc.dat" : path
-        guard let handle = FileHandle(forReadingAtPath: file) else {
-            throw Refusal("no-archive", "\(printable(file)) cannot be read", hints: ["look at its rights: ls -l"], exitStatus: .failed)
-        }
-        defer { try? handle.close() }
-        let bytes = Array(try handle.read(upToCount: contentsLimit) ?? Data())
-        let size = Int(try handle.seekToEnd())
-        return .archive(path: path, contents: try ArchiveTOC(bytes: bytes, fileBytes: size))
+        .archive(path: path, contents: try LocalArchive.contents(at: path))
     }
 }

@@ -1,0 +1,159 @@
+import ArgumentParser
+internal import BlockingIO
+internal import Engine
+internal import Foundation
+internal import PlanModel
+internal import PostgreSQL
+internal import Reconcile
+internal import Reporting
+internal import RunCore
+internal import Steps
+
+struct MergeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "merge", abstract: "Merges rows of a backup or a database into tables of a database, outside of any plan.",
+        discussion: help(
+            """
+            SOURCE and TARGET are one of:
+            \(DataSide.grammar.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"))
+
+            Shows what would be merged, asks, and merges exactly that in one transaction, with every row before and after in \
+            reprise_audit.changes. By default only rows that are missing are inserted. Without a terminal the answer is given with \
+            --agree: the hash that the same command showed before; until then the exit status is 5. --undo takes a merge back. \
+            A production incident is better served by plans/table-restore.yaml, which is journaled and resumed.
+            """))
+    @Argument(help: "What rows are taken from; with --undo the database that was merged into.") var source: String
+    @Argument(help: "The database that is merged into.") var target: String?
+    @OptionGroup var tables: TableArguments
+    @OptionGroup var policy: PolicyArguments
+    @Option(help: ArgumentHelp("Merge without being asked, where the preview has this hash.", valueName: "hash")) var agree: String?
+    @Option(help: ArgumentHelp("A trigger that is off during the merge: TABLE:TRIGGER. May be repeated.", valueName: "name")) var disableTrigger: [String] = []
+    @Option(help: ArgumentHelp("How long to wait for a row or table that somebody holds.", valueName: "seconds")) var lockTimeout = 10
+    @Option(help: ArgumentHelp("Take back the merge of that id.", valueName: "id")) var undo: String?
+    @Option(help: "Give up after so many seconds.") var timeout = 7200
+    @OptionGroup var options: GlobalOptions
+
+    private var deadline: Deadline { Deadline(after: .seconds(timeout)) }
+
+    func run() async throws {
+        let opener = DataSides(options: options, application: "reprise/merge")
+        if let undo {
+            guard target == nil else { throw Refusal("undo-one-database", "--undo takes one database, the one that was merged into") }
+            return try await opener.with(DataSide(source)) { try await takeBack(undo, try Self.database($0)) }
+        }
+        guard let target else { throw Refusal("no-target", "no database to merge into is named", hints: ["reprise merge SOURCE TARGET --table NAME"]) }
+        let sides = try (DataSide(source), DataSide(target)), requests = try tables.requests(policy.policy())
+        guard !requests.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
+        try await opener.with(sides.0) { source in
+            if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), requests) }
+            return try await opener.with(sides.1) { target in
+                let backup: TableComparison.Backup =
+                    switch source {
+                    case .archive(let path, let contents): .archive(path: path, contents: contents)
+                    case .database(let connection): .database(connection)
+                    }
+                try await merge(backup, into: try Self.database(target), requests)
+            }
+        }
+    }
+
+    private static func database(_ opened: DataSides.Opened) throws -> PostgresConnection {
+        guard case .database(let connection) = opened else {
+            throw Refusal("target-is-archive", "an archive cannot be merged into", hints: ["name a database"])
+        }
+        return connection
+    }
+
+    /// The tables that are made for it lie in a schema of their own, which goes when the merge has ended, in whatever way.
+    private func merge(_ backup: TableComparison.Backup, into live: PostgresConnection, _ requests: [TableComparison.Request]) async throws {
+        let deadline = deadline, id = "merge-\(UUID().uuidString.lowercased().prefix(8))"
+        let schema = try SQLIdentifier("reprise_\(id)"), meter = ComparisonMeter(options)
+        try await live.execute("CREATE SCHEMA \(schema.sql)", deadline: deadline)
+        do {
+            let compared = try await TableComparison(with: backup, of: live, in: schema)
+                .compare(requests, deadline: deadline) { meter.tell($0, $1) }
+            meter.end()
+            try await agreeAndMerge(try MergePlan(compared.map(\.diff)), id, live, deadline)
+        } catch {
+            // Also after Ctrl-C: what is left holds people's data.
+            await Task { try? await Self.drop(schema, live) }.value
+            throw error
+        }
+        try await Self.drop(schema, live)
+    }
+
+    private static func drop(_ schema: SQLIdentifier, _ live: PostgresConnection) async throws {
+        try await live.execute("DROP SCHEMA IF EXISTS \(schema.sql) CASCADE", deadline: Deadline(after: .seconds(60)))
+    }
+
+    private func agreeAndMerge(_ plan: MergePlan, _ id: String, _ live: PostgresConnection, _ deadline: Deadline) async throws {
+        let preview = try await plan.prepare(live, deadline: deadline)
+        guard preview.tables.contains(where: { table in [.insert, .update, .delete].contains { table.rows($0) > 0 } }) else {
+            return try options.show(Outcome(merge: nil, preview: preview.hash, tables: []), "\(preview.text)\nThere is nothing to merge.\n")
+        }
+        if !options.json { Console.write(preview.text + "\n") }
+        try await requireAgreement(preview)
+        let outcome = try await plan.merge(
+            as: id, agreed: preview.hash, disabling: try triggers(), lockTimeout: .seconds(lockTimeout), live, deadline: deadline)
+        try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge --undo \(id) \(printable(target ?? source))\n")
+    }
+
+    /// - Throws: exit status 5 where nobody can be asked.
+    private func requireAgreement(_ preview: MergePreview) async throws {
+        if let agree {
+            guard agree.count >= 12, preview.hash.hasPrefix(agree) else {
+                throw Refusal(
+                    "other-preview", "the differences are not those that were agreed to: preview \(preview.hash.prefix(12)) instead of \(printable(agree))",
+                    hints: ["look at them again, without --agree"], exitStatus: .verificationMismatch)
+            }
+            return
+        }
+        guard Console.isInteractive, !options.json else {
+            throw Refusal(
+                "not-agreed", "nobody has agreed to preview \(preview.hash.prefix(12)); nothing was merged",
+                hints: ["if it is right, the same command again with --agree \(preview.hash.prefix(12))"], exitStatus: .waitingForPerson)
+        }
+        let answer = try await Console.ask("Merge this? Type yes: ")
+        guard answer == "yes" else { throw Refusal("not-agreed", "nothing was merged", exitStatus: .failed) }
+    }
+
+    private func triggers() throws -> [QualifiedName: [SQLIdentifier]] {
+        try disableTrigger.reduce(into: [:]) { triggers, word in
+            let parts = word.split(separator: ":", maxSplits: 1).map(String.init)
+            guard parts.count == 2 else { throw Refusal("bad-trigger", "\(printable(word)) is not TABLE:TRIGGER") }
+            triggers[try TableName.read(parts[0]), default: []].append(try SQLIdentifier(parts[1]))
+        }
+    }
+
+    private func takeBack(_ id: String, _ live: PostgresConnection) async throws {
+        let outcome = try await AuditTrail.undo(id, disabling: try triggers(), lockTimeout: .seconds(lockTimeout), live, deadline: deadline)
+        try options.show(
+            Outcome(merge: id, preview: nil, tables: outcome.tables.map(Outcome.Table.init)),
+            outcome.wasDoneAlready ? "It was taken back before.\n" : Self.text(outcome))
+    }
+
+    private struct Outcome: Encodable {
+        struct Table: Encodable {
+            let table: String
+            let inserted, updated, deleted: Int
+            let skipped: [String: Int]
+
+            init(_ table: MergeOutcome.Table) {
+                self.table = "\(table.name)"
+                (inserted, updated, deleted, skipped) = (table.inserted, table.updated, table.deleted, table.skipped)
+            }
+        }
+        /// nil: there was nothing to merge.
+        let merge: String?
+        let preview: String?
+        let tables: [Table]
+    }
+
+    private static func text(_ outcome: MergeOutcome) -> String {
+        outcome.tables.map { table in
+            let skipped = table.skipped.sorted { $0.key < $1.key }.map { "  left alone: \(countText(Int64($0.value))), \($0.key)\n" }
+            return "\(table.name): \(countText(Int64(table.inserted))) inserted, \(countText(Int64(table.updated))) updated, "
+                + "\(countText(Int64(table.deleted))) deleted\n" + skipped.joined()
+        }.joined()
+    }
+}

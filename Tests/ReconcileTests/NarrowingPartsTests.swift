@@ -1,0 +1,138 @@
+import PostgreSQL
+import PostgresCluster
+import TestSupport
+import Testing
+
+@testable import Reconcile
+
+struct NarrowingPartsTests {
+    /// Against a dictionary that is too simple to be wrong.
+    @Test func outstandingRowsAreFoundMovedAndTakenOut() {
+        let seed = seed(#function)
+        var random = SeededGenerator(seed)
+        var rows = Outstanding(), model: [Outstanding.Row] = []
+        for step in 0..<40_000 {
+            let (key, row) = (UInt64(random.below(300)) << 3, UInt64(random.below(2)))
+            switch random.below(5) {
+            case 0, 1:
+                rows.insert(.init(key: key, row: row, place: UInt64(step + 1)))
+                model.append(.init(key: key, row: row, place: UInt64(step + 1)))
+            case 3:
+                guard let known = model.randomElement(using: &random) else { continue }
+                let place = UInt64(step + 1) << 32
+                let hasMoved = rows.move(key: known.key, from: known.place, to: place)
+                #expect(hasMoved)
+                model[model.firstIndex { $0.place == known.place }!].place = place
+            default:
+                let place = rows.remove(key: key, row: row)
+                let index = model.firstIndex { $0.key == key && $0.row == row && (place == nil || $0.place == place) }
+                #expect((place == nil) == (index == nil), "seed \(seed), step \(step)")
+                if let index { model.remove(at: index) }
+            }
+        }
+        #expect(rows.count == model.count)
+        #expect(rows.rows.map(\.place).sorted() == model.map(\.place).sorted(), "seed \(seed)")
+    }
+
+    @Test(arguments: [1, 2, 3, 7, 50, 10_000])
+    func rowsAreFoundHoweverTheScriptIsCutUp(portion: Int) throws {
+        let script = #"""
+            SET client_encoding = 'UTF8';
+            COPY app.t (id, "a,b", "x""y") FROM stdin;
+            1	one	\N
+            2	COPY app.t (id) FROM stdin;	\\.
+            \.
+
+            COPY app."T (2)" FROM stdin;
+            \.
+            COPY app.t (id) FROM stdin;
+            3
+            \.
+            SELECT 1;
+
+            """#
+        let names = [try QualifiedName(schema: "app", name: "t"), try QualifiedName(schema: "app", name: "T (2)")]
+        var parser = CopyParser(tables: Set(names)), found: [String] = []
+        let bytes = Array(script.utf8)
+        for start in stride(from: 0, to: bytes.count, by: portion) {
+            try parser.take(bytes[start..<min(start + portion, bytes.count)]) { columns, lines, count in
+                let text = String(decoding: lines, as: UTF8.self).split(separator: "\n")
+                #expect(text.count == count)
+                found += text.map { "\(columns.map(\.name).joined(separator: "|")): \($0)" }
+            }
+        }
+        #expect(found == ["id|a,b|x\"y: 1\tone\t\\N", "id|a,b|x\"y: 2\tCOPY app.t (id) FROM stdin;\t\\\\.", "id: 3"])
+        #expect(!parser.isInside)
+    }
+
+    @Test func anArchiveThatEndsInsideOfATableIsNotAtItsEnd() throws {
+        var parser = CopyParser(tables: [try QualifiedName(schema: "app", name: "t")])
+        try parser.take(Array("COPY app.t (id) FROM stdin;\n1\n".utf8)[...]) { _, _, _ in }
+        #expect(parser.isInside)
+        #expect(throws: ReconcileRefused.self) { try parser.take(Array("\\.\nCOPY app.other (id) FROM stdin;\n".utf8)[...]) { _, _, _ in } }
+    }
+
+    @Test func aRowOfAnotherNumberOfFieldsIsRefused() throws {
+        let columns = try ["a", "b"].map(SQLIdentifier.init)
+        let reader = try RowReader(columns: columns, compared: columns, key: [columns[0]])
+        #expect(try reader.digests(of: Array("1\t2\n3\t4\n".utf8)).count == 2)
+        #expect(throws: ReconcileRefused.self) { try reader.digests(of: Array("1\t2\n3\n".utf8)) }
+        #expect(throws: ReconcileRefused.self) { try reader.digests(of: Array("1\t2\n3\t4".utf8)) }
+    }
+
+    /// The same fields in another order, and among others, are the same row; a value that moves across a column's edge is not.
+    @Test func aRowIsKnownByItsFieldsAndNotByItsLayout() throws {
+        let (a, b, c) = (try SQLIdentifier("a"), try SQLIdentifier("b"), try SQLIdentifier("c"))
+        let plain = try RowReader(columns: [a, b], compared: [a, b], key: [b])
+        let mixed = try RowReader(columns: [c, b, a], compared: [a, b], key: [b])
+        let one = try plain.digests(of: Array("x\ty\n".utf8))[0], other = try mixed.digests(of: Array("zz\ty\tx\n".utf8))[0]
+        #expect(one.key == other.key && one.row == other.row)
+        #expect(try mixed.projected(Array("zz\ty\tx\n".utf8)) == Array("x\ty\n".utf8))
+        let moved = try plain.digests(of: Array("xy\t\nx\ty\n".utf8))
+        #expect(moved[0].row != moved[1].row && moved[1].row == one.row)
+    }
+
+    @Test(arguments: [
+        ("2026-11-23 05:00:00+09", "2026-11-22 20:00:00+00"), ("2026-03-01 00:30:00.125-03:30", "2026-03-01 04:00:00.125+00"),
+        ("1886-12-31 23:59:59+09:18:59", "1886-12-31 14:41:00+00"), ("12026-01-01 00:00:00+01", "12025-12-31 23:00:00+00"),
+        ("2024-02-29 23:30:00-01", "2024-03-01 00:30:00+00"), ("infinity", "infinity"), ("\\N", "\\N"),
+        ("2026-11-23 05:00:00+00", "2026-11-23 05:00:00+00"), ("0044-03-15 12:00:00+00:34 BC", "0044-03-15 12:00:00+00:34 BC"),
+    ])
+    func aMomentIsWrittenAsASessionInUTCWouldWriteIt(written: String, inUTC: String) {
+        var line: [UInt8] = []
+        Array(written.utf8).withUnsafeBytes { Moment.append($0, to: &line) }
+        #expect(String(decoding: line, as: UTF8.self) == inUTC)
+    }
+
+    /// What is handed on by the line: damage that is scattered, and damage in one stretch that is longer than any look ahead.
+    @Test(arguments: [false, true])
+    func streamsThatRunBesideEachOtherMeetAgain(isClustered: Bool) throws {
+        let count = 60_000
+        let isGone: (Int) -> Bool = { isClustered ? (20_000..<30_000).contains($0) : $0 % 100 == 0 || $0 % 200 == 1 }
+        let backup = (0..<count).map { "\($0)\tname \($0)\n" }, live = backup.indices.filter { !isGone($0) }.map { $0 % 200 == 2 ? "\($0)\tother\n" : backup[$0] }
+        var alignment = Alignment(), waiting = Set<[UInt8]>(), handed = 0
+        func handOn(_ loose: Alignment.Loose) -> Side? {
+            var met = (backup: 0, live: 0)
+            for (lines, isBackup) in [(loose.backup, true), (loose.live, false)] {
+                for line in lines.split(separator: 10).map(Array.init) {
+                    handed += 1
+                    if waiting.remove(line) != nil { if isBackup { met.backup += 1 } else { met.live += 1 } } else { waiting.insert(line) }
+                }
+            }
+            return met.backup > 2 * met.live ? .backup : met.live > 2 * met.backup ? .live : nil
+        }
+        for start in stride(from: 0, to: count, by: 2000) {
+            alignment.take(.backup, backup[start..<min(start + 2000, backup.count)].flatMap { Array($0.utf8) })
+            try alignment.advance(handOn)
+            if start < live.count { alignment.take(.live, live[start..<min(start + 2000, live.count)].flatMap { Array($0.utf8) }) }
+            try alignment.advance(handOn)
+        }
+        alignment.end(.backup)
+        try alignment.advance(handOn)
+        alignment.end(.live)
+        try alignment.advance(handOn)
+        let gone = (0..<count).filter(isGone).count + 2 * live.count { $0.hasSuffix("other\n") }
+        #expect(waiting.count == gone)
+        #expect(handed < (isClustered ? 5 : 2) * gone, "\(handed) lines were handed on for \(gone) differences")
+    }
+}

@@ -1,4 +1,5 @@
 import BlockingIO
+import Foundation
 import PostgreSQL
 import PostgresCluster
 import Testing
@@ -45,6 +46,15 @@ struct Bench {
         let backup = try await TableShape.read(QualifiedName(schema: "rescue", name: table), connection, deadline: soon())
         let pair = try TablePair(backup: backup, live: live, key: try key?.map(SQLIdentifier.init), toleratesDrift: toleratesDrift)
         return TableDiff(pair, policy: policy, mode: mode, isFollowed: isFollowed, into: try QualifiedName(schema: "rescue", name: "diff of \(table)"))
+    }
+
+    /// The table of contents of a backup of the live tables as they are now.
+    func archive() async throws -> ArchiveTOC {
+        let cluster = try await Self.cluster.value, path = "\(cluster.folder)/\(database).dump"
+        try await cluster.must("pg_dump -Fc -n app -d \(database) -f '\(path)'")
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        try FileManager.default.removeItem(atPath: path)
+        return try ArchiveTOC(bytes: Array(bytes))
     }
 
     /// The differences of tables by rules, as a step or a command makes them.

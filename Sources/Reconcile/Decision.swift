@@ -69,7 +69,10 @@ package struct Decision: Sendable, Hashable {
     static func refused(_ message: String) -> ReconcileRefused {
         ReconcileRefused(
             "reconcile.bad-decision", message,
-            hints: [#"one line a row: {"table": "members", "key": {"id": 7}, "take": "backup"}, with "columns": {"email": "live"} for single columns"#])
+            hints: [
+                #"one line a row: {"table": "members", "key": {"id": 7}, "take": "backup"}"#,
+                #"with "columns": {"email": "live"} for single columns"#,
+            ])
     }
 }
 
@@ -120,7 +123,8 @@ extension TableDiff {
         let typed = key.columns.enumerated().map { "(x -> 'key' ->> \($0))::\(pair.live.column($1)!.type) AS \($1.sql)" }.joined(separator: ", ")
         let decided = """
             (SELECT (x ->> 'line')::integer AS "reprise line", \(typed),
-                    ARRAY(SELECT e::boolean FROM pg_catalog.jsonb_array_elements_text(x -> 'take') WITH ORDINALITY AS t(e, n) ORDER BY n) AS "reprise take"
+                    ARRAY(SELECT e::boolean FROM pg_catalog.jsonb_array_elements_text(x -> 'take') WITH ORDINALITY AS t(e, n)
+                          ORDER BY n) AS "reprise take"
              FROM pg_catalog.jsonb_array_elements($1::jsonb) AS x) AS w
             """
         let waiting = "d.kind = 'changed' AND d.verdict IN ('decide', 'update') AND pg_catalog.array_position(d.take, NULL) IS NOT NULL"

@@ -88,7 +88,8 @@ private struct DiffProver {
             "SELECT num_nulls(pg_catalog.to_regclass($1), pg_catalog.to_regclass($2)) = 0 AS there",
             [.text(diff.table.sql), .text(pair.backup.name.sql)], deadline: deadline)
         guard try known.only().bool("there") else {
-            throw ReconcileRefused("reconcile.rescue-gone", "the tables that merge \(merge) came from are gone, and nothing can be compared any more")
+            throw ReconcileRefused(
+                "reconcile.rescue-gone", "the tables that merge \(merge) came from are gone, and nothing can be compared any more")
         }
         try await anew.make(connection, deadline: deadline)
         table.written = try await count("SELECT pg_catalog.count(*) AS rows FROM \(records("changes", "after"))", connection)
@@ -130,7 +131,9 @@ private struct DiffProver {
         let changed = "EXISTS (SELECT FROM \(records("changes", "after")) WHERE \(diff.isAbout("r")))"
         let skipped = "EXISTS (SELECT FROM \(records("skips", "backup")) WHERE \(diff.isAbout("r")))"
         let same = pair.key!.columns.enumerated().map { "t.\($1.sql) \(pair.key!.equality[$0]) r.\($1.sql)" }.joined(separator: " AND ")
-        let sameKey = pair.key!.columns.indices.map { "d.\(diff.keyAlias($0)) \(pair.key!.equality[$0]) o.\(diff.keyAlias($0))" }.joined(separator: " AND ")
+        let sameKey = pair.key!.equality.enumerated().map {
+            "d.\(diff.keyAlias($0)) \($1) o.\(diff.keyAlias($0))"
+        }.joined(separator: " AND ")
         return """
             SELECT what, pg_catalog.count(*) AS rows FROM (
                 SELECT CASE WHEN NOT \(agreed) THEN 'kept' WHEN \(skipped) THEN 'skipped'
@@ -142,7 +145,8 @@ private struct DiffProver {
                 FROM \(records("changes", "after")) LEFT JOIN (SELECT t.*, t.xmin FROM \(pair.live.from) AS t) AS t ON \(same)
                 WHERE CASE WHEN t.xmin IS NOT NULL THEN \(diff.sql.image("t")) END IS DISTINCT FROM r."reprise image"
                 UNION ALL
-                SELECT 'that were agreed to and neither merged nor listed' FROM \(diff.table.sql) AS d WHERE \(agreed) AND NOT \(changed) AND NOT \(skipped)
+                SELECT 'that were agreed to and neither merged nor listed' FROM \(diff.table.sql) AS d
+                WHERE \(agreed) AND NOT \(changed) AND NOT \(skipped)
                 UNION ALL
                 SELECT 'that were merged and nobody had agreed to' FROM \(records("changes", "after"))
                 WHERE NOT EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE \(agreed) AND \(diff.isAbout("r")))

@@ -156,7 +156,8 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     private var reason: String {
-        "CASE WHEN x.kind = 'missing' AND NOT x.wanted THEN \(RowSQL.text(unwantedReason)) WHEN x.kind = 'representation' THEN 'written the same' END"
+        let unwanted = RowSQL.text(unwantedReason)
+        return "CASE WHEN x.kind = 'missing' AND NOT x.wanted THEN \(unwanted) WHEN x.kind = 'representation' THEN 'written the same' END"
     }
 
     /// Why a missing row stays away.

@@ -46,9 +46,8 @@ extension MergePreview {
     static func undecided(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [Undecided] {
         guard let key = diff.pair.key else { return [] }
         let keys = key.columns.indices.map { "pg_catalog.format('%s', d.\(diff.keyAlias($0))) AS \"k \($0)\"" }
-        let values = diff.pair.columns.indices.map {
-            "d.take[\($0 + 1)] IS NULL AS \"w \($0)\", pg_catalog.left(d.backup[\($0 + 1)], 200) AS \"b \($0)\", pg_catalog.left(d.live[\($0 + 1)], 200) AS \"l \($0)\""
-        }
+        let short = { (side: String, index: Int) in "pg_catalog.left(d.\(side)[\(index + 1)], 200) AS \"\(side) \(index)\"" }
+        let values = diff.pair.columns.indices.map { "d.take[\($0 + 1)] IS NULL AS \"waits \($0)\", \(short("backup", $0)), \(short("live", $0))" }
         return try await connection.query(
             """
             SELECT d.seq, \((keys + values).joined(separator: ", ")) FROM \(diff.table.sql) AS d WHERE \(waits)
@@ -56,8 +55,9 @@ extension MergePreview {
             """, deadline: deadline
         ).rows.map { row in
             var differs: [SQLIdentifier: Undecided.Values] = [:]
-            for (index, column) in diff.pair.columns.enumerated() where try row.bool("w \(index)") {
-                differs[column.name] = Undecided.Values(backup: try row.optionalString("b \(index)"), live: try row.optionalString("l \(index)"))
+            for (index, column) in diff.pair.columns.enumerated() where try row.bool("waits \(index)") {
+                differs[column.name] = Undecided.Values(
+                    backup: try row.optionalString("backup \(index)"), live: try row.optionalString("live \(index)"))
             }
             return Undecided(
                 number: try row.integer("seq"), table: diff.pair.live.name,

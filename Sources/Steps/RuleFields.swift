@@ -29,7 +29,8 @@ package enum RuleFields {
                 "other-rows", choice(MergeRules.OtherRows.self), default: standard(.string("skip")),
                 help: "changed rows whose other unique values differ too: somebody else's under the same number, or not"),
             FieldSchema(
-                "drift", choice(MergeRules.Drift.self), default: standard(.string("refuse")), help: "tables whose columns have changed since the backup"),
+                "drift", choice(MergeRules.Drift.self), default: standard(.string("refuse")),
+                help: "tables whose columns have changed since the backup"),
             FieldSchema("key", .list(.identifier), help: "columns by which rows are told apart; without it the live table's own key"),
         ]
     }

@@ -4,17 +4,14 @@ extension EndToEnd {
     /// What a person can say about single rows, and what comes along with them.
     @Suite
     struct TableChoiceTests {
-        /// An organisation is deleted with all its families and members; three members of another one are renamed.
-        private static let mistake = #"""
+        /// A backup, and what the scenarios look at.
+        private static let backup = #"""
             PLAN=plans/table-restore.yaml
             lab reset
             lab backup
             count() { sql chms_production "SELECT count(*) FROM $1"; }
             MEMBERS=$(count members) ORGANIZATIONS=$(count organizations)
             GONE=$(sql chms_production "SELECT max(organization_id) FROM members")
-            sql chms_production "
-                DELETE FROM organizations WHERE id = $GONE;
-                UPDATE members SET last_name = 'Mistake' WHERE id IN (SELECT id FROM members ORDER BY id LIMIT 3);"
             UNDO+=("lab reset")
             rescued() { sql chms_production "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise_rescue%'"; }
 
@@ -23,7 +20,9 @@ extension EndToEnd {
         @Test(.timeLimit(.minutes(10)))
         func parentsComeAlongAndTheMergeIsTakenBackLongAfterItsRun() async throws {
             try await Scenario.play(
-                Self.mistake + #"""
+                Self.backup + #"""
+                # An organisation is deleted with all its families and members.
+                sql chms_production "DELETE FROM organizations WHERE id = $GONE"
                 BEFORE=$(count members)
                 try start --param tables=members --param parents=follow --param approve=no
                 expect "the exit status" 0 "$CODE"
@@ -56,7 +55,8 @@ extension EndToEnd {
         @Test(.timeLimit(.minutes(10)))
         func aPersonDecidesRowByRowAndWhatIsKeptStays() async throws {
             try await Scenario.play(
-                Self.mistake + #"""
+                Self.backup + #"""
+                sql chms_production "UPDATE members SET last_name = 'Mistake' WHERE id IN (SELECT id FROM members ORDER BY id LIMIT 3)"
                 perl -pe 's/^      missing: insert$/      missing: skip\n      undecided: stop/; s/^      diff: diff$/$&\n      disable-triggers:\n        members: [touch_members]/' "$PLAN" >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
                 ids() { sql chms_production "SELECT id FROM members WHERE last_name = 'Mistake' ORDER BY id"; }

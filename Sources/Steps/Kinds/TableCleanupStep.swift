@@ -18,7 +18,8 @@ package struct TableCleanupStep: StepKind {
         let database = try context.database(), schema = try TableRestoreStep.schemaName(context.run)
         guard !context.boolean("keep", default: false) else {
             return StepOutcome(
-                evidence: ["kept": true], outputs: ["summary": .string("Kept, as the plan says: DROP SCHEMA \(schema) CASCADE drops it.")], changed: false)
+                evidence: ["kept": true],
+                outputs: ["summary": .string("Kept, as the plan says: DROP SCHEMA \(schema) CASCADE drops it.")], changed: false)
         }
         let connection = try await context.services.connect(database, name: database.database)
         try await connection.execute(

@@ -12,7 +12,9 @@ package struct TableDiffStep: StepKind {
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("restored", .stepRef, isRequired: true, help: "the table-restore step"),
-            FieldSchema("tables", .map(.record(RuleFields.fields(ofOneTable: true))), help: "for single tables, by name: the same rules, before those of all"),
+            FieldSchema(
+                "tables", .map(.record(RuleFields.fields(ofOneTable: true))),
+                help: "for single tables, by name: the same rules, before those of all"),
             FieldSchema(
                 "parents", .choice(["skip", "follow"]), default: .string("skip"),
                 help: "`follow`: rows on which others hang that come back, come back too; table-restore must have loaded them"),
@@ -54,11 +56,13 @@ package struct TableDiffStep: StepKind {
         guard let bytes = try? FileHandle(forReadingFrom: file).read(upToCount: decisionsLimit + 1) else {
             if context.optionalString("undecided") == "stop", !FileManager.default.fileExists(atPath: path) { return [] }
             throw StepRefused(
-                "table-diff.no-decisions", "the decisions \(path) cannot be read on this machine", hints: ["see that the file is there, and readable"],
+                "table-diff.no-decisions", "the decisions \(path) cannot be read on this machine",
+                hints: ["see that the file is there, and readable"],
                 exitStatus: .usage)
         }
         guard bytes.count <= decisionsLimit, let text = String(bytes: bytes, encoding: .utf8) else {
-            throw StepRefused("table-diff.bad-decisions", "the decisions \(path) are no UTF-8 text of at most \(decisionsLimit) bytes", exitStatus: .usage)
+            throw StepRefused(
+                "table-diff.bad-decisions", "the decisions \(path) are no UTF-8 text of at most \(decisionsLimit) bytes", exitStatus: .usage)
         }
         return try Decision.read(text, from: path)
     }
@@ -68,9 +72,9 @@ package struct TableDiffStep: StepKind {
         guard context.optionalString("undecided") == "stop", waiting > 0 else { return }
         let file = context.optionalString("decisions") ?? "the file under `decisions`"
         throw StepRefused(
-            "table-diff.undecided", "\(waiting) rows wait for a decision; the first: \(preview.undecidedLines.prefix { !$0.isNewline })",
+            "table-diff.undecided", "\(waiting) rows wait for a decision",
             hints: [
-                "the others: reprise journal show; copy their lines into \(file), and write `backup` or `live` into each `take`",
+                "see them with: reprise journal show \(context.run) --json; copy their lines into \(file), and write `backup` or `live` into each `take`",
                 "then: reprise retry \(context.run) \(context.step)",
             ], exitStatus: .verificationMismatch, evidence: ["undecided": .string(preview.undecidedLines)])
     }

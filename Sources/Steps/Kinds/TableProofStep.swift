@@ -28,7 +28,10 @@ package struct TableProofStep: StepKind {
         guard proof.isProven else {
             throw StepRefused(
                 "table-proof.mismatch", "the tables are not as the merge was to leave them. \(proof.text)",
-                hints: ["every row before and after is in reprise_audit.changes, under merge '\(id)'", "to take the merge back: reprise undo \(context.run)"],
+                hints: [
+                    "every row before and after is in reprise_audit.changes, under merge '\(id)'",
+                    "to take the merge back: reprise undo \(context.run)",
+                ],
                 exitStatus: .verificationMismatch, evidence: evidence)
         }
         return StepOutcome(evidence: evidence, outputs: ["summary": .string(proof.text)])
@@ -39,6 +42,9 @@ package struct TableProofStep: StepKind {
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {
-        ["# in psql: rows that the merge wrote, to hold against the live table", "SELECT * FROM reprise_audit.changes WHERE merge = '\(context.run) STEP';"]
+        [
+            "# in psql: rows that the merge wrote, to hold against the live table",
+            "SELECT * FROM reprise_audit.changes WHERE merge = '\(context.run) STEP';",
+        ]
     }
 }

@@ -16,7 +16,8 @@ package struct TableRestoreStep: StepKind {
             FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
             FieldSchema("tables", .list(.string), isRequired: true, help: "`name` (of schema public) or `schema.name`"),
             FieldSchema(
-                "parents", .choice(["skip", "follow"]), default: .string("skip"), help: "`follow`: the tables, too, to which foreign keys of these lead, and theirs"),
+                "parents", .choice(["skip", "follow"]), default: .string("skip"),
+                help: "`follow`: the tables, too, to which foreign keys of these lead, and theirs"),
         ])
 
     package init() {}

@@ -69,11 +69,14 @@ extension AuditTrail {
     /// For a merge that is named and is not there.
     package static func unknown(_ id: String) -> ReconcileRefused {
         ReconcileRefused(
-            "reconcile.no-merge", "this database knows no merge \(id)", hints: ["see which it knows: psql -c 'SELECT id, merged_at FROM reprise_audit.merges'"])
+            "reconcile.no-merge", "this database knows no merge \(id)",
+            hints: ["see which it knows: psql -c 'SELECT id, merged_at FROM reprise_audit.merges'"])
     }
 
     static func isThere(_ connection: PostgresConnection, deadline: Deadline) async throws -> Bool {
-        try await connection.query("SELECT pg_catalog.to_regclass('reprise_audit.merges') IS NOT NULL AS there", deadline: deadline).only().bool("there")
+        let found = try await connection.query(
+            "SELECT pg_catalog.to_regclass('reprise_audit.merges') IS NOT NULL AS there", deadline: deadline)
+        return try found.only().bool("there")
     }
 
     /// As JSON, so that a table of an older version, without the column, is asked the same.

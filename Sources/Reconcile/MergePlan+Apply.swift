@@ -138,12 +138,16 @@ private struct DiffWriter {
         var table = MergeOutcome.Table(name: pair.live.name)
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(pair.key == nil ? insertingCopies : lockingKeyed, deadline: deadline)
-        if pair.key != nil { table.updated = try await update(connection, &place) }
+        // A row that is updated may hang on one of this table that is inserted.
         table.inserted = try await insert(connection, &place)
+        if pair.key != nil { table.updated = try await update(connection, &place) }
         try await connection.execute(
             """
-            INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), coalesce(d.reason, 'not decided'), \(names), d.backup, d.live
-            FROM \(diff.table.sql) AS d WHERE d.verdict IN ('skip', 'decide')
+            INSERT INTO reprise_audit.skips
+            SELECT \(id), \(self.place), CASE d.verdict WHEN 'skip' THEN d.reason WHEN 'decide' THEN 'not decided' ELSE 'columns not decided' END,
+                   \(names), d.backup, d.live
+            FROM \(diff.table.sql) AS d
+            WHERE d.verdict IN ('skip', 'decide') OR (d.verdict = 'update' AND pg_catalog.array_position(d.take, NULL) IS NOT NULL)
             """, deadline: deadline)
         try await connection.execute(
             """

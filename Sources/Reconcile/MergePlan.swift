@@ -9,9 +9,14 @@ package struct MergePlan: Sendable, Hashable, Codable {
     package let diffs: [TableDiff]
     /// Tables reference each other in a circle, and the constraints that close it are checked at the end.
     package let defersConstraints: Bool
+    /// A row that is to be written brings the rows with it on which it hangs, as far as the backup has them.
+    package let followsParents: Bool
 
+    /// - Parameter followsParents: a circle whose constraints cannot be deferred is then opened somewhere: rows that need another one
+    ///   before it can be there are skipped.
     /// - Throws: `ReconcileRefused` where tables reference each other in a circle whose constraints cannot be deferred, or one is there twice.
-    package init(_ diffs: [TableDiff]) throws {
+    package init(_ diffs: [TableDiff], followingParents followsParents: Bool = false) throws {
+        self.followsParents = followsParents
         let names = diffs.map(\.pair.live.name)
         guard Set(names).count == names.count else { throw ReconcileRefused("reconcile.table-twice", "a table is named twice") }
         var left = diffs.sorted { $0.pair.live.name < $1.pair.live.name }, ordered: [TableDiff] = [], defers = false
@@ -21,14 +26,19 @@ package struct MergePlan: Sendable, Hashable, Codable {
                 diff.pair.live.foreignKeys.filter { $0.parent != diff.pair.live.name && waiting.contains($0.parent) }
             }
             // In a circle the one goes first whose way to its parents can be checked later.
-            guard let next = left.first(where: { blocking($0).isEmpty }) ?? left.first(where: { blocking($0).allSatisfy(\.isDeferrable) }) else {
+            let isOptional = { (diff: TableDiff) in
+                blocking(diff).allSatisfy { key in key.isDeferrable || key.columns.contains { diff.pair.live.column($0)?.isNullable == true } }
+            }
+            guard let next = left.first(where: { blocking($0).isEmpty }) ?? left.first(where: { blocking($0).allSatisfy(\.isDeferrable) })
+                ?? (followsParents ? left.first(where: isOptional) ?? left.first : nil)
+            else {
                 throw ReconcileRefused(
                     "reconcile.circle",
                     "the tables \(left.map { "\($0.pair.live.name)" }.joined(separator: ", ")) reference each other in a circle, and none of these "
                         + "constraints is deferrable",
                     hints: ["make one of them deferrable: ALTER TABLE … ALTER CONSTRAINT … DEFERRABLE", "or merge the tables one after the other"])
             }
-            defers = defers || !blocking(next).isEmpty
+            defers = defers || blocking(next).contains(where: \.isDeferrable)
             ordered.append(next)
             left.removeAll { $0.table == next.table }
         }
@@ -38,18 +48,24 @@ package struct MergePlan: Sendable, Hashable, Codable {
 
     /// Compares all tables anew and finds what stands in the way of merging each row.
     ///
+    /// - Parameter decisions: for rows that a person decides.
     /// - Returns: what a person is shown and agrees to.
-    package func prepare(_ connection: PostgresConnection, deadline: Deadline) async throws -> MergePreview {
-        try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
+    /// - Throws: `ReconcileRefused` where more would be merged than may be, or a decision names no table, key or column that there is.
+    package func prepare(_ connection: PostgresConnection, decisions: [Decision] = [], deadline: Deadline) async throws -> MergePreview {
+        let unused = try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
             for diff in diffs { try await diff.refuseRepeatedKeys(connection, deadline: deadline) }
             for diff in diffs { try await diff.make(connection, deadline: deadline) }
-            for diff in diffs {
-                try await diff.skipOtherRows(connection, deadline: deadline)
-                try await diff.skipCollisions(connection, deadline: deadline)
-            }
+            for diff in diffs { try await diff.skipOtherRows(connection, deadline: deadline) }
+            // Whoever decides about a row has looked at whose it is.
+            let unused = try await decide(decisions, connection, deadline: deadline)
+            for diff in diffs { try await diff.skipCollisions(connection, deadline: deadline) }
+            try await followParents(connection, deadline: deadline)
             try await skipOrphans(connection, deadline: deadline)
+            try await keepNeededParents(connection, deadline: deadline)
+            return unused
         }
-        let preview = try await MergePreview.read(self, connection, deadline: deadline)
+        var preview = try await MergePreview.read(self, connection, deadline: deadline)
+        preview.unusedDecisions = unused
         try preview.requireCaps(self)
         return preview
     }
@@ -59,10 +75,10 @@ package struct MergePlan: Sendable, Hashable, Codable {
         var changed = true
         while changed {
             changed = false
-            for diff in diffs {
+            for (index, diff) in diffs.enumerated() {
                 for foreignKey in diff.pair.live.foreignKeys {
-                    let coming = diffs.first { $0.pair.live.name == foreignKey.parent }
-                    if let sql = diff.skippingOrphans(of: foreignKey, coming: coming) {
+                    let parent = parent(of: index, by: foreignKey)
+                    if let sql = diff.skippingOrphans(of: foreignKey, parent: parent?.diff, comesInTime: parent?.comesInTime ?? false) {
                         changed = try await connection.execute(sql, deadline: deadline) > 0 || changed
                     }
                 }
@@ -75,7 +91,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
 
 extension TableDiff {
     /// The rows as they will be, for those that are inserted or updated: `seq`, `verdict` and the columns of the table.
-    private var wantedRows: String {
+    var wantedRows: String {
         let columns = pair.columns.enumerated().map { index, column in
             "CASE WHEN d.verdict = 'insert' OR d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE l.\(column.name.sql) END AS \(column.name.sql)"
         }
@@ -137,9 +153,12 @@ extension TableDiff {
         }
     }
 
-    /// - Parameter coming: the differences of the parent, where it is merged too.
+    /// - Parameters:
+    ///   - parent: the differences of the parent, where it is merged too.
+    ///   - comesInTime: its rows are written before they have to be there.
     /// - Returns: nil where the constraint is about columns that are not merged.
-    func skippingOrphans(of foreignKey: TableShape.ForeignKey, coming: TableDiff?) -> String? {
+    func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> String? {
+        let coming = comesInTime ? parent : nil
         guard pair.key != nil, names.isSuperset(of: foreignKey.columns) else { return nil }
         let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
         func matches(_ parent: String) -> String {
@@ -150,7 +169,7 @@ extension TableDiff {
         let values = sql.list(foreignKey.columns, of: "w")
         let parents = coming.map { "(SELECT p.* FROM \($0.wantedRows) AS p WHERE p.verdict = 'insert')" }
         let isComing = parents.map { " AND NOT EXISTS (SELECT FROM \($0) AS p WHERE \(matches("p")))" } ?? ""
-        let leaves = coming.map { " AND NOT EXISTS (SELECT FROM \($0.table.sql) AS d WHERE d.verdict = 'delete' AND \($0.isAbout("p")))" } ?? ""
+        let leaves = parent.map { " AND NOT EXISTS (SELECT FROM \($0.table.sql) AS d WHERE d.verdict = 'delete' AND \($0.isAbout("p")))" } ?? ""
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason)
             FROM \(wantedRows) AS w

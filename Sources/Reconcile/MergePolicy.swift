@@ -3,6 +3,8 @@ package import PostgreSQL
 /// What becomes of each kind of difference of one table. The default brings back rows that are gone and touches no other.
 package struct MergePolicy: Sendable, Hashable, Codable {
     package var missing = Missing.insert(where: nil)
+    /// Missing rows outside of it stay away.
+    package var since: TimeWindow?
     package var changed = Changed.keepLive
     /// Rules of single columns, before `changed`.
     package var columns: [SQLIdentifier: Changed] = [:]
@@ -34,6 +36,20 @@ package struct MergePolicy: Sendable, Hashable, Codable {
         case fillNulls
         /// Nothing is done before a person has decided row by row.
         case decide
+    }
+}
+
+/// Rows whose value of a column lies within: not before `from`, and before `to`. A row that has none lies outside.
+package struct TimeWindow: Sendable, Hashable, Codable {
+    package let column: SQLIdentifier
+    /// Values of the column's type, as PostgreSQL reads them; nil: open on that side. Never part of a statement but as literals.
+    package let from: String?
+    package let to: String?
+
+    package init(column: SQLIdentifier, from: String?, to: String?) {
+        self.column = column
+        self.from = from
+        self.to = to
     }
 }
 

@@ -7,6 +7,8 @@ package struct MergePreview: Sendable, Hashable, Codable {
     package let tables: [Table]
     /// SHA-256 over every difference with its verdict and both images, all tables, and what they are to be merged by.
     package let hash: String
+    /// Lines of the decisions that decide no row that waits for one.
+    package var unusedDecisions: [Int] = []
 
     package struct Table: Sendable, Hashable, Codable {
         package let name: QualifiedName
@@ -15,6 +17,11 @@ package struct MergePreview: Sendable, Hashable, Codable {
         package let changedColumns: [SQLIdentifier: Int]
         /// The first few of each verdict.
         package let samples: [Sample]
+        /// Rows of which a person has to say something, all of them counted and the first thousand listed.
+        package let undecidedRows: Int
+        package let undecided: [Undecided]
+        /// Nobody named the table: its rows come because others hang on them.
+        package let isFollowed: Bool
 
         package func rows(_ verdict: TableDiff.Verdict) -> Int { counts.filter { $0.verdict == verdict }.map(\.rows).reduce(0, +) }
         package func rows(_ kind: TableDiff.Kind) -> Int { counts.filter { $0.kind == kind }.map(\.rows).reduce(0, +) }
@@ -59,7 +66,9 @@ package struct MergePreview: Sendable, Hashable, Codable {
         ).rows.map { (diff.pair.columns[try $0.integer("place", as: Int.self) - 1].name, try $0.integer("rows", as: Int.self)) }
         return Table(
             name: diff.pair.live.name, counts: counts, changedColumns: Dictionary(uniqueKeysWithValues: changed),
-            samples: try await samples(diff, connection, deadline))
+            samples: try await samples(diff, connection, deadline),
+            undecidedRows: try await undecidedCount(diff, connection, deadline), undecided: try await undecided(diff, connection, deadline),
+            isFollowed: diff.isFollowed)
     }
 
     private static func samples(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [Sample] {
@@ -130,11 +139,12 @@ package struct MergePreview: Sendable, Hashable, Codable {
 extension MergePreview {
     /// For the person who is asked.
     package var text: String {
-        let lines = tables.map { table in
+        let lines = tables.filter { !$0.isFollowed || !$0.counts.isEmpty }.map { table in
             let counts = table.counts.map { count in "\(count.rows) \(count.kind.words): \(count.verdict.rawValue)\(count.reason.map { " (\($0))" } ?? "")" }
             let columns = table.changedColumns.sorted { $0.key < $1.key }.map { "\($0.key) in \($0.value)" }
             return "\(table.name): \(counts.isEmpty ? "no differences" : counts.joined(separator: "; "))"
                 + (columns.isEmpty ? "" : "; columns that change: \(columns.joined(separator: ", "))")
+                + (table.undecidedRows == 0 ? "" : "; \(table.undecidedRows) wait for a decision")
         }
         return "\(lines.joined(separator: ". ")). Preview \(hash.prefix(12))."
     }

@@ -1,9 +1,12 @@
+package import BlockingIO
 package import PostgreSQL
+internal import RunCore
 
 /// Tables of an archive, laid beside the live ones in a schema of their own: how they are made there, and which data goes into them.
 package struct RescueTables: Sendable, Hashable, Codable {
     package let schema: SQLIdentifier
-    package let tables: [Table]
+    package var tables: [Table]
+    package let followsParents: Bool
 
     package struct Table: Sendable, Hashable, Codable {
         package let live: QualifiedName
@@ -14,15 +17,26 @@ package struct RescueTables: Sendable, Hashable, Codable {
         package let dataIDs: [Int]
         /// The tables that these entries name in their COPY statements.
         package let sources: [QualifiedName]
+        /// Nobody named it: it is there for the parents of rows of others.
+        package let isFollowed: Bool
+        /// What was loaded; nil before that.
+        package var rows: Int64?
     }
 
     /// - Parameters:
     ///   - names: live tables. A part of a partitioned table is restored with its root.
     ///   - schema: exists for nothing else.
+    ///   - followsParents: the tables, too, to which foreign keys of these lead, and theirs.
     /// - Throws: `ReconcileRefused` where the archive has no such table or its rows cannot be laid beside the live ones.
-    package init(_ names: [QualifiedName], from archive: ArchiveTOC, into schema: SQLIdentifier) throws {
+    package init(
+        _ names: [QualifiedName], from archive: ArchiveTOC, into schema: SQLIdentifier, followingParents followsParents: Bool = false
+    ) throws {
         self.schema = schema
-        tables = try names.map { try Self.table($0, as: QualifiedName(schema: schema.name, name: $0.name.name), archive) }
+        self.followsParents = followsParents
+        let parents = followsParents ? Self.parents(of: names, archive, Self.parts(archive)) : []
+        tables = try (names.map { ($0, false) } + parents.map { ($0, true) }).map { name, isFollowed in
+            try Self.table(name, as: QualifiedName(schema: schema.name, name: name.name.name), archive, isFollowed: isFollowed)
+        }
         let rescues = tables.map(\.rescue)
         guard Set(rescues).count == rescues.count else {
             throw ReconcileRefused("reconcile.table-twice", "two of the tables have the same name", hints: ["merge them in two steps"])
@@ -30,7 +44,7 @@ package struct RescueTables: Sendable, Hashable, Codable {
     }
 
     /// - Parameter rescue: what it is called beside the live tables.
-    static func table(_ name: QualifiedName, as rescue: QualifiedName, _ archive: ArchiveTOC) throws -> Table {
+    static func table(_ name: QualifiedName, as rescue: QualifiedName, _ archive: ArchiveTOC, isFollowed: Bool = false) throws -> Table {
         guard archive.format != .plain else {
             throw ReconcileRefused(
                 "reconcile.plain-dump", "single tables cannot be taken out of a plain SQL dump", hints: ["take a backup in pg_dump's custom format (-Fc)"])
@@ -55,7 +69,34 @@ package struct RescueTables: Sendable, Hashable, Codable {
             throw ReconcileRefused("reconcile.inserts", "the backup of \(name) was made with --inserts, which cannot be loaded beside the live table")
         }
         return Table(
-            live: name, rescue: rescue, definition: try TableDefinition(entry.definition).renamed(rescue, of: name), dataIDs: data.map(\.dumpID), sources: sources)
+            live: name, rescue: rescue, definition: try TableDefinition(entry.definition).renamed(rescue, of: name), dataIDs: data.map(\.dumpID), sources: sources,
+            isFollowed: isFollowed)
+    }
+
+    /// The tables of the archive to which foreign keys of these lead, and theirs; not the tables themselves. Sorted.
+    private static func parents(
+        of names: [QualifiedName], _ archive: ArchiveTOC, _ parts: [QualifiedName: [QualifiedName]]
+    ) -> [QualifiedName] {
+        var leads: [QualifiedName: [QualifiedName]] = [:]
+        for entry in archive.entries where entry.kind == "FK CONSTRAINT" {
+            // ALTER TABLE [ONLY] child ADD CONSTRAINT name FOREIGN KEY (…) REFERENCES parent(…) …
+            var reader = TableDefinition.Reader(entry.definition)
+            guard reader.skip("ALTER TABLE ONLY ") || reader.skip("ALTER TABLE "), let child = reader.name(), reader.skip("\n    ADD CONSTRAINT "),
+                reader.identifier() != nil, reader.skip(" FOREIGN KEY ("), reader.parenthesised() != nil, reader.skip(" REFERENCES "),
+                let parent = reader.name()
+            else { continue }
+            leads[child, default: []].append(parent)
+        }
+        let known = Set(archive.entries.filter { $0.kind == "TABLE" }.compactMap { try? QualifiedName(schema: $0.schema ?? "", name: $0.tag) })
+        var seen = Set(names), left = names
+        while let next = left.popLast() {
+            // Constraints of single parts lead somewhere too.
+            for parent in (leads[next] ?? []) where known.contains(parent) && seen.insert(parent).inserted { left.append(parent) }
+            for part in parts[next] ?? [] {
+                for parent in leads[part] ?? [] where known.contains(parent) && seen.insert(parent).inserted { left.append(parent) }
+            }
+        }
+        return seen.subtracting(names).sorted()
     }
 
     /// The direct parts of each partitioned table.
@@ -143,6 +184,23 @@ struct TableDefinition {
 }
 
 extension RescueTables {
+    /// The tables are unlogged: a server that crashed has emptied them since, and everything would look as if the backup had nothing.
+    ///
+    /// - Throws: `ReconcileRefused` where a table holds other rows than were loaded.
+    package func requireWhole(_ connection: PostgresConnection, deadline: Deadline) async throws {
+        for table in tables {
+            guard let loaded = table.rows else { continue }
+            let found = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(table.rescue.sql)", deadline: deadline)
+            let rows = try found.only().integer("rows", as: Int64.self)
+            guard rows == loaded else {
+                throw ReconcileRefused(
+                    "reconcile.rescue-changed", "\(loaded) rows of \(table.live) were loaded into \(table.rescue), and \(rows) are there now",
+                    hints: ["a server that crashes empties these tables; load them again: cancel this run and start a new one"],
+                    exitStatus: .verificationMismatch)
+            }
+        }
+    }
+
     /// A script for `sh` that loads the data of all tables out of an archive on the host, in one transaction.
     ///
     /// pg_restore names the tables that the data came from; a filter writes each COPY statement anew, and nothing else.

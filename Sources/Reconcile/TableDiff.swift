@@ -11,16 +11,22 @@ package struct TableDiff: Sendable, Hashable, Codable {
     package let mode: ComparisonMode
     /// Where the differences are kept.
     package let table: QualifiedName
+    /// Nobody named the table: only those of its rows come back on which others hang that do.
+    package let isFollowed: Bool
     /// Where the backup holds nothing but candidates for differences: a table of the keys to which live rows are looked at, or, where
     /// there is no key, of those live rows themselves. nil: both sides are whole.
     package let scope: QualifiedName?
 
-    package init(_ pair: TablePair, policy: MergePolicy, mode: ComparisonMode = .exact, into table: QualifiedName, scope: QualifiedName? = nil) {
+    package init(
+        _ pair: TablePair, policy: MergePolicy, mode: ComparisonMode = .exact, isFollowed: Bool = false, into table: QualifiedName,
+        scope: QualifiedName? = nil
+    ) {
+        self.isFollowed = isFollowed
+        self.scope = scope
         self.pair = pair
         self.policy = policy
         self.mode = mode
         self.table = table
-        self.scope = scope
     }
 
     /// How a row differs.
@@ -74,8 +80,8 @@ package struct TableDiff: Sendable, Hashable, Codable {
                          \(keys), CASE WHEN b.\(there) THEN \(sql.image("b")) END AS backup, CASE WHEN l.\(there) THEN \(sql.image("l")) END AS live,
                          CASE WHEN l.\(there) IS NULL THEN \(isWanted("b")) END AS wanted,
                          CASE WHEN b.\(there) AND l.\(there) THEN ARRAY[\(takes)]::boolean[] END AS take
-                  FROM \(side(pair.backup.from)) AS b FULL JOIN \(side(pair.live.from + isInScope)) AS l ON \(sql.sameKey("b", "l"))
-                  WHERE b.\(there) IS NULL OR l.\(there) IS NULL OR \(sql.differs("b", "l", mode))) AS x
+                  FROM \(side(pair.backup.from)) AS b \(isFollowed ? "LEFT" : "FULL") JOIN \(side(pair.live.from + isInScope)) AS l ON \(sql.sameKey("b", "l"))
+                  WHERE \(isFollowed ? "" : "b.\(there) IS NULL OR \(sql.differs("b", "l", mode)) OR ")l.\(there) IS NULL) AS x
             """
     }
 
@@ -102,25 +108,36 @@ package struct TableDiff: Sendable, Hashable, Codable {
 
     /// Whether a missing row is one that the plan wants back. The plan's own words see the row as it was backed up and nothing else.
     private func isWanted(_ alias: String) -> String {
-        guard case .insert(let condition) = policy.missing else { return "false" }
-        guard let condition else { return "true" }
+        guard case .insert(let condition) = policy.missing, !isFollowed else { return "false" }
+        let terms = [condition.map { "(\($0)\n)" }, window].compactMap { $0 }
+        guard !terms.isEmpty else { return "true" }
         let row = pair.columns.map { "\(alias).\($0.name.sql) AS \($0.name.sql)" }.joined(separator: ", ")
-        return "(SELECT coalesce((\(condition)), false) FROM (SELECT \(row)) AS backup)"
+        return "(SELECT coalesce(\(terms.joined(separator: " AND ")), false) FROM (SELECT \(row)) AS backup)"
     }
 
-    /// For each column whether the backup's value replaces the live one.
+    private var window: String? {
+        guard let since = policy.since, let column = pair.live.column(since.column) else { return nil }
+        let value = "backup.\(column.name.sql)"
+        return ([since.from.map { ">= \(RowSQL.text($0))::\(column.type)" }, since.to.map { "< \(RowSQL.text($0))::\(column.type)" }]
+            .compactMap { $0 }.map { "\(value) \($0)" } + ["pg_catalog.num_nulls(\(value)) = 0"]).joined(separator: " AND ")
+    }
+
+    /// For each column whether the backup's value replaces the live one; NULL: a person has to say.
     private var takes: String {
         pair.columns.map { column in
             let (b, l) = ("b.\(column.name.sql)", "l.\(column.name.sql)")
             guard !column.isIdentityAlways, let rule = rule(column, b, l) else { return "false" }
             let differs = sql.differs("b", "l", mode, only: column)
-            return "(\(rule)) AND \(differs) AND (\(RowSQL.image(of: [b])))[1] IS DISTINCT FROM (\(RowSQL.image(of: [l])))[1]"
+            let isOther = "\(differs) AND (\(RowSQL.image(of: [b])))[1] IS DISTINCT FROM (\(RowSQL.image(of: [l])))[1]"
+            if rule == Self.undecided { return "CASE WHEN \(isOther) THEN NULL ELSE false END" }
+            return "coalesce((\(rule)) AND \(isOther), false)"
         }.joined(separator: ", ")
     }
 
     private func rule(_ column: TableShape.Column, _ backup: String, _ live: String) -> String? {
         switch policy.columns[column.name] ?? policy.changed {
-        case .keepLive, .decide: nil
+        case .keepLive: nil
+        case .decide: Self.undecided
         case .takeBackup: "true"
         case .fillNulls: "pg_catalog.num_nulls(\(live)) = 1"
         case .newest(let name):
@@ -128,20 +145,34 @@ package struct TableDiff: Sendable, Hashable, Codable {
         }
     }
 
-    private var needsDecision: Bool { policy.changed == .decide || policy.columns.values.contains(.decide) }
+    private static let undecided = "NULL"
+
+    /// What becomes of a row `x` that both have. Columns that wait for a decision keep the others from nothing.
+    var changedVerdict: String {
+        """
+        CASE WHEN true = ANY (x.take) THEN 'update' WHEN pg_catalog.array_position(x.take, NULL) IS NOT NULL THEN 'decide' ELSE 'keep' END
+        """
+    }
 
     private var verdict: String {
         """
         CASE x.kind WHEN 'missing' THEN CASE WHEN x.wanted THEN 'insert' ELSE 'keep' END
                     WHEN 'extra' THEN '\(policy.deletesExtra && pair.key != nil ? "delete" : "keep")'
-                    WHEN 'changed' THEN CASE WHEN \(needsDecision) THEN 'decide' WHEN true = ANY (x.take) THEN 'update' ELSE 'keep' END
+                    WHEN 'changed' THEN \(changedVerdict)
                     ELSE 'keep' END
         """
     }
 
     private var reason: String {
-        let wish = if case .insert = policy.missing { "outside of `where`" } else { "policy" }
-        return "CASE WHEN x.kind = 'missing' AND NOT x.wanted THEN '\(wish)' WHEN x.kind = 'representation' THEN 'written the same' END"
+        let unwanted = RowSQL.text(unwantedReason)
+        return "CASE WHEN x.kind = 'missing' AND NOT x.wanted THEN \(unwanted) WHEN x.kind = 'representation' THEN 'written the same' END"
+    }
+
+    /// Why a missing row stays away.
+    var unwantedReason: String {
+        guard case .insert(let condition) = policy.missing else { return "policy" }
+        if isFollowed { return "not needed" }
+        return "outside of " + [condition.map { _ in "`where`" }, policy.since.map { _ in "`since`" }].compactMap { $0 }.joined(separator: " or ")
     }
 }
 

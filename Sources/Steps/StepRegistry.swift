@@ -13,6 +13,7 @@ package struct StepRegistry: Sendable {
         CommandStep.self, ApprovalStep.self, FetchBackupStep.self, PostgresCheckStep.self, PostgresRestoreStep.self, PostgresVerifyStep.self,
         PostgresSettleStep.self, PostgresSwapStep.self, HTTPCheckStep.self, SQLCheckStep.self, FilesCheckStep.self,
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self,
+        TableProofStep.self, TableCleanupStep.self,
     ])
 
     package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }

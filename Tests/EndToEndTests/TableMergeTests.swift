@@ -23,7 +23,9 @@ extension EndToEnd {
                 expect "their attendance" "$ATTENDED" "$(some attendance_records 'member_id % 100 = 0')"
                 expect "all, new ones, what was written since" "2001|1|moved house" "$(sql chms_production "SELECT count(*), count(*) FILTER (WHERE first_name = 'New' AND last_name = 'Person'), max(remarks) FILTER (WHERE id = 7) FROM members")"
                 expect "merges" 1 "$(sql chms_production 'SELECT count(*) FROM reprise_audit.merges')"
+                expect "loaded tables that stay" 0 "$(rescued)"
             }
+            rescued() { sql chms_production "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise_rescue%'"; }
             merge() { start --param tables=members,attendance_records "$@"; }
 
             """#

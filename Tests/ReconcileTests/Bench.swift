@@ -49,12 +49,34 @@ struct Bench {
     }
 
     func diff(
-        _ table: String, policy: MergePolicy = MergePolicy(), mode: ComparisonMode = .exact, key: [String]? = nil, toleratesDrift: Bool = false
+        _ table: String, policy: MergePolicy = MergePolicy(), mode: ComparisonMode = .exact, key: [String]? = nil, toleratesDrift: Bool = false,
+        isFollowed: Bool = false
     ) async throws -> TableDiff {
         let live = try await TableShape.read(QualifiedName(schema: "app", name: table), connection, deadline: soon())
         let backup = try await TableShape.read(QualifiedName(schema: "rescue", name: table), connection, deadline: soon())
         let pair = try TablePair(backup: backup, live: live, key: try key?.map(SQLIdentifier.init), toleratesDrift: toleratesDrift)
-        return TableDiff(pair, policy: policy, mode: mode, into: try QualifiedName(schema: "rescue", name: "diff of \(table)"))
+        return TableDiff(pair, policy: policy, mode: mode, isFollowed: isFollowed, into: try QualifiedName(schema: "rescue", name: "diff of \(table)"))
+    }
+
+    /// The table of contents of a backup of the live tables as they are now.
+    func archive() async throws -> ArchiveTOC {
+        let cluster = try await Self.cluster.value, path = "\(cluster.folder)/\(database).dump"
+        try await cluster.must("pg_dump -Fc -n app -d \(database) -f '\(path)'")
+        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        try FileManager.default.removeItem(atPath: path)
+        return try ArchiveTOC(bytes: Array(bytes))
+    }
+
+    /// The differences of tables by rules, as a step or a command makes them.
+    func diffs(_ tables: [String], _ rules: MergeRuleSet) async throws -> [TableDiff] {
+        var diffs: [TableDiff] = []
+        for table in tables {
+            let live = try await TableShape.read(QualifiedName(schema: "app", name: table), connection, deadline: soon())
+            let backup = try await TableShape.read(QualifiedName(schema: "rescue", name: table), connection, deadline: soon())
+            diffs.append(try rules.diff(backup: backup, live: live, into: QualifiedName(schema: "rescue", name: "diff of \(table)")))
+        }
+        try rules.requireUsed(in: diffs)
+        return diffs
     }
 
     /// Compares, agrees to what is found, and merges it.

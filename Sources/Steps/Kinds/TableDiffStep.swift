@@ -1,4 +1,5 @@
 internal import BlockingIO
+internal import Foundation
 package import PlanModel
 internal import PostgreSQL
 internal import Reconcile
@@ -6,26 +7,22 @@ internal import RunCore
 
 /// Compares live tables with their backups and judges every difference: the preview that a person agrees to. No live table is touched.
 package struct TableDiffStep: StepKind {
-    private static let rules = ["keep-live", "take-backup", "fill-nulls", "newest", "decide"]
-
     package static let schema = StepKindSchema(
         name: "table-diff", summary: "compares tables with their backups, and shows what a merge would do with each difference",
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("restored", .stepRef, isRequired: true, help: "the table-restore step"),
-            FieldSchema("compare", .choice(["exact", "semantic"]), default: .string("exact"), help: "what is stored, byte by byte, or what each type's own `=` says"),
-            FieldSchema("missing", .choice(["insert", "skip"]), default: .string("insert"), help: "rows of the backup that are not there"),
-            FieldSchema("where", .text, help: "SQL over the columns of a missing row; only those for which it is true are inserted"),
-            FieldSchema("changed", .choice(rules), default: .string("keep-live"), help: "rows that both have, with other values"),
-            FieldSchema("newest-by", .identifier, help: "for `newest`: the column that is later where it counts, such as updated_at"),
-            FieldSchema("columns", .map(.choice(rules)), help: "rules of single columns, before `changed`"),
-            FieldSchema("extra", .choice(["keep", "delete"]), default: .string("keep"), help: "rows that the backup does not have"),
-            FieldSchema("most-inserts", .integer, range: 0...1_000_000_000, help: "more than that stops the plan here"),
-            FieldSchema("most-updates", .integer, range: 0...1_000_000_000),
-            FieldSchema("most-deletes", .integer, default: .integer(0), range: 0...1_000_000_000),
-            FieldSchema("other-rows", .choice(["skip", "merge"]), default: .string("skip"), help: "changed rows whose other unique values differ too: somebody else's under the same number, or not"),
-            FieldSchema("drift", .choice(["refuse", "common-columns"]), default: .string("refuse"), help: "tables whose columns have changed since the backup"),
-        ])
+            FieldSchema(
+                "tables", .map(.record(RuleFields.fields(ofOneTable: true))),
+                help: "for single tables, by name: the same rules, before those of all"),
+            FieldSchema(
+                "parents", .choice(["skip", "follow"]), default: .string("skip"),
+                help: "`follow`: rows on which others hang that come back, come back too; table-restore must have loaded them"),
+            FieldSchema("decisions", .path, help: "a file on the orchestrator with what people decided, a line of JSON for each row"),
+            FieldSchema(
+                "undecided", .choice(["leave", "stop"]), default: .string("leave"),
+                help: "rows that wait for a decision: they stay as they are, or the step stops until they are decided"),
+        ] + RuleFields.fields(ofOneTable: false))
 
     package init() {}
 
@@ -33,61 +30,53 @@ package struct TableDiffStep: StepKind {
         let database = try context.database()
         let value = try context.outputs(ofStepIn: "restored")["rescue"] ?? .null
         let rescue = try decodeJSON(RescueTables.self, encodeJSON(value))
+        let rules = try RuleFields.read(context.with), decisions = try Self.decisions(context)
         let connection = try await context.services.connect(database, name: database.database)
         let deadline = context.deadline ?? Deadline(after: .seconds(3600))
         context.services.report(StepProgress("comparing \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
-        let plan = try await self.plan(rescue, connection, context, deadline)
-        let preview = try await plan.prepare(connection, deadline: deadline)
+        try await rescue.requireWhole(connection, deadline: deadline)
+        let plan = try await rescue.plan(rules, followingParents: context.optionalString("parents") == "follow", connection, deadline: deadline)
+        let preview = try await plan.prepare(connection, decisions: decisions, deadline: deadline)
         await connection.close()
+        try Self.requireDecided(preview, context)
         return StepOutcome(
             evidence: try decodeJSON(JSONValue.self, encodeJSON(preview)),
             outputs: [
                 "plan": try decodeJSON(JSONValue.self, encodeJSON(plan)), "preview": .string(preview.hash), "summary": .string(preview.text),
-            ])
+                "undecided": .string(preview.undecidedLines),
+            ], warnings: preview.unusedDecisions.map { "line \($0) of the decisions decides no row that waits for one" })
     }
 
-    private func plan(
-        _ rescue: RescueTables, _ connection: PostgresConnection, _ context: StepContext, _ deadline: Deadline
-    ) async throws -> MergePlan {
-        let policy = try Self.policy(context)
-        let mode = ComparisonMode(rawValue: context.optionalString("compare") ?? "exact") ?? .exact
-        var diffs: [TableDiff] = []
-        for (index, table) in rescue.tables.enumerated() {
-            let backup = try await TableShape.read(table.rescue, connection, deadline: deadline)
-            let live = try await TableShape.read(table.live, connection, deadline: deadline)
-            let pair = try TablePair(backup: backup, live: live, toleratesDrift: context.optionalString("drift") == "common-columns")
-            diffs.append(TableDiff(pair, policy: policy, mode: mode, into: try QualifiedName(schema: rescue.schema.name, name: "reprise diff \(index)")))
+    private static let decisionsLimit = 64 << 20
+
+    /// Where the step stops for decisions, the file comes into being only after it has.
+    private static func decisions(_ context: StepContext) throws -> [Decision] {
+        guard let path = context.optionalString("decisions") else { return [] }
+        let file = URL(fileURLWithPath: path)
+        guard let bytes = try? FileHandle(forReadingFrom: file).read(upToCount: decisionsLimit + 1) else {
+            if context.optionalString("undecided") == "stop", !FileManager.default.fileExists(atPath: path) { return [] }
+            throw StepRefused(
+                "table-diff.no-decisions", "the decisions \(path) cannot be read on this machine",
+                hints: ["see that the file is there, and readable"],
+                exitStatus: .usage)
         }
-        return try MergePlan(diffs)
+        guard bytes.count <= decisionsLimit, let text = String(bytes: bytes, encoding: .utf8) else {
+            throw StepRefused(
+                "table-diff.bad-decisions", "the decisions \(path) are no UTF-8 text of at most \(decisionsLimit) bytes", exitStatus: .usage)
+        }
+        return try Decision.read(text, from: path)
     }
 
-    static func policy(_ context: StepContext) throws -> MergePolicy {
-        var policy = MergePolicy()
-        policy.missing = context.optionalString("missing") == "skip" ? .skip : .insert(where: context.optionalString("where"))
-        policy.changed = try rule(context.optionalString("changed") ?? "keep-live", context)
-        for (name, value) in context.with["columns"]?.objectValue ?? [:] {
-            policy.columns[try SQLIdentifier(name)] = try rule(value.plainText, context)
-        }
-        policy.deletesExtra = context.optionalString("extra") == "delete"
-        policy.mostInserts = context.optionalInteger("most-inserts").map { Int($0) }
-        policy.mostUpdates = context.optionalInteger("most-updates").map { Int($0) }
-        policy.mostDeletes = Int(context.optionalInteger("most-deletes") ?? 0)
-        policy.mergesOtherRows = context.optionalString("other-rows") == "merge"
-        return policy
-    }
-
-    private static func rule(_ word: String, _ context: StepContext) throws -> MergePolicy.Changed {
-        switch word {
-        case "take-backup": return .takeBackup
-        case "fill-nulls": return .fillNulls
-        case "decide": return .decide
-        case "newest":
-            guard let column = context.optionalString("newest-by") else {
-                throw StepRefused("table-diff.newest-by-what", "`newest` needs `newest-by`: the column that is later where it counts", exitStatus: .usage)
-            }
-            return .newest(try SQLIdentifier(column))
-        default: return .keepLive
-        }
+    private static func requireDecided(_ preview: MergePreview, _ context: StepContext) throws {
+        let waiting = preview.tables.map(\.undecidedRows).reduce(0, +)
+        guard context.optionalString("undecided") == "stop", waiting > 0 else { return }
+        let file = context.optionalString("decisions") ?? "the file under `decisions`"
+        throw StepRefused(
+            "table-diff.undecided", "\(waiting) rows wait for a decision",
+            hints: [
+                "see them with: reprise journal show \(context.run) --json; copy their lines into \(file), and write `backup` or `live` into each `take`",
+                "then: reprise retry \(context.run) \(context.step)",
+            ], exitStatus: .verificationMismatch, evidence: ["undecided": .string(preview.undecidedLines)])
     }
 
     package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {

@@ -15,6 +15,9 @@ package struct TableRestoreStep: StepKind {
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
             FieldSchema("tables", .list(.string), isRequired: true, help: "`name` (of schema public) or `schema.name`"),
+            FieldSchema(
+                "parents", .choice(["skip", "follow"]), default: .string("skip"),
+                help: "`follow`: the tables, too, to which foreign keys of these lead, and theirs"),
         ])
 
     package init() {}
@@ -26,12 +29,15 @@ package struct TableRestoreStep: StepKind {
             throw StepRefused("table-restore.no-backup", "the step in `backup` fetched nothing", exitStatus: .usage)
         }
         let archive = try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser)
-        let rescue = try RescueTables(try context.strings("tables").map(TableName.read), from: archive, into: Self.schemaName(context))
+        var rescue = try RescueTables(
+            try context.strings("tables").map(TableName.read), from: archive, into: Self.schemaName(context.run),
+            followingParents: context.optionalString("parents") == "follow")
         // Where the host knows the loading job already, the tables are its business and are not made anew.
         if try await !context.jobExists(on: database.host, part: "load") { try await prepare(rescue, database, context) }
         try await load(rescue, path, database, context)
         let rows = try await finish(rescue, database, context)
         try requireCounts(rows, rescue, backup)
+        for index in rescue.tables.indices { rescue.tables[index].rows = rows[rescue.tables[index].live] }
         return StepOutcome(
             evidence: .object(Dictionary(uniqueKeysWithValues: rows.map { ("\($0.key)", .integer($0.value)) })),
             outputs: [
@@ -40,7 +46,8 @@ package struct TableRestoreStep: StepKind {
             ])
     }
 
-    private static func schemaName(_ context: StepContext) throws -> SQLIdentifier { try SQLIdentifier("reprise_rescue_\(context.run)") }
+    /// The schema in which a run's rescued tables lie.
+    static func schemaName(_ run: RunID) throws -> SQLIdentifier { try SQLIdentifier("reprise_rescue_\(run)") }
 
     private func prepare(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws {
         context.services.report(StepProgress("making \(rescue.schema)"))
@@ -116,9 +123,8 @@ package struct TableRestoreStep: StepKind {
 package enum TableName {
     /// - Parameter text: `name`, of schema public, or `schema.name`; both as stored, without quotes.
     package static func read(_ text: String) throws -> QualifiedName {
-        let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         do {
-            return try parts.count == 2 ? QualifiedName(schema: parts[0], name: parts[1]) : QualifiedName(schema: "public", name: text)
+            return try QualifiedName(asWritten: text)
         } catch {
             throw StepRefused("steps.bad-table", "`\(text)` is no name of a table", hints: ["write name or schema.name, without quotes"], exitStatus: .usage)
         }

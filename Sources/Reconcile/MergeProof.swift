@@ -1,0 +1,173 @@
+package import BlockingIO
+package import PostgreSQL
+internal import RunCore
+
+/// What is left of the differences after a merge, and why.
+package struct MergeProof: Sendable, Hashable, Codable {
+    package let merge: String
+    package let tables: [Table]
+
+    package struct Table: Sendable, Hashable, Codable {
+        package let name: QualifiedName
+        /// Rows that the merge wrote.
+        package var written = 0
+        /// Rows that still differ since the policy keeps them, or waits for a decision.
+        package var kept = 0
+        /// Rows that still differ since something stood in their way.
+        package var skipped = 0
+        /// Rows that somebody else has written since: over what the merge wrote, or anew.
+        package var changedSince = 0
+        /// Rows that ought not to differ, by what is wrong with them. Empty where the merge did what was agreed to.
+        package var wrong: [String: Int] = [:]
+    }
+
+    package var isProven: Bool { tables.allSatisfy(\.wrong.isEmpty) }
+
+    package var text: String {
+        tables.map { table in
+            let left = [(table.kept, "kept"), (table.skipped, "skipped"), (table.changedSince, "changed since by others")].filter { $0.0 > 0 }
+            let wrong = table.wrong.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+            return "\(table.name): \(table.written) written"
+                + (left.isEmpty ? "" : "; still other than in the backup: \(left.map { "\($0.0) \($0.1)" }.joined(separator: ", "))")
+                + (wrong.isEmpty ? "" : "; WRONG: \(wrong.joined(separator: ", "))")
+        }.joined(separator: ". ") + "."
+    }
+}
+
+extension AuditTrail {
+    /// Compares once more after a merge, and holds what still differs against what the merge wrote and left alone. No live table is touched.
+    ///
+    /// Concurrent writers make nothing wrong: a row whose present version is not the merge's own was written by somebody else.
+    /// - Throws: `ReconcileRefused` where the merge is not there or does not stand any more, or the tables it came from are gone.
+    package static func prove(_ id: String, _ connection: PostgresConnection, deadline: Deadline) async throws -> MergeProof {
+        guard let plan = try await plan(of: id, connection, deadline: deadline) else {
+            throw ReconcileRefused("reconcile.no-plan", "merge \(id) was made by an older version, which kept no plan of it in the database")
+        }
+        guard try await mark(id, connection, deadline: deadline) != .undone else {
+            throw ReconcileRefused("reconcile.undone", "merge \(id) was undone: there is nothing to prove")
+        }
+        let xid = try await connection.query("SELECT xid FROM reprise_audit.merges WHERE id = $1", [.text(id)], deadline: deadline)
+        let transaction = try xid.only().integer("xid", as: Int64.self) & 0xFFFF_FFFF
+        return try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
+            var tables: [MergeProof.Table] = []
+            for diff in plan.diffs {
+                let prover = try DiffProver(diff, merge: id, transaction: transaction, deadline)
+                tables.append(try await prover.prove(connection))
+            }
+            return MergeProof(merge: id, tables: tables)
+        }
+    }
+}
+
+/// Proves one table's part of a merge, in one snapshot.
+private struct DiffProver {
+    let diff: TableDiff
+    /// The same comparison, made anew.
+    let anew: TableDiff
+    let merge: String
+    /// The merge's transaction, as rows name it.
+    let transaction: Int64
+    let deadline: Deadline
+
+    init(_ diff: TableDiff, merge: String, transaction: Int64, _ deadline: Deadline) throws {
+        self.diff = diff
+        self.merge = merge
+        self.transaction = transaction
+        self.deadline = deadline
+        anew = TableDiff(
+            diff.pair, policy: diff.policy, mode: diff.mode, isFollowed: diff.isFollowed,
+            into: try QualifiedName(schema: diff.table.schema.name, name: "\(diff.table.name.name) anew"))
+    }
+
+    private var pair: TablePair { diff.pair }
+    private var agreed: String { "d.verdict IN ('insert', 'update', 'delete')" }
+
+    func prove(_ connection: isolated PostgresConnection) async throws -> MergeProof.Table {
+        var table = MergeProof.Table(name: pair.live.name)
+        let known = try await connection.query(
+            "SELECT num_nulls(pg_catalog.to_regclass($1), pg_catalog.to_regclass($2)) = 0 AS there",
+            [.text(diff.table.sql), .text(pair.backup.name.sql)], deadline: deadline)
+        guard try known.only().bool("there") else {
+            throw ReconcileRefused(
+                "reconcile.rescue-gone", "the tables that merge \(merge) came from are gone, and nothing can be compared any more")
+        }
+        try await anew.make(connection, deadline: deadline)
+        table.written = try await count("SELECT pg_catalog.count(*) AS rows FROM \(records("changes", "after"))", connection)
+        let rows = try await connection.query(pair.key == nil ? copies : keyed, deadline: deadline).rows
+        for row in rows {
+            let found = try row.integer("rows", as: Int.self)
+            switch try row.string("what") {
+            case "kept": table.kept += found
+            case "skipped": table.skipped += found
+            case "changed since": table.changedSince += found
+            case let wrong: table.wrong[wrong, default: 0] += found
+            }
+        }
+        try await connection.execute("DROP TABLE \(anew.table.sql)", deadline: deadline)
+        return table
+    }
+
+    private func count(_ sql: String, _ connection: isolated PostgresConnection) async throws -> Int {
+        try await connection.query(sql, deadline: deadline).only().integer("rows")
+    }
+
+    /// What the audit has of this table: its images, and the columns of the key with their types.
+    private func records(_ name: String, _ image: String) -> String {
+        let other = image == "after" ? "before" : "live"
+        let keys = (pair.key?.columns ?? []).map { column in
+            let place = pair.columns.firstIndex { $0.name == column }! + 1
+            return ", (coalesce(r.\(image), r.\(other)))[\(place)]::\(pair.live.column(column)!.type) AS \(column.sql)"
+        }
+        let name = "reprise_audit.\(name)"
+        return """
+            (SELECT r.\(image) AS "reprise image"\(keys.joined()) FROM \(name) AS r WHERE r.merge = \(RowSQL.text(merge))
+             AND (r.schema_name, r.table_name) = (\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name)))) AS r
+            """
+    }
+
+    private var isOurs: String { "t.xmin::text::bigint = \(transaction)" }
+
+    private var keyed: String {
+        let changed = "EXISTS (SELECT FROM \(records("changes", "after")) WHERE \(diff.isAbout("r")))"
+        let skipped = "EXISTS (SELECT FROM \(records("skips", "backup")) WHERE \(diff.isAbout("r")))"
+        let same = pair.key!.columns.enumerated().map { "t.\($1.sql) \(pair.key!.equality[$0]) r.\($1.sql)" }.joined(separator: " AND ")
+        let sameKey = pair.key!.equality.enumerated().map {
+            "d.\(diff.keyAlias($0)) \($1) o.\(diff.keyAlias($0))"
+        }.joined(separator: " AND ")
+        return """
+            SELECT what, pg_catalog.count(*) AS rows FROM (
+                SELECT CASE WHEN NOT \(agreed) THEN 'kept' WHEN \(skipped) THEN 'skipped'
+                            WHEN o.seq IS NULL OR o.live IS DISTINCT FROM d.live THEN 'changed since'
+                            ELSE 'that the policy would merge and that were neither merged nor listed' END AS what
+                FROM \(anew.table.sql) AS d LEFT JOIN \(diff.table.sql) AS o ON \(sameKey) WHERE NOT \(changed)
+                UNION ALL
+                SELECT CASE WHEN \(isOurs) THEN 'that came out other than they were written' ELSE 'changed since' END
+                FROM \(records("changes", "after")) LEFT JOIN (SELECT t.*, t.xmin FROM \(pair.live.from) AS t) AS t ON \(same)
+                WHERE CASE WHEN t.xmin IS NOT NULL THEN \(diff.sql.image("t")) END IS DISTINCT FROM r."reprise image"
+                UNION ALL
+                SELECT 'that were agreed to and neither merged nor listed' FROM \(diff.table.sql) AS d
+                WHERE \(agreed) AND NOT \(changed) AND NOT \(skipped)
+                UNION ALL
+                SELECT 'that were merged and nobody had agreed to' FROM \(records("changes", "after"))
+                WHERE NOT EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE \(agreed) AND \(diff.isAbout("r")))
+            ) AS x GROUP BY what
+            """
+    }
+
+    /// Rows without a key are counted.
+    private var copies: String {
+        """
+        SELECT what, sum(n)::bigint AS rows FROM (
+            SELECT CASE d.verdict WHEN 'insert' THEN 'changed since' ELSE 'kept' END AS what, d.copies AS n FROM \(anew.table.sql) AS d
+            UNION ALL
+            SELECT 'that were agreed to and not merged, or the other way round', pg_catalog.abs(coalesce(d.copies, 0) - coalesce(r.n, 0))
+            FROM (SELECT d.backup, d.copies FROM \(diff.table.sql) AS d WHERE d.verdict = 'insert') AS d
+                 FULL JOIN (SELECT r."reprise image" AS image, pg_catalog.count(*) AS n FROM \(records("changes", "after")) GROUP BY 1) AS r
+                 ON r.image = d.backup WHERE d.copies IS DISTINCT FROM r.n
+            UNION ALL
+            SELECT 'that came out other than they were written', 1 FROM \(pair.live.from) AS t
+            WHERE \(isOurs) AND NOT EXISTS (SELECT FROM \(records("changes", "after")) WHERE r."reprise image" = \(diff.sql.image("t")))
+        ) AS x GROUP BY what
+        """
+    }
+}

@@ -1,0 +1,80 @@
+import Testing
+
+extension EndToEnd {
+    /// What a person can say about single rows, and what comes along with them.
+    @Suite
+    struct TableChoiceTests {
+        /// A backup, and what the scenarios look at.
+        private static let backup = #"""
+            PLAN=plans/table-restore.yaml
+            lab reset
+            lab backup
+            count() { sql chms_production "SELECT count(*) FROM $1"; }
+            MEMBERS=$(count members) ORGANIZATIONS=$(count organizations)
+            GONE=$(sql chms_production "SELECT max(organization_id) FROM members")
+            UNDO+=("lab reset")
+            rescued() { sql chms_production "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise_rescue%'"; }
+
+            """#
+
+        @Test(.timeLimit(.minutes(10)))
+        func parentsComeAlongAndTheMergeIsTakenBackLongAfterItsRun() async throws {
+            try await Scenario.play(
+                Self.backup + #"""
+                # An organisation is deleted with all its families and members.
+                sql chms_production "DELETE FROM organizations WHERE id = $GONE"
+                BEFORE=$(count members)
+                try start --param tables=members --param parents=follow --param approve=no
+                expect "the exit status" 0 "$CODE"
+                expect_said "needed by public.members"
+                expect "the organisations" "$ORGANIZATIONS" "$(count organizations)"
+                expect "the members" "$MEMBERS" "$(count members)"
+                expect "loaded tables that stay" 0 "$(rescued)"
+                # Another run takes it back by its id alone, and a second one finds it done.
+                cat >"$WORK/plan.yaml" <<PLAN
+                reprise: 1
+                name: take-back
+                steps:
+                  - id: undo
+                    kind: table-undo
+                    with:
+                      database: production
+                      merge: "$(sql chms_production 'SELECT id FROM reprise_audit.merges')"
+                PLAN
+                PLAN=$WORK/plan.yaml
+                try start
+                expect "the exit status" 0 "$CODE"
+                expect "the organisations" "$((ORGANIZATIONS - 1))" "$(count organizations)"
+                expect "the members" "$BEFORE" "$(count members)"
+                try start
+                expect "the exit status" 0 "$CODE"
+                expect "the members" "$BEFORE" "$(count members)"
+                """#)
+        }
+
+        @Test(.timeLimit(.minutes(10)))
+        func aPersonDecidesRowByRowAndWhatIsKeptStays() async throws {
+            try await Scenario.play(
+                Self.backup + #"""
+                sql chms_production "UPDATE members SET last_name = 'Mistake' WHERE id IN (SELECT id FROM members ORDER BY id LIMIT 3)"
+                perl -pe 's/^      missing: insert$/      missing: skip\n      undecided: stop/; s/^      diff: diff$/$&\n      disable-triggers:\n        members: [touch_members]/' "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                ids() { sql chms_production "SELECT id FROM members WHERE last_name = 'Mistake' ORDER BY id"; }
+                mapfile -t ids < <(ids)
+                try start --param tables=members --param changed=decide --param decisions="$WORK/decisions" --param keep=yes --param approve=no
+                expect "the exit status" 3 "$CODE"
+                expect_said "3 rows wait for a decision"
+                for id in "${ids[0]} backup" "${ids[1]} live" "${ids[2]} backup"; do
+                    printf '{"table": "members", "key": {"id": %s}, "take": "%s"}\n' $id
+                done >"$WORK/decisions"
+                try reprise retry diff
+                expect "the exit status" 0 "$CODE"
+                expect "the names that stay" "${ids[1]}" "$(ids)"
+                expect "loaded tables that stay" 1 "$(rescued)"
+                sql chms_production "SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace WHERE nspname LIKE 'reprise_rescue%'" | while read -r drop; do sql chms_production "$drop"; done
+                try reprise undo --yes --reason "to see it go"
+                expect "the names" "${ids[*]}" "$(ids | paste -sd' ')"
+                """#)
+        }
+    }
+}

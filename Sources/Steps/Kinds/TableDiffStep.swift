@@ -24,6 +24,9 @@ package struct TableDiffStep: StepKind {
             FieldSchema("most-updates", .integer, range: 0...1_000_000_000),
             FieldSchema("most-deletes", .integer, default: .integer(0), range: 0...1_000_000_000),
             FieldSchema("other-rows", .choice(["skip", "merge"]), default: .string("skip"), help: "changed rows whose other unique values differ too: somebody else's under the same number, or not"),
+            FieldSchema(
+                "large-objects", .choice(["check", "ignore"]), default: .string("check"),
+                help: "values of columns of type oid: a row whose large object is gone is left alone, or they are other numbers"),
             FieldSchema("drift", .choice(["refuse", "common-columns"]), default: .string("refuse"), help: "tables whose columns have changed since the backup"),
         ])
 
@@ -72,6 +75,7 @@ package struct TableDiffStep: StepKind {
         policy.mostInserts = context.optionalInteger("most-inserts").map { Int($0) }
         policy.mostUpdates = context.optionalInteger("most-updates").map { Int($0) }
         policy.mostDeletes = Int(context.optionalInteger("most-deletes") ?? 0)
+        policy.ignoresLargeObjects = context.optionalString("large-objects") == "ignore"
         policy.mergesOtherRows = context.optionalString("other-rows") == "merge"
         return policy
     }

@@ -22,7 +22,7 @@ extension MergePlan {
                         let sql = child.following(foreignKey, to: parent.diff, because: RowSQL.text("\(Self.reason)\(child.pair.live.name)"))
                     else { continue }
                     guard try await connection.execute(sql, deadline: deadline) > 0 else { continue }
-                    try await parent.diff.skipCollisions(connection, deadline: deadline)
+                    try await parent.diff.skipRefused(connection, deadline: deadline)
                     changed = true
                 }
             }

@@ -46,7 +46,7 @@ extension MergePlan {
             var outcome = MergeOutcome(), place = 0
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
             // Somebody may have taken a value or a parent since the preview.
-            for diff in diffs { try await diff.skipCollisions(connection, deadline: deadline) }
+            for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await skipOrphans(connection, deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
@@ -138,7 +138,7 @@ private struct DiffWriter {
         var table = MergeOutcome.Table(name: pair.live.name)
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(pair.key == nil ? insertingCopies : lockingKeyed, deadline: deadline)
-        // A row that is updated may hang on one of this table that is inserted.
+        // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
         if pair.key != nil { table.updated = try await update(connection, &place) }
         try await connection.execute(
@@ -170,10 +170,10 @@ private struct DiffWriter {
         return """
             CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
             WITH l AS MATERIALIZED (
-                SELECT \(keys), \(diff.sql.image("t")) AS image FROM \(pair.live.from) AS t
+                SELECT \(keys), \(diff.sql.image("t")) AS "reprise image" FROM \(pair.live.from) AS t
                 WHERE EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(diff.isAbout("t")))
                 ORDER BY \(diff.sql.order("t")) FOR UPDATE OF t)
-            SELECT d.seq, l.image IS NOT DISTINCT FROM d.live AS unchanged
+            SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM d.live AS unchanged
             FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
             """
     }

@@ -58,7 +58,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
             for diff in diffs { try await diff.skipOtherRows(connection, deadline: deadline) }
             // Whoever decides about a row has looked at whose it is.
             let unused = try await decide(decisions, connection, deadline: deadline)
-            for diff in diffs { try await diff.skipCollisions(connection, deadline: deadline) }
+            for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await followParents(connection, deadline: deadline)
             try await skipOrphans(connection, deadline: deadline)
             try await keepNeededParents(connection, deadline: deadline)
@@ -93,24 +93,49 @@ extension TableDiff {
     /// The rows as they will be, for those that are inserted or updated: `seq`, `verdict` and the columns of the table.
     var wantedRows: String {
         let columns = pair.columns.enumerated().map { index, column in
-            "CASE WHEN d.verdict = 'insert' OR d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE l.\(column.name.sql) END AS \(column.name.sql)"
+            let collation = column.collation.map { " COLLATE \($0)" } ?? ""
+            return "CASE WHEN d.verdict = 'insert' OR d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE l.\(column.name.sql) END\(collation) "
+                + "AS \(column.name.sql)"
         }
-        return """
-            (SELECT d.seq, d.verdict, \(columns.joined(separator: ", "))
+        // Those that the backup does not have keep what the live row holds, and a new row gets nothing.
+        let others = undefaulted.map { "l.\($0.name.sql)" }
+        return withGenerated(
+            """
+            (SELECT d.seq AS "reprise seq", d.verdict AS "reprise verdict", d.take AS "reprise take", \((columns + others).joined(separator: ", "))
              FROM \(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isAbout("b")) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
              WHERE d.verdict IN ('insert', 'update'))
-            """
+            """)
     }
 
-    private var names: Set<SQLIdentifier> { Set(pair.columns.map(\.name)) }
+    /// Columns whose values in a row to be written are known before it is.
+    var names: Set<SQLIdentifier> { Set((pair.columns + undefaulted + generated).map(\.name)) }
+
+    private var undefaulted: [TableShape.Column] {
+        pair.live.columns.filter { column in !column.isGenerated && !column.hasDefault && !pair.columns.contains { $0.name == column.name } }
+    }
+
+    private var generated: [TableShape.Column] {
+        let there = Set((pair.columns + undefaulted).map(\.name))
+        return pair.live.columns.filter { $0.generation != nil && there.isSuperset(of: $0.sources) }
+    }
+
+    /// - Parameter rows: a sub-select of the table's columns but those that are worked out.
+    private func withGenerated(_ rows: String, only: [TableShape.Column]? = nil) -> String {
+        let added = (only ?? generated).map { "(\($0.generation!)) AS \($0.name.sql)" }
+        return added.isEmpty ? rows : "(SELECT *, \(added.joined(separator: ", ")) FROM \(rows) AS \(pair.live.name.name.sql))"
+    }
 
     /// Two rows of the backup under one key would be joined with one live row both.
     func refuseRepeatedKeys(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key else { return }
         let columns = sql.list(key.columns)
+        // Told apart as the live table does it.
+        let groups = key.columns.map { name in name.sql + (pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? "") }
         let found = try await connection.query(
-            "SELECT 1 FROM \(pair.backup.from) GROUP BY \(columns) HAVING pg_catalog.count(*) > 1 OR pg_catalog.num_nulls(\(columns)) > 0 LIMIT 1",
-            deadline: deadline)
+            """
+            SELECT 1 FROM \(pair.backup.from) WHERE pg_catalog.num_nulls(\(columns)) > 0
+            UNION ALL (SELECT 1 FROM \(pair.backup.from) GROUP BY \(groups.joined(separator: ", ")) HAVING pg_catalog.count(*) > 1) LIMIT 1
+            """, deadline: deadline)
         guard found.rows.isEmpty else {
             throw ReconcileRefused(
                 "reconcile.key-repeats",
@@ -122,33 +147,19 @@ extension TableDiff {
     /// The same key, but another natural key: the number was given to somebody else since.
     func skipOtherRows(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key, !policy.mergesOtherRows else { return }
-        let others = pair.live.uniqueIndexes.filter { $0.name != key.index && Set($0.columns) != Set(key.columns) }
-        for index in others where names.isSuperset(of: index.columns) {
-            let side = { (from: String) in "(SELECT \(self.sql.list(key.columns)), \(index.values) FROM \(from)\(index.condition))" }
+        let others = pair.live.uniqueIndexes.filter { $0.name != key.index && !$0.isExclusion && Set($0.columns) != Set(key.columns) }
+        let compared = Set(pair.columns.map(\.name)), workedOut = generated.filter { compared.isSuperset(of: $0.sources) }
+        for index in others where compared.union(workedOut.map(\.name)).isSuperset(of: index.columns) {
+            let side = { (from: String) in
+                let rows = self.withGenerated("(SELECT \(self.sql.list(self.sql.columnNames)) FROM \(from) AS x)", only: workedOut)
+                return "(SELECT \(self.sql.list(key.columns)), \(index.values) FROM \(rows) AS \(self.pair.live.name.name.sql)\(index.condition))"
+            }
             let differ = index.equality.enumerated().map { "NOT (b.\"e \($0)\" \($1) l.\"e \($0)\")" }.joined(separator: " OR ")
             try await connection.execute(
                 """
                 UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row under the same key, by \(index.name)").sql)
                 FROM \(side(pair.backup.from)) AS b, \(side(pair.live.from)) AS l
                 WHERE d.verdict = 'update' AND \(isAbout("b")) AND \(isAbout("l")) AND (\(differ))
-                """, deadline: deadline)
-        }
-    }
-
-    /// A value that must not repeat and that another live row has by now.
-    func skipCollisions(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        guard let key = pair.key else { return }
-        for index in pair.live.uniqueIndexes where index.name != key.index && names.isSuperset(of: index.columns) {
-            let same = index.equality.enumerated().map { place, equals in
-                let (a, b) = ("w.\"e \(place)\"", "l.\"e \(place)\"")
-                return index.nullsAreEqual ? "(\(a) \(equals) \(b) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : "\(a) \(equals) \(b)"
-            }.joined(separator: " AND ")
-            try await connection.execute(
-                """
-                UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row has its value of \(index.name)").sql)
-                FROM (SELECT seq, \(index.values) FROM \(wantedRows) AS row\(index.condition)) AS w
-                     JOIN (SELECT \(sql.list(key.columns)), \(index.values) FROM \(pair.live.from)\(index.condition)) AS l ON \(same)
-                WHERE d.seq = w.seq AND NOT (\(isAbout("l")))
                 """, deadline: deadline)
         }
     }
@@ -167,14 +178,22 @@ extension TableDiff {
             }.joined(separator: " AND ")
         }
         let values = sql.list(foreignKey.columns, of: "w")
-        let parents = coming.map { "(SELECT p.* FROM \($0.wantedRows) AS p WHERE p.verdict = 'insert')" }
+        // Of the same table only those that are inserted: they come before any is updated.
+        let verdicts = coming?.pair.live.name == pair.live.name ? "'insert'" : "'insert', 'update'"
+        let parents = coming.flatMap { diff in
+            diff.names.isSuperset(of: foreignKey.parentColumns)
+                ? "(SELECT p.* FROM \(diff.wantedRows) AS p WHERE p.\"reprise verdict\" IN (\(verdicts)))" : nil
+        }
         let isComing = parents.map { " AND NOT EXISTS (SELECT FROM \($0) AS p WHERE \(matches("p")))" } ?? ""
-        let leaves = parent.map { " AND NOT EXISTS (SELECT FROM \($0.table.sql) AS d WHERE d.verdict = 'delete' AND \($0.isAbout("p")))" } ?? ""
+        let leaves = parent.map { diff in
+            let gone = diff.taking(foreignKey.parentColumns).map { " OR d.verdict = 'update' AND \($0)" } ?? ""
+            return " AND NOT EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE (d.verdict = 'delete'\(gone)) AND \(diff.isAbout("p")))"
+        } ?? ""
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason)
             FROM \(wantedRows) AS w
-            WHERE d.seq = w.seq AND pg_catalog.num_nulls(\(values)) = 0
-                  AND NOT EXISTS (SELECT FROM \(foreignKey.parent.sql) AS p WHERE \(matches("p"))\(leaves))\(isComing)
+            WHERE d.seq = w."reprise seq" AND pg_catalog.num_nulls(\(values)) = 0
+                  AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)
             """
     }
 }

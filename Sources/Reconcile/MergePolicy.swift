@@ -16,6 +16,8 @@ package struct MergePolicy: Sendable, Hashable, Codable {
     package var mostDeletes = 0
     /// False: a live row that differs from the backup in a unique value beside the key is taken for somebody else's and left alone.
     package var mergesOtherRows = false
+    /// True: values of columns of type oid are numbers as others. False: of large objects, and a row whose object is gone is left alone.
+    package var ignoresLargeObjects = false
 
     package init() {}
 

@@ -11,6 +11,7 @@ package struct MergeRules: Sendable, Hashable {
     }
     package enum Extra: String, Sendable, CaseIterable { case keep, delete }
     package enum OtherRows: String, Sendable, CaseIterable { case skip, merge }
+    package enum LargeObjects: String, Sendable, CaseIterable { case check, ignore }
     package enum Drift: String, Sendable, CaseIterable {
         case refuse
         case commonColumns = "common-columns"
@@ -29,6 +30,7 @@ package struct MergeRules: Sendable, Hashable {
     package var mostUpdates: Int?
     package var mostDeletes: Int?
     package var otherRows: OtherRows?
+    package var largeObjects: LargeObjects?
     package var drift: Drift?
     /// The columns by which rows are told apart; nil: the live table's own key.
     package var key: [SQLIdentifier]?
@@ -50,6 +52,7 @@ package struct MergeRules: Sendable, Hashable {
         rules.mostUpdates = mostUpdates ?? base.mostUpdates
         rules.mostDeletes = mostDeletes ?? base.mostDeletes
         rules.otherRows = otherRows ?? base.otherRows
+        rules.largeObjects = largeObjects ?? base.largeObjects
         rules.drift = drift ?? base.drift
         rules.key = key ?? base.key
         return rules
@@ -67,6 +70,7 @@ package struct MergeRules: Sendable, Hashable {
         policy.mostUpdates = mostUpdates
         policy.mostDeletes = mostDeletes ?? 0
         policy.mergesOtherRows = otherRows == .merge
+        policy.ignoresLargeObjects = largeObjects == .ignore
         return policy
     }
 

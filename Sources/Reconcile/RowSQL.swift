@@ -52,7 +52,7 @@ struct RowSQL {
             let same = child.columns.indices.map {
                 "\(alias).\(child.parentColumns[$0].sql) \(child.equality[$0]) child.\(child.columns[$0].sql)"
             }
-            return "NOT EXISTS (SELECT FROM \(child.table.sql) AS child WHERE \(same.joined(separator: " AND ")))"
+            return "NOT EXISTS (SELECT FROM \(child.from) AS child WHERE \(same.joined(separator: " AND ")))"
         }
         return references.isEmpty ? "true" : references.joined(separator: " AND ")
     }
@@ -65,8 +65,7 @@ struct RowSQL {
 
     /// The value of a column as something to order by.
     func ordered(_ column: SQLIdentifier, _ value: String) -> String {
-        guard let type = pair.live.column(column)?.type, ["text", "character", "name"].contains(where: type.hasPrefix) else { return value }
-        return value + " COLLATE \"C\""
+        pair.live.column(column)?.collation == nil ? value : value + " COLLATE \"C\""
     }
 }
 

@@ -71,7 +71,11 @@ package struct TableDiff: Sendable, Hashable, Codable {
         let key = pair.key!, there = "\"reprise there\""
         let side = { (from: String) in "(SELECT \(sql.list(sql.columnNames)), true AS \(there) FROM \(from))" }
         let isInScope = scope.map { " AS t WHERE EXISTS (SELECT FROM \($0.sql) AS s WHERE \(sql.sameKey("s", "t")))" } ?? ""
-        let keys = key.columns.enumerated().map { "coalesce(b.\($1.sql), l.\($1.sql)) AS \(keyAlias($0))" }.joined(separator: ", ")
+        // The backup's column may have had another collation.
+        let keys = key.columns.enumerated().map { place, name in
+            let collation = pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? ""
+            return "coalesce(b.\(name.sql), l.\(name.sql))\(collation) AS \(keyAlias(place))"
+        }.joined(separator: ", ")
         return """
             \(table.creation) AS
             SELECT pg_catalog.row_number() OVER (ORDER BY \(keyOrder("x"))) AS seq, x.*, \(verdict) AS verdict, \(reason) AS reason, 1::bigint AS copies
@@ -141,7 +145,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
         case .takeBackup: "true"
         case .fillNulls: "pg_catalog.num_nulls(\(live)) = 1"
         case .newest(let name):
-            "coalesce(b.\(name.sql) > l.\(name.sql), pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)))"
+            "coalesce(b.\(name.sql)\(pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? "") > l.\(name.sql), pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)))"
         }
     }
 

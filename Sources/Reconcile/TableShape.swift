@@ -13,8 +13,10 @@ package struct TableShape: Sendable, Hashable, Codable {
     package let foreignKeys: [ForeignKey]
     /// Whose foreign keys lead here, the table's own included.
     package let children: [Child]
-    /// Every unique index, keys included, with the expressions that must not repeat.
+    /// Every unique index, keys included, and every exclusion constraint, with the expressions that must not meet.
     package let uniqueIndexes: [UniqueIndex]
+    /// What a row must fulfil by itself.
+    package var checks: [Check] = []
     /// Names of the triggers that people made, as far as they fire.
     package let triggers: [SQLIdentifier]
 
@@ -30,6 +32,16 @@ package struct TableShape: Sendable, Hashable, Codable {
         /// `OPERATOR(schema.=)` of the type's own default equality; nil for types that have none, such as json and point. Written with
         /// its schema, since the `=` that a search path finds for citext is the one of text.
         package let equality: String?
+        /// As SQL; nil for types that know none.
+        package var collation: String?
+        /// Of a generated column: what it is worked out by, as SQL over the table's own columns.
+        package var generation: String?
+        /// The columns that `generation` reads.
+        package var sources: [SQLIdentifier] = []
+        /// A row that is made without a value gets another than NULL.
+        package var hasDefault = false
+        /// Of type oid or a domain over it, such as lo: its values are taken for numbers of large objects.
+        package var refersToLargeObjects = false
     }
 
     package struct Key: Sendable, Hashable, Codable {
@@ -48,6 +60,10 @@ package struct TableShape: Sendable, Hashable, Codable {
         /// For each column the operator between the parent's value (on the left) and the child's.
         package let equality: [String]
         package let isDeferrable: Bool
+        package var parentIsPartitioned = false
+
+        /// How the parent stands in a FROM clause: tables that inherit from it hold no parents.
+        var from: String { TableShape.from(parent, isPartitioned: parentIsPartitioned) }
     }
 
     /// A foreign key of another table's, or of this one's, that leads here.
@@ -57,14 +73,20 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let parentColumns: [SQLIdentifier]
         /// For each column the operator between the parent's value (on the left) and the child's.
         package let equality: [String]
+        package var isPartitioned = false
+
+        var from: String { TableShape.from(table, isPartitioned: isPartitioned) }
     }
 
     package struct UniqueIndex: Sendable, Hashable, Codable {
         package let name: SQLIdentifier
         /// SQL over the table's own columns, in the index's order.
         package let expressions: [String]
-        /// For each expression the operator by which the index holds two values for one.
+        /// For each expression the operator by which the index holds two values for one, with the index's collation before it; of an
+        /// exclusion constraint that constraint's operator.
         package let equality: [String]
+        /// Of an exclusion constraint: what it tells apart is no number of a row.
+        package var isExclusion = false
         /// What the expressions and the predicate are made of.
         package let columns: [SQLIdentifier]
         /// SQL over the table's own columns: rows that the index is about.
@@ -77,8 +99,19 @@ package struct TableShape: Sendable, Hashable, Codable {
         var condition: String { predicate.map { " WHERE \($0)" } ?? "" }
     }
 
+    /// A condition that makes the server refuse a row which does not fulfil it.
+    package struct Check: Sendable, Hashable, Codable {
+        /// Why such a row is left alone.
+        package let reason: String
+        /// SQL over the table's own columns; only false refuses.
+        package let expression: String
+        package let columns: [SQLIdentifier]
+    }
+
     /// How the table stands in a FROM clause.
-    package var from: String { isPartitioned ? name.sql : "ONLY \(name.sql)" }
+    package var from: String { Self.from(name, isPartitioned: isPartitioned) }
+
+    static func from(_ name: QualifiedName, isPartitioned: Bool) -> String { isPartitioned ? name.sql : "ONLY \(name.sql)" }
 
     package func column(_ name: SQLIdentifier) -> Column? { columns.first { $0.name == name } }
 }
@@ -102,36 +135,52 @@ extension TableShape {
         let reader = ShapeReader(connection: connection, oid: .text(try row.string("oid")), deadline: deadline)
         return TableShape(
             name: name, isPartitioned: try row.string("relkind") == "p", columns: try await reader.columns(), keys: try await reader.keys(),
-            foreignKeys: try await reader.foreignKeys(), children: try await reader.children(), uniqueIndexes: try await reader.uniqueIndexes(), triggers: try await reader.triggers())
+            foreignKeys: try await reader.foreignKeys(), children: try await reader.children(), uniqueIndexes: try await reader.uniqueIndexes(),
+            checks: try await reader.checks(), triggers: try await reader.triggers())
     }
 }
 
-private struct ShapeReader {
+struct ShapeReader {
     let connection: PostgresConnection
     let oid: PostgresParameter
     let deadline: Deadline
 
-    private func ask(_ sql: String) async throws -> [PostgresRow] { try await connection.query(sql, [oid], deadline: deadline).rows }
+    func ask(_ sql: String) async throws -> [PostgresRow] { try await connection.query(sql, [oid], deadline: deadline).rows }
 
     func columns() async throws -> [TableShape.Column] {
         try await ask(
             """
             SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable, a.attgenerated <> '' AS generated,
-                   a.attidentity = 'a' AS always, (\(Self.equality)) AS equality
+                   a.attidentity = 'a' AS always, \(Self.collation("a.attcollation")) AS collation,
+                   CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(v.adbin, v.adrelid) END AS generation,
+                   a.attgenerated = '' AND (v.oid IS NOT NULL OR a.attidentity <> '' OR t.typdefault IS NOT NULL) AS has_default,
+                   ARRAY(SELECT DISTINCT s.attname::text FROM pg_catalog.pg_depend d
+                         JOIN pg_catalog.pg_attribute s ON s.attrelid = d.refobjid AND s.attnum = d.refobjsubid
+                         WHERE a.attgenerated <> '' AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = a.attrelid
+                               AND d.refobjsubid > 0 AND d.refobjsubid <> a.attnum
+                               AND (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = v.oid
+                                    OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum)
+                   ) AS sources,
+                   b.oid = 'pg_catalog.oid'::pg_catalog.regtype AS large_objects,
+                   CASE WHEN \(Self.isComparable) THEN (\(Self.equality)) END AS equality
             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-                 JOIN pg_catalog.pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+                 JOIN pg_catalog.pg_type b ON b.oid = \(Self.baseType("t.oid"))
+                 LEFT JOIN pg_catalog.pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum
             WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
             """
         ).map { row in
             TableShape.Column(
                 name: try SQLIdentifier(row.string("attname")), type: try row.string("type"), isNullable: try row.bool("nullable"),
-                isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"), equality: try row.optionalString("equality"))
+                isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"), equality: try row.optionalString("equality"),
+                collation: try row.optionalString("collation"), generation: try row.optionalString("generation"),
+                sources: try row.strings("sources").map(SQLIdentifier.init), hasDefault: try row.bool("has_default"),
+                refersToLargeObjects: try row.bool("large_objects"))
         }
     }
 
     /// The equality of the default operator class of type `b`: its own, one of a type that it is binary the same as, or that of its kind.
-    private static let equality = """
-        SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+    static let equality = """
+        SELECT \(comparing("a.attcollation"))
         FROM pg_catalog.pg_opclass c
              JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
              JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype AND p.amoprighttype = c.opcintype
@@ -146,14 +195,17 @@ private struct ShapeReader {
         ORDER BY c.opcintype = b.oid DESC, m.amname, c.opcintype LIMIT 1
         """
 
-    /// The equality operators of an index's own operator classes, column by column.
+    /// The operators by which an index holds two values for one, column by column: of its own operator classes, or of its constraint.
     private static let indexEquality = """
-        ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname)
-              FROM pg_catalog.unnest(i.indclass::oid[]) WITH ORDINALITY AS u(class, place)
+        ARRAY(SELECT \(comparing("u.sorting"))
+              FROM ROWS FROM (pg_catalog.unnest(i.indclass::oid[]), pg_catalog.unnest(i.indcollation::oid[]), pg_catalog.unnest(
+                       (SELECT k.conexclop FROM pg_catalog.pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype = 'x')))
+                       WITH ORDINALITY AS u(class, sorting, exclusion, place)
                    JOIN pg_catalog.pg_opclass c ON c.oid = u.class
-                   JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype AND p.amoprighttype = c.opcintype
-                        AND p.amopstrategy = 3
-                   JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+                   LEFT JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype
+                        AND p.amoprighttype = c.opcintype AND p.amopstrategy = 3 AND u.exclusion IS NULL
+                   JOIN pg_catalog.pg_operator o ON o.oid = coalesce(u.exclusion, p.amopopr)
+                   JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
               ORDER BY u.place)
         """
 
@@ -178,7 +230,7 @@ private struct ShapeReader {
     func foreignKeys() async throws -> [TableShape.ForeignKey] {
         try await ask(
             """
-            SELECT k.conname, n.nspname, p.relname, k.condeferrable, \(Self.constraintEquality) AS equality,
+            SELECT k.conname, n.nspname, p.relname, p.relkind = 'p' AS partitioned, k.condeferrable, \(Self.constraintEquality) AS equality,
                    \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
                    \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
             FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
@@ -189,14 +241,14 @@ private struct ShapeReader {
                 name: try SQLIdentifier(row.string("conname")), columns: try row.strings("columns").map(SQLIdentifier.init),
                 parent: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
                 parentColumns: try row.strings("parents").map(SQLIdentifier.init), equality: try row.strings("equality"),
-                isDeferrable: try row.bool("condeferrable"))
+                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"))
         }
     }
 
     func children() async throws -> [TableShape.Child] {
         try await ask(
             """
-            SELECT n.nspname, c.relname, \(Self.constraintEquality) AS equality, \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
+            SELECT n.nspname, c.relname, c.relkind = 'p' AS partitioned, \(Self.constraintEquality) AS equality, \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
                    \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
             FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
             WHERE k.confrelid = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname
@@ -205,22 +257,24 @@ private struct ShapeReader {
             TableShape.Child(
                 table: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
                 columns: try row.strings("columns").map(SQLIdentifier.init), parentColumns: try row.strings("parents").map(SQLIdentifier.init),
-                equality: try row.strings("equality"))
+                equality: try row.strings("equality"), isPartitioned: try row.bool("partitioned"))
         }
     }
 
-    /// The operators of a foreign key `k`, column by column.
+    /// The operators of a foreign key `k`, column by column, with the collation of the parent's column: as the server looks for parents.
     private static let constraintEquality = """
-        ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
-              FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY AS u(operator, place) JOIN pg_catalog.pg_operator o ON o.oid = u.operator
-                   JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace ORDER BY u.place)
+        ARRAY(SELECT \(comparing("a.attcollation"))
+              FROM ROWS FROM (pg_catalog.unnest(k.conpfeqop), pg_catalog.unnest(k.confkey)) WITH ORDINALITY AS u(operator, parent, place)
+                   JOIN pg_catalog.pg_operator o ON o.oid = u.operator JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+                   JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.parent
+              ORDER BY u.place)
         """
 
     func uniqueIndexes() async throws -> [TableShape.UniqueIndex] {
         // PostgreSQL 15 brought NULLS NOT DISTINCT; as JSON, so that older servers are asked the same.
         try await ask(
             """
-            SELECT x.relname, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_equal,
+            SELECT x.relname, i.indisexclusion, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_equal,
                    pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
                    ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, g, false) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS g) AS expressions,
                    \(Self.indexEquality) AS equality,
@@ -231,13 +285,13 @@ private struct ShapeReader {
                                                AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))
                          ORDER BY a.attnum) AS columns
             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-            WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid ORDER BY x.relname
+            WHERE i.indrelid = $1 AND (i.indisunique OR i.indisexclusion) AND i.indisvalid ORDER BY x.relname
             """
         ).map { row in
             TableShape.UniqueIndex(
                 name: try SQLIdentifier(row.string("relname")), expressions: try row.strings("expressions"),
-                equality: try row.strings("equality"), columns: try row.strings("columns").map(SQLIdentifier.init),
-                predicate: try row.optionalString("predicate"), nullsAreEqual: try row.bool("nulls_equal"))
+                equality: try row.strings("equality"), isExclusion: try row.bool("indisexclusion"),
+                columns: try row.strings("columns").map(SQLIdentifier.init), predicate: try row.optionalString("predicate"), nullsAreEqual: try row.bool("nulls_equal"))
         }
     }
 
@@ -250,7 +304,7 @@ private struct ShapeReader {
     }
 
     /// The names of the columns whose numbers `places` holds, in that order.
-    private static func columnNames(_ places: String, _ table: String, count: String? = nil) -> String {
+    static func columnNames(_ places: String, _ table: String, count: String? = nil) -> String {
         """
         ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(\(places)::int2[]) WITH ORDINALITY AS u(place, rank)
               JOIN pg_catalog.pg_attribute a ON a.attrelid = \(table) AND a.attnum = u.place

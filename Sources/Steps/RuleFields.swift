@@ -29,6 +29,9 @@ package enum RuleFields {
                 "other-rows", choice(MergeRules.OtherRows.self), default: standard(.string("skip")),
                 help: "changed rows whose other unique values differ too: somebody else's under the same number, or not"),
             FieldSchema(
+                "large-objects", choice(MergeRules.LargeObjects.self), default: standard(.string("check")),
+                help: "values of columns of type oid: a row whose large object is gone is left alone, or they are other numbers"),
+            FieldSchema(
                 "drift", choice(MergeRules.Drift.self), default: standard(.string("refuse")),
                 help: "tables whose columns have changed since the backup"),
             FieldSchema("key", .list(.identifier), help: "columns by which rows are told apart; without it the live table's own key"),
@@ -80,6 +83,7 @@ extension MergeRules {
         mostUpdates = fields["most-updates"]?.integerValue.map { Int($0) }
         mostDeletes = fields["most-deletes"]?.integerValue.map { Int($0) }
         otherRows = choice("other-rows")
+        largeObjects = choice("large-objects")
         drift = choice("drift")
         key = try fields["key"]?.arrayValue.map { try $0.map { try SQLIdentifier($0.plainText) } }
     }

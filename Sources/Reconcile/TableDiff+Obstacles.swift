@@ -1,0 +1,106 @@
+internal import BlockingIO
+internal import PostgreSQL
+
+/// What the server would refuse: such rows are left alone and listed, so that the others can be merged.
+extension TableDiff {
+    /// Rows that the live table's constraints would not take as it is now. Asked in the preview, and again in the merge.
+    func skipRefused(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        guard let key = pair.key else { return }
+        if let sql = skippingUnfit { try await connection.execute(sql, deadline: deadline) }
+        if let sql = skippingReferenced { try await connection.execute(sql, deadline: deadline) }
+        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != key.index || $0.isExclusion) }
+        for index in indexes { try await connection.execute(skippingTaken(index, key), deadline: deadline) }
+        for index in indexes { try await connection.execute(skippingRivals(index), deadline: deadline) }
+    }
+
+    /// True where an update takes the backup's value in one of these columns; nil where none of them is compared.
+    func taking(_ columns: [SQLIdentifier]) -> String? {
+        let places = columns.compactMap { name in pair.columns.firstIndex { $0.name == name } }
+        return places.isEmpty ? nil : "(\(places.map { "d.take[\($0 + 1)]" }.joined(separator: " OR ")))"
+    }
+
+    // MARK: By themselves
+
+    /// NULL where none may be, check constraints, no partition, a large object that is gone.
+    private var skippingUnfit: String? {
+        let rules = nullRules + checkRules + (policy.ignoresLargeObjects ? [] : largeObjectRules)
+        guard !rules.isEmpty else { return nil }
+        let cases = rules.map { "WHEN \($0.isBroken) THEN \(RowSQL.text($0.reason))" }.joined(separator: " ")
+        // Under the table's own name, which its constraints may use.
+        return """
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = w.reason
+            FROM (SELECT "reprise seq" AS seq, CASE \(cases) END AS reason FROM \(wantedRows) AS \(pair.live.name.name.sql)) AS w
+            WHERE d.seq = w.seq AND pg_catalog.num_nulls(w.reason) = 0
+            """
+    }
+
+    private typealias Rule = (reason: String, isBroken: String)
+
+    private var nullRules: [Rule] {
+        pair.live.columns.filter { column in
+            !column.isNullable && names.contains(column.name) && pair.backup.column(column.name)?.isNullable != false
+        }.map { ("column \($0.name) takes no NULL", "pg_catalog.num_nulls(\($0.name.sql)) = 1") }
+    }
+
+    private var checkRules: [Rule] {
+        pair.live.checks.filter { names.isSuperset(of: $0.columns) }.map { ($0.reason, "(\($0.expression)) IS FALSE") }
+    }
+
+    private var largeObjectRules: [Rule] {
+        pair.columns.enumerated().filter { $1.refersToLargeObjects }.map { place, column in
+            (
+                "its large object is not there, by column \(column.name)",
+                """
+                ("reprise verdict" = 'insert' OR "reprise take"[\(place + 1)]) AND \(column.name.sql)::pg_catalog.oid <> 0
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = \(column.name.sql)::pg_catalog.oid)
+                """
+            )
+        }
+    }
+
+    // MARK: Beside others
+
+    /// An update of what other rows lead to: the constraint would refuse it, or change those along.
+    private var skippingReferenced: String? {
+        let terms = pair.live.children.compactMap { child in
+            taking(child.parentColumns).map { "\($0) AND NOT (\(RowSQL.isUnreferenced("l", by: [child])))" }
+        }
+        guard !terms.isEmpty else { return nil }
+        return """
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = 'other rows hang on it' FROM \(pair.live.from) AS l
+            WHERE d.verdict = 'update' AND \(isAbout("l")) AND (\(terms.joined(separator: " OR ")))
+            """
+    }
+
+    private func values(_ index: TableShape.UniqueIndex) -> String {
+        "(SELECT \"reprise seq\" AS seq, \(index.values) FROM \(wantedRows) AS \(pair.live.name.name.sql)\(index.condition))"
+    }
+
+    private func meet(_ index: TableShape.UniqueIndex, _ left: String, _ right: String) -> String {
+        index.equality.enumerated().map { place, equals in
+            let (a, b) = ("\(left).\"e \(place)\"", "\(right).\"e \(place)\"")
+            return index.nullsAreEqual ? "(\(a) \(equals) \(b) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : "\(a) \(equals) \(b)"
+        }.joined(separator: " AND ")
+    }
+
+    /// A value that must not repeat and that another live row has by now.
+    private func skippingTaken(_ index: TableShape.UniqueIndex, _ key: TableShape.Key) -> String {
+        let keys = key.columns.enumerated().map { "\($1.sql) AS \(keyAlias($0))" }.joined(separator: ", ")
+        let isSame = key.columns.indices.map { "d.\(keyAlias($0)) \(key.equality[$0]) l.\(keyAlias($0))" }.joined(separator: " AND ")
+        return """
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.name)"))
+            FROM \(values(index)) AS w JOIN (SELECT \(keys), \(index.values) FROM \(pair.live.from)\(index.condition)) AS l
+                 ON \(meet(index, "w", "l"))
+            WHERE d.seq = w.seq AND NOT (\(isSame))
+            """
+    }
+
+    /// Two that would both be written and cannot stand beside each other: which of them is right, a person has to say.
+    private func skippingRivals(_ index: TableShape.UniqueIndex) -> String {
+        """
+        UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.name)"))
+        FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, "w", "o")) AND w.seq <> o.seq
+        WHERE d.seq = w.seq
+        """
+    }
+}

@@ -21,7 +21,7 @@ package struct PostgresRestoreTablesStep: StepKind {
             FieldSchema("functions", .choice(["create", "require"]), default: .string("require"), help: "functions and operators that the target lacks"),
             FieldSchema("foreign-keys", .choice(["target", "chosen"]), default: .string("target"), help: "those to tables of the target as well, or only those among the chosen ones"),
             FieldSchema("lock-timeout", .duration, default: .string("10s"), help: "how long to wait for tables of the target that foreign keys or partitions lead to"),
-        ], isDestructive: true)
+        ])
 
     package static let hasUndo = true
 

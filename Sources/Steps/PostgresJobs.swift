@@ -109,6 +109,18 @@ extension StepContext {
         }
     }
 
+    /// Progress by what pg_restore says with `--verbose`: it names each object as it comes to it.
+    func progress(ofRestoring entries: Int) -> @Sendable (String) -> Void {
+        let total = Int64(entries)
+        let counter = Counter()
+        return { line in
+            guard let range = line.range(of: "pg_restore: ") else { return }
+            let what = line[range.upperBound...]
+            guard ["creating ", "processing data ", "executing ", "finished item", "launching item"].contains(where: what.hasPrefix) else { return }
+            services.report(StepProgress("restoring", done: min(counter.next(), total), total: total))
+        }
+    }
+
     /// A connection to the administrative database of that server.
     func administer(_ database: DatabaseRef) async throws -> PostgresConnection {
         try await services.connect(database, name: "postgres")

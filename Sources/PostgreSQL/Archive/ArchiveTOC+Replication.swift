@@ -2,10 +2,7 @@ extension ArchiveTOC {
     /// The table of contents that `pg_dump --no-publications --no-subscriptions` would have written: what is restored where replication
     /// must not start up a second time.
     package var withoutReplication: ArchiveTOC {
-        ArchiveTOC(
-            format: format, formatVersion: formatVersion, compression: compression, serverVersion: serverVersion, dumpVersion: dumpVersion,
-            databaseName: databaseName, createdLocalTime: createdLocalTime, entries: entries.filter { !$0.isReplication },
-            storedBytes: storedBytes)
+        keeping { !$0.isReplication }
     }
 }
 

@@ -48,10 +48,12 @@ extension Catalog {
     }
 
     /// Sequences whose next number was already given to a row of the column that they feed.
-    package func sequencesBehindTheirKeys() async throws -> [SequenceBehind] {
+    ///
+    /// - Parameter tables: looks at the sequences of these only; without it at all.
+    package func sequencesBehindTheirKeys(of tables: Set<QualifiedName>? = nil) async throws -> [SequenceBehind] {
         var result: [SequenceBehind] = []
         for sequence in try await sequences() {
-            guard let table = sequence.table, let column = sequence.column else { continue }
+            guard let table = sequence.table, let column = sequence.column, tables?.contains(table) ?? true else { continue }
             let quoted = try SQLIdentifier(column).sql
             let aggregate = sequence.increment > 0 ? "max" : "min"
             let row = try await only("SELECT pg_catalog.\(aggregate)(\(quoted)) AS key FROM \(table.sql)")

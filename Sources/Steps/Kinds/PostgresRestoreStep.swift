@@ -65,18 +65,10 @@ package struct PostgresRestoreStep: StepKind {
         let catalog = Catalog(connection)
         let deadline = Deadline(after: .seconds(120))
         try await removeOwn(scratch, catalog, context, deadline)
-        let model = try await catalog.database(named: database.database)
-        let name = try SQLIdentifier(scratch).sql
-        var options = "TEMPLATE template0"
-        if let encoding = model?.encoding ?? contents.encoding { options += " ENCODING \(try SQLLiteral(encoding).sql)" }
-        if let model {
-            options += " LC_COLLATE \(try SQLLiteral(model.collate).sql) LC_CTYPE \(try SQLLiteral(model.ctype).sql)"
-            if model.localeProvider == "icu", let locale = model.icuLocale { options += " LOCALE_PROVIDER icu ICU_LOCALE \(try SQLLiteral(locale).sql)" }
-        }
         Failpoint.hit("restore.before-create", context.place())
-        try await connection.execute("CREATE DATABASE \(name) \(options)", deadline: deadline)
+        try await catalog.createEmpty(scratch, like: database, or: contents, deadline: deadline)
         Failpoint.hit("restore.before-mark", context.place())
-        try await connection.execute("COMMENT ON DATABASE \(name) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
+        try await connection.execute("COMMENT ON DATABASE \(try SQLIdentifier(scratch).sql) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
         Failpoint.hit("restore.after-mark", context.place())
         await connection.close()
     }
@@ -128,7 +120,7 @@ package struct PostgresRestoreStep: StepKind {
         job.environment["PGOPTIONS"] = try Self.options(context)
         job.environment["PGAPPNAME"] = "reprise/\(context.run)"
         job.outputLimit = 32 << 20
-        job.onLine = Self.progress(contents, context)
+        job.onLine = context.progress(ofRestoring: contents.entries.count)
         return job
     }
 
@@ -139,18 +131,6 @@ package struct PostgresRestoreStep: StepKind {
         return settings.sorted { $0.key < $1.key }.map { name, value in
             "-c \(name)=" + value.map { $0 == " " || $0 == "\\" ? "\\\($0)" : String($0) }.joined()
         }.joined(separator: " ")
-    }
-
-    /// pg_restore names each object as it comes to it.
-    private static func progress(_ contents: ArchiveTOC, _ context: StepContext) -> @Sendable (String) -> Void {
-        let total = Int64(contents.entries.count)
-        let counter = Counter()
-        return { line in
-            guard let range = line.range(of: "pg_restore: ") else { return }
-            let what = line[range.upperBound...]
-            guard ["creating ", "processing data ", "executing ", "finished item", "launching item"].contains(where: what.hasPrefix) else { return }
-            context.services.report(StepProgress("restoring", done: min(counter.next(), total), total: total))
-        }
     }
 
     /// Warnings for errors that the plan tolerates; throws where any other is left.

@@ -54,7 +54,10 @@ package struct TableMergeStep: StepKind {
     }
 
     /// One name for all attempts: an earlier one's transaction either left its mark or nothing.
-    private static func id(_ context: StepContext) -> String { "\(context.run) \(context.step)" }
+    private static func id(_ context: StepContext) -> String {
+        let again = context.isResumed && Failpoint.mutant("merge.new-name-each-time") ? " again" : ""
+        return "\(context.run) \(context.step)\(again)"
+    }
 
     private func target(_ context: StepContext) throws -> (DatabaseRef, MergePlan) {
         let value = try context.outputs(ofStepIn: "diff")["plan"] ?? .null

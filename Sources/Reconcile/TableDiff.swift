@@ -4,7 +4,8 @@ package import PostgreSQL
 
 /// The differences between a table and its backup in the same database, as a table of their own: one row for each, with what will be done.
 ///
-/// The table is unlogged and lies beside the backup. Made anew it is the same, as long as neither side changes.
+/// The table lies beside the backup. Made anew it is the same, as long as neither side changes. It outlives a crash of the server, as what
+/// somebody has agreed to must.
 package struct TableDiff: Sendable, Hashable, Codable {
     package let pair: TablePair
     package let policy: MergePolicy
@@ -62,7 +63,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
         let side = { (from: String) in "(SELECT \(sql.list(sql.columnNames)), true AS \(there) FROM \(from))" }
         let keys = key.columns.enumerated().map { "coalesce(b.\($1.sql), l.\($1.sql)) AS \(keyAlias($0))" }.joined(separator: ", ")
         return """
-            CREATE UNLOGGED TABLE \(table.sql) AS
+            CREATE TABLE \(table.sql) AS
             SELECT pg_catalog.row_number() OVER (ORDER BY \(keyOrder("x"))) AS seq, x.*, \(verdict) AS verdict, \(reason) AS reason, 1::bigint AS copies
             FROM (SELECT CASE WHEN l.\(there) IS NULL THEN 'missing' WHEN b.\(there) IS NULL THEN 'extra'
                               WHEN \(sql.image("b")) = \(sql.image("l")) THEN 'representation' ELSE 'changed' END AS kind,
@@ -80,7 +81,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
             "SELECT \(sql.image("t")) AS image, \(isWanted("t")) AS wanted, \(sign)1 AS n FROM \(from) AS t"
         }
         return """
-            CREATE UNLOGGED TABLE \(table.sql) AS
+            CREATE TABLE \(table.sql) AS
             SELECT pg_catalog.row_number() OVER (ORDER BY x.image COLLATE "C") AS seq, x.kind, x.backup, x.live, x.wanted, NULL::boolean[] AS take,
                    \(verdict) AS verdict, \(reason) AS reason, x.copies
             FROM (SELECT image, CASE WHEN sum(n) > 0 THEN 'missing' ELSE 'extra' END AS kind, CASE WHEN sum(n) > 0 THEN image END AS backup,

@@ -29,7 +29,9 @@ package struct TableDiffStep: StepKind {
 
     package init() {}
 
-    package func perform(_ context: StepContext) async throws -> StepOutcome {
+    package func perform(_ context: StepContext) async throws -> StepOutcome { try await TableRights.named { try await work(context) } }
+
+    private func work(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let value = try context.outputs(ofStepIn: "restored")["rescue"] ?? .null
         let rescue = try decodeJSON(RescueTables.self, encodeJSON(value))
@@ -54,11 +56,21 @@ package struct TableDiffStep: StepKind {
         var diffs: [TableDiff] = []
         for (index, table) in rescue.tables.enumerated() {
             let backup = try await TableShape.read(table.rescue, connection, deadline: deadline)
-            let live = try await TableShape.read(table.live, connection, deadline: deadline)
+            let live = try await Self.live(table.live, connection, deadline)
             let pair = try TablePair(backup: backup, live: live, toleratesDrift: context.optionalString("drift") == "common-columns")
             diffs.append(TableDiff(pair, policy: policy, mode: mode, into: try QualifiedName(schema: rescue.schema.name, name: "reprise diff \(index)")))
         }
         return try MergePlan(diffs)
+    }
+
+    private static func live(_ name: QualifiedName, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> TableShape {
+        do {
+            return try await TableShape.read(name, connection, deadline: deadline)
+        } catch let error as ReconcileRefused where error.code == "reconcile.no-table" {
+            throw ReconcileRefused(
+                error.code, error.message,
+                hints: ["a table that is gone comes back whole, and not row by row: see the step kind postgres-restore-tables"], exitStatus: error.exitStatus)
+        }
     }
 
     static func policy(_ context: StepContext) throws -> MergePolicy {

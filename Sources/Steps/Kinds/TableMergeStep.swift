@@ -77,7 +77,7 @@ package struct TableMergeStep: StepKind {
     ) async throws -> Value {
         try await context.untilMarked(on: database.host, orAgainAfter: Self.isRace) { deadline in
             let connection = try await context.services.connect(database, name: database.database)
-            let value = try await body(connection, deadline)
+            let value = try await TableRights.named { try await body(connection, deadline) }
             await connection.close()
             return value
         }

@@ -19,7 +19,9 @@ package struct TableRestoreStep: StepKind {
 
     package init() {}
 
-    package func perform(_ context: StepContext) async throws -> StepOutcome {
+    package func perform(_ context: StepContext) async throws -> StepOutcome { try await TableRights.named { try await work(context) } }
+
+    private func work(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let backup = try context.outputs(ofStepIn: "backup")
         guard let path = backup["path"]?.stringValue else {

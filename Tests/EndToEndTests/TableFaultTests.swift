@@ -119,11 +119,14 @@ extension EndToEnd {
                 try merge --param approve=no
                 expect "the exit status" 1 "$CODE"
                 expect "merges that count" 0 "$(merges)"
-                expect_said lab-holder
+                refusal=$OUT
                 release
                 try reprise retry merge --reason "the table is free"
                 expect "the exit status" 0 "$CODE"
                 back
+                # Who stood in the way was named.
+                OUT=$refusal
+                expect_said lab-holder
                 """#)
         }
 

@@ -43,7 +43,7 @@ extension EndToEnd {
                 expect "the writer's last word" "by the writer, $last|by the writer, $last" "$(sql chms_production "SELECT string_agg(remarks, '|') FROM members WHERE id IN (601, 9)")"
                 expect "the writer's people" "$last|$last" "$(sql chms_production "SELECT count(*), count(DISTINCT last_name) FROM members WHERE first_name = 'Writer'")"
                 expect "what is listed" "100 201 401 601" "$(sql chms_production "SELECT string_agg((coalesce(live, backup))[array_position(columns, 'id')], ' ' ORDER BY (coalesce(live, backup))[array_position(columns, 'id')]) FROM reprise_audit.skips WHERE table_name = 'members' AND reason = 'changed since the preview'")"
-                expect "who has number 100 now" "Somebody Else" "$(sql chms_production "SELECT full_name FROM members WHERE id = 100")"
+                expect "who has number 100 now" "Somebody Else|0" "$(sql chms_production "SELECT full_name, (SELECT count(*) FROM attendance_records WHERE member_id = 100) FROM members WHERE id = 100")"
                 expect "the row that was deleted meanwhile" 0 "$(sql chms_production 'SELECT count(*) FROM members WHERE id = 401')"
                 expect "lost rows that are back" 19 "$(sql chms_production 'SELECT count(*) FROM members WHERE id % 100 = 0 AND id BETWEEN 200 AND 2000')"
                 expect "mistaken names that are back" 7 "$(sql chms_production "SELECT count(*) FROM members WHERE id % 200 = 1 AND id <= 2000 AND last_name <> 'Mistake'")"

@@ -51,6 +51,7 @@ extension MergePlan {
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 outcome.tables.append(try await writer.write(connection, &place))
+                try await skipChildren(ofTaken: diff, connection, deadline: deadline)
             }
             // Children before parents.
             for (index, diff) in diffs.enumerated().reversed() {

@@ -5,8 +5,7 @@ extension QualifiedName {
     /// The schema of a session's own temporary tables: nothing of it is written for others to see, or stays.
     package static func temporary(_ name: String) throws -> QualifiedName { try QualifiedName(schema: "pg_temp", name: name) }
 
-    var isTemporary: Bool { schema.name == "pg_temp" }
-
-    /// The beginning of the statement that makes it. No crash of the server needs to be outlived: it is made anew.
-    var creation: String { "CREATE \(isTemporary ? "" : "UNLOGGED ")TABLE \(sql)" }
+    /// The beginning of the statement that makes it. Not unlogged: a crash of the server would leave such a table empty, and every live
+    /// row beside it would look like one that the backup does not have.
+    var creation: String { "CREATE TABLE \(sql)" }
 }

@@ -11,7 +11,8 @@ package struct RescueTables: Sendable, Hashable, Codable {
     package struct Table: Sendable, Hashable, Codable {
         package let live: QualifiedName
         package let rescue: QualifiedName
-        /// Makes the empty table: unlogged, with the columns that it had when it was backed up, without keys and without partitions.
+        /// Makes the empty table, with the columns that it had when it was backed up, without keys and without partitions. Not unlogged: a
+        /// crash of the server would empty it, and an empty backup has no rows that are missing.
         package let definition: String
         /// The archive's entries whose data goes into it: of a partitioned table those of all its parts.
         package let dataIDs: [Int]

@@ -4,7 +4,8 @@ package import PostgreSQL
 
 /// The differences between a table and its backup in the same database, as a table of their own: one row for each, with what will be done.
 ///
-/// The table is unlogged and lies beside the backup. Made anew it is the same, as long as neither side changes.
+/// The table lies beside the backup. Made anew it is the same, as long as neither side changes. It outlives a crash of the server, as what
+/// somebody has agreed to must.
 package struct TableDiff: Sendable, Hashable, Codable {
     package let pair: TablePair
     package let policy: MergePolicy

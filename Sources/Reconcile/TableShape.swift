@@ -130,7 +130,10 @@ extension TableShape {
         guard let row = found.rows.first else {
             throw ReconcileRefused(
                 "reconcile.no-table", "database \(connection.target.database) has no table \(name)",
-                hints: ["tables are named as schema.table; see those that there are with: psql -c '\\dt *.*'"])
+                hints: [
+                    "tables are named as schema.table; see those that there are with: psql -c '\\dt *.*'",
+                    "one that is gone comes back whole, and not row by row: see the step kind postgres-restore-tables",
+                ])
         }
         let reader = ShapeReader(connection: connection, oid: .text(try row.string("oid")), deadline: deadline)
         return TableShape(

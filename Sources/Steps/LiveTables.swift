@@ -32,7 +32,9 @@ extension StepContext {
         try await untilMarked(on: database.host, orAgainAfter: Self.isRace) { deadline in
             let connection = try await services.connect(database, name: database.database)
             let observer = try await services.connect(database, name: database.database)
-            let value = try await LockWatch.naming(holdersFor: connection, from: observer) { try await body(connection, deadline) }
+            let value = try await TableRights.named {
+                try await LockWatch.naming(holdersFor: connection, from: observer) { try await body(connection, deadline) }
+            }
             await connection.close()
             await observer.close()
             return value

@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB_DIR = Path(os.environ.get("REPRISE_LAB_DIR", "/var/lib/reprise-lab"))
-PRODUCTION, DAMAGED, SCRATCH, TEMPLATE = "chms_production", "chms_damaged", "chms_restore", "chms_corrupt"
+# The template is the database as a recovery finds it.
+PRODUCTION, DAMAGED, SCRATCH, TEMPLATE = "chms_production", "chms_damaged", "chms_restore", "chms_before"
 APP = "/var/www/chms-production/backend"
 EFFECTS = "/var/log/lab-effects/matrix"
 
@@ -53,7 +54,7 @@ find /var/log/lab-effects -mindepth 1 -delete
 rm -f "$1"/storage/framework/down "$1"/storage/framework/maintenance.php
 true"""
 
-# What an earlier run left goes; the damaged database comes back page by page, with the settings that no copy carries.
+# What an earlier run left goes; the database comes back page by page, with the settings that no copy carries.
 FRESH_DATABASE = f"""
 SET client_min_messages = error;
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('{PRODUCTION}', '{DAMAGED}', '{SCRATCH}') \\g /dev/null
@@ -72,22 +73,22 @@ SELECT oid FROM pg_database WHERE datname = '{PRODUCTION}';
 """
 
 
-def prepare_lab():
-    """One backup and one damaged database, of which each run gets a copy."""
+def prepare_lab(scene):
+    """One backup and one database in trouble, of which each run gets a copy."""
     lab("reset")
     lab("backup")
-    lab("corrupt")
+    scene.break_it()
     sql("postgres", f"""
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{PRODUCTION}' \\g /dev/null
         ALTER DATABASE {PRODUCTION} RENAME TO {TEMPLATE};
         ALTER DATABASE {TEMPLATE} IS_TEMPLATE true;
         CHECKPOINT;""")
-    # Its checksum failures are the lab's doing, and no sign of a failing disk under the copies.
+    # Checksum failures are the lab's doing, and no sign of a failing disk under the copies.
     sql(TEMPLATE, "SELECT pg_stat_reset()")
 
 
 def fresh_lab():
-    """The lab as it was before the recovery. Returns the OID of the damaged database."""
+    """The lab as it was before the recovery. Returns the OID of the production database."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: in_host(host, "bash", "-uc", CLEAN_HOST, "clean", APP), ("app1", "db1")))
     return sql("postgres", FRESH_DATABASE).strip().splitlines()[-1]

@@ -4,16 +4,11 @@ import time
 from collections import Counter
 
 from .lab import Deviation
-from .program import Program
 from .recovery import recover, undisturbed
 
-# Kills in one recovery. Neighbours are spread over different recoveries: between two kills there is work.
-KILLS_IN_CI = 14
-
-
 class Matrix:
-    def __init__(self, options):
-        self.options, self.began = options, time.monotonic()
+    def __init__(self, scene, options):
+        self.scene, self.options, self.began = scene, options, time.monotonic()
         # By (program's name, place): same, DEVIATES or unreached.
         self.results = {}
         self.deviations = []
@@ -28,7 +23,7 @@ class Matrix:
         """One recovery; what it did not die at stays to be visited."""
         start = time.monotonic()
         try:
-            died_at = recover(program, expected, f"{program.name} {deadly[0]}", set(deadly))
+            died_at = recover(self.scene, program, expected, f"{program.name} {deadly[0]}", set(deadly))
             result, places, why = "same", died_at, ""
             if len(deadly) == 1 and not died_at:
                 result, places, why = "unreached", deadly, "it did not come by"
@@ -43,7 +38,7 @@ class Matrix:
     def visit_all(self, program, expected, places):
         print(f"\n{'killed at':68} {'result':9} {'kills':>5} {'seconds':>8}", flush=True)
         # A kill may take another place off the way of its recovery: what is left is tried with fewer others, then alone.
-        for kills in (KILLS_IN_CI, 4, 1, 1, 1) if self.options.ci else (1,):
+        for kills in (self.scene.KILLS_IN_CI, 4, 1, 1, 1) if self.options.ci else (1,):
             left = [place for place in places if self.results.get((program.name, place), "unreached") == "unreached"]
             recoveries = -(-len(left) // kills)
             for first in range(recoveries):
@@ -70,11 +65,11 @@ class Matrix:
         return len(covered) == len(wanted) and not self.deviations
 
 
-def matrix(options, folder):
-    run, work, wanted = Matrix(options), [], []
-    for carries in (False, True):
-        program, start = Program(options.binary, folder, carries), time.monotonic()
-        expected, places = undisturbed(program)
+def matrix(scene, options, folder):
+    run, work, wanted = Matrix(scene, options), [], []
+    for program in scene.programs(options.binary, folder):
+        start = time.monotonic()
+        expected, places = undisturbed(scene, program)
         # What both programs pass is visited once.
         new = [place for place in places if place not in {known for _, known in wanted}]
         print(f"undisturbed, {program.name}: {len(places)} boundaries, {len(new)} of them new; {time.monotonic() - start:.1f} s", flush=True)

@@ -5,9 +5,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from . import corruption, tables
 from .lab import EFFECTS, ROOT, Deviation, fresh_lab, host_file, in_host
-from .program import KILLED, RUN_SECONDS, Program, environment
-from .recovery import expect_claims_to_be_true
+from .program import KILLED, RUN_SECONDS, environment
+from .recovery import expect_claims_to_be_true, recover, undisturbed
 from .witnesses import Witnesses
 
 
@@ -32,13 +33,13 @@ def await_that(condition, process, what, pause=0.02):
 
 def outcome_first(program, mutant):
     """Killed when the first outcome is durable: what the journal calls done has happened."""
-    place, witnesses = "journal.after-commit attempt-succeeded maintenance-on#1", Witnesses()
+    place, witnesses = "journal.after-commit attempt-succeeded maintenance-on#1", Witnesses(corruption)
     journal, deadly = program.new_journal("outcome"), program.folder / "deadly"
     deadly.write_text(place)
     code = program.call(program.start, journal, REPRISE_FAILPOINT_KILL=str(deadly), **mutant)
     if code != KILLED:
         raise RuntimeError(f"the start was to die by SIGKILL and ended with {code}: {program.tail(journal)}")
-    expect_claims_to_be_true(program, journal, witnesses, [place])
+    expect_claims_to_be_true(corruption, program, journal, witnesses, [place])
 
 
 def no_fence_check(program, mutant):
@@ -114,17 +115,29 @@ def ignore_l2(program, mutant):
         raise Deviation(f"a second command ran beside the first: {' '.join(lines)}")
 
 
+def merge_without_a_name(program, mutant):
+    """Killed when the merge is committed and not yet journaled: the next attempt finds its mark, and merges nothing again."""
+    place = "table-merge.after merge#1"
+    expected, places = undisturbed(tables, program)
+    if place not in places:
+        raise RuntimeError(f"the recovery does not pass {place}")
+    recover(tables, program, expected, "merge", {place}, **mutant)
+
+
 MUTANTS = {
-    "outcome-before-effect": outcome_first,
-    "journal.no-fence-check": no_fence_check,
-    "journal.synchronous-normal": synchronous_normal,
-    "ledger.ignore-l2": ignore_l2,
+    corruption: {
+        "outcome-before-effect": outcome_first,
+        "journal.no-fence-check": no_fence_check,
+        "journal.synchronous-normal": synchronous_normal,
+        "ledger.ignore-l2": ignore_l2,
+    },
+    tables: {"merge.new-name-each-time": merge_without_a_name},
 }
 
 
-def mutants(options, folder):
-    good, program = True, Program(options.binary, folder)
-    for name, scenario in MUTANTS.items():
+def mutants(scene, options, folder):
+    good, program = True, scene.programs(options.binary, folder)[0]
+    for name, scenario in MUTANTS[scene].items():
         if options.only and options.only != name:
             continue
         for mutant, wanted in (({}, "green"), ({"REPRISE_MUTANT": name}, "red")):

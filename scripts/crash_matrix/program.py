@@ -9,7 +9,7 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
-from .lab import EFFECTS, ROOT, Deviation
+from .lab import ROOT, Deviation
 
 # A run takes seconds; one that hangs is a deviation.
 RUN_SECONDS = 120
@@ -19,33 +19,19 @@ def environment(**more):
     return {key: value for key, value in os.environ.items() if not key.startswith("REPRISE_")} | more
 
 
-def with_effects(text):
-    """The shipped plan; its command steps also append a line to the effect log of their host."""
-    parts = re.split(r"(?m)^(?=  - id: )", text)
-    for index, part in enumerate(parts):
-        step = re.match(r"  - id: (\S+)\n    kind: command\n", part)
-        if step:
-            parts[index], count = re.subn(r"(?m)^      run: (.*)$", rf"      run: \1 && echo {step[1]} >> {EFFECTS}", part, count=1)
-            assert count == 1, f"step {step[1]} has no run:"
-    changed = "".join(parts)
-    assert changed.count(EFFECTS) == 2, "the plan's command steps have changed: adapt this script"
-    return changed
-
-
 class Program:
-    """The shipped plan, as an operator runs it: nobody is asked, and the database's host fetches the backup itself.
+    """One way of running a plan, as operators run it.
 
-    `carries` changes both: the backup comes by way of this machine, and the swap waits for an approval.
+    - text: the plan.
+    - parameters: NAME=VALUE each.
+    - approves: the step that waits for a person's word; None where nobody is asked.
+    - undoes: whether the run is undone when it has ended.
     """
 
-    def __init__(self, binary, folder, carries=False):
-        self.binary, self.folder, self.carries = binary, folder, carries
-        self.name = "carried and approved" if carries else "as shipped"
-        text = with_effects((ROOT / "plans" / "db-corruption.yaml").read_text())
-        if carries:
-            text, count = re.subn(r"(?m)^      via: host$", "      via: orchestrator", text)
-            assert count == 1, "the plan's fetch has changed: adapt this script"
-        self.plan = folder / f"plan-{'carries' if carries else 'ships'}.yaml"
+    def __init__(self, binary, folder, name, text, parameters, approves=None, undoes=False):
+        self.binary, self.folder, self.name, self.approves, self.undoes = binary, folder, name, approves, undoes
+        self.parameters = [word for value in parameters for word in ("--param", value)]
+        self.plan = folder / f"plan-{name.replace(' ', '-')}.yaml"
         self.plan.write_text(text)
         self.inventory = str(ROOT / "inventory" / "lab.yaml")
 
@@ -74,7 +60,15 @@ class Program:
 
     @property
     def start(self):
-        return ["start", str(self.plan), "--inventory", self.inventory, "--param", f"approve={'yes' if self.carries else 'no'}", "--yes"]
+        return ["start", str(self.plan), "--inventory", self.inventory, *self.parameters, "--yes"]
+
+    @property
+    def approve(self):
+        return ["approve", self.approves, "--comment", "agreed"]
+
+    @property
+    def undo(self):
+        return ["undo", "--yes", "--reason", "to see it go"]
 
     def run(self, journal, *arguments):
         done = subprocess.run([self.binary, *arguments, "--journal", str(journal)], capture_output=True, text=True,

@@ -1,20 +1,21 @@
 """What is left after a recovery, told by those who know nothing of the program, and how it must be.
 
-The witnesses are PostgreSQL's log, the store's access log, and the effect logs on the hosts, to which the plan's command
-steps append; the databases' content is read through SQL, and the application is asked over HTTP.
+The witnesses are PostgreSQL's log and the store's access log, and what each plan's scene adds; the databases' content is read
+through SQL, and the application is asked over HTTP.
 """
 import json
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from .lab import DAMAGED, EFFECTS, LAB_DIR, PRODUCTION, SCRATCH, TEMPLATE, Deviation, host_file, sql
+from .lab import DAMAGED, LAB_DIR, PRODUCTION, Deviation, host_file, sql
 
 CONTENT = """
 SET timezone = 'UTC';
 SELECT format('SELECT %L, count(*), coalesce(sum(hashtextextended(t::text, 7)), 0) FROM %I.%I t', n.nspname || '.' || c.relname, n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \\gexec
+WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'reprise\\_rescue\\_%'
+      AND n.nspname <> 'reprise_audit' ORDER BY 1 \\gexec
 SELECT 'sequence', schemaname, sequencename, last_value FROM pg_sequences ORDER BY 2, 3;
 SELECT 'objects', relkind, count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') GROUP BY 2 ORDER BY 2;
@@ -35,7 +36,8 @@ SELECT datname || ' ' || oid FROM pg_database WHERE datname LIKE 'chms%' ORDER B
 class Witnesses:
     """Where each log stood when a run began, and what was added since."""
 
-    def __init__(self):
+    def __init__(self, scene):
+        self.scene = scene
         self.pg = host_file("db1", "/var/log/postgresql/postgresql-15-main.log")
         self.s3 = LAB_DIR / "s3" / "ops.log"
         self.pg_start, self.s3_start = self.pg.stat().st_size, self.s3.stat().st_size
@@ -59,25 +61,9 @@ class Witnesses:
                 continue
         reads = [entry for entry in store if entry.get("operation") == "get_obj" and entry.get("user") == "lab-reader"]
         writes = [entry for entry in store if entry.get("operation") in ("put_obj", "delete_obj", "complete_multipart", "init_multipart")]
-        counts = {
-            "rename production to damaged": statements(rf'ALTER DATABASE "?{PRODUCTION}"? RENAME TO "?{DAMAGED}"?'),
-            "rename scratch to production": statements(rf'ALTER DATABASE "?{SCRATCH}"? RENAME TO "?{PRODUCTION}"?'),
-            "renames in all": statements(r"ALTER DATABASE .* RENAME TO"),
-            "restores (CREATE TABLE members)": statements(r"CREATE TABLE public\.members \("),
-            "scratch databases made": statements(rf'CREATE DATABASE "?{SCRATCH}"?'),
-            "backup bytes read": sum(int(entry.get("bytes_sent") or 0) for entry in reads),
-            "writes to the store": len(writes),
-        }
-        for host in ("app1", "db1"):
-            lines = file_lines(host, EFFECTS)
-            counts |= {f"effect {name}": lines.count(name) for name in ("maintenance-on", "maintenance-off") if host == "app1"}
-            counts[f"effects on {host}"] = len(lines)
-        return counts
-
-
-def file_lines(host, path):
-    file = host_file(host, path)
-    return file.read_text().split("\n")[:-1] if file.exists() else []
+        counts = {name: statements(pattern) for name, pattern in self.scene.STATEMENTS.items()}
+        counts |= {"backup bytes read": sum(int(entry.get("bytes_sent") or 0) for entry in reads), "writes to the store": len(writes)}
+        return counts | self.scene.counts()
 
 
 def application_answers():
@@ -85,11 +71,13 @@ def application_answers():
                           capture_output=True, text=True).stdout
 
 
-def final_state(program, journal, damaged_oid):
+def final_state(scene, program, journal, production_oid):
+    status = program.status(journal)
+    more = scene.final_state(program, status)
     with ThreadPoolExecutor() as pool:
         health, content, outline = (pool.submit(*work) for work in (
             (application_answers,), (sql, PRODUCTION, CONTENT), (sql, "postgres", DATABASES)))
-        status, verified = program.status(journal), program.run(journal, "journal", "verify")[0]
+        verified = program.run(journal, "journal", "verify")[0]
         sessions, *databases = outline.result().split("\n")
     databases = dict(line.split(" ") for line in databases if line)
     claims = host_file("db1", "/var/lib/reprise/claims")
@@ -98,43 +86,29 @@ def final_state(program, journal, damaged_oid):
         "step states": {step["id"]: step["state"] for step in status["steps"]},
         "warnings of the run": len(status["warnings"]),
         "databases": sorted(databases),
-        "the damaged database is kept": databases.get(DAMAGED) == damaged_oid,
+        "the damaged database is kept": databases.get(DAMAGED) == production_oid,
         "content of production": content.result(),
         "application answers": health.result(),
         "sessions left": sessions,
         "claims left": sorted(path.name for path in claims.iterdir()) if claims.exists() else [],
         "journal verifies": verified,
-    }
+    } | more
 
 
-def expect_sound(state):
+# Whatever the plan.
+SOUND = {"application answers": "200", "journal verifies": 0, "writes to the store": 0, "sessions left": "0", "claims left": []}
+
+
+def expect_sound(scene, program, state):
     """The undisturbed run itself is held against what must be, not only compared with."""
-    sound = {
-        "run state": "SUCCEEDED", "the damaged database is kept": True, "application answers": "200", "journal verifies": 0,
-        "rename production to damaged": 1, "rename scratch to production": 1, "renames in all": 2,
-        "restores (CREATE TABLE members)": 1, "scratch databases made": 1, "writes to the store": 0,
-        "effect maintenance-on": 1, "effect maintenance-off": 1, "effects on app1": 2, "effects on db1": 0, "sessions left": "0",
-        "claims left": [], "databases": sorted([PRODUCTION, DAMAGED, "chms_seed", TEMPLATE]),
-    }
-    for name, value in sound.items():
+    for name, value in (SOUND | scene.sound(program)).items():
         if state[name] != value:
-            raise Deviation(f"in the undisturbed run, {name}: {value} expected, {state[name]} seen")
+            raise Deviation(f"in the undisturbed run ({program.name}), {name}: {difference(value, state[name])}")
 
 
-# What a kill may add, and why; each only once for each kill. Everything else must be as in the undisturbed run.
-MAY_REPEAT = {
-    # An empty scratch database, made and not yet handed to pg_restore, is made anew: that is how this step is resolved.
-    "scratch databases made": r"restore\.(before-mark|after-mark) |job\.before-submit restore#1 restore$",
-    # The log has a statement when it begins. One in a transaction that was never committed changed nothing.
-    "rename production to damaged": r"swap\.renamed ",
-    "rename scratch to production": rf"swap\.renamed {SCRATCH}$",
-}
-
-
-def compare(expected, actual, died_at):
+def compare(scene, expected, actual, died_at):
     """`actual` is the undisturbed run's state, but for what the kills at `died_at` may have added."""
-    spare = {name: sum(1 for place in died_at if re.match(pattern, place)) for name, pattern in MAY_REPEAT.items()}
-    spare["renames in all"] = spare["rename production to damaged"] + spare["rename scratch to production"]
+    spare = {name: sum(1 for place in died_at if re.match(pattern, place)) for name, pattern in scene.MAY_REPEAT.items()}
     for name, wanted in expected.items():
         seen = actual[name]
         if name == "backup bytes read":

@@ -26,7 +26,9 @@ package struct TableDiffStep: StepKind {
 
     package init() {}
 
-    package func perform(_ context: StepContext) async throws -> StepOutcome {
+    package func perform(_ context: StepContext) async throws -> StepOutcome { try await TableRights.named { try await work(context) } }
+
+    private func work(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let value = try context.outputs(ofStepIn: "restored")["rescue"] ?? .null
         let rescue = try decodeJSON(RescueTables.self, encodeJSON(value))

@@ -25,7 +25,8 @@ package struct TableMergeStep: StepKind {
             throw StepRefused("table-merge.no-preview", "the step in `diff` left no preview to merge", exitStatus: .usage)
         }
         let plan = try decodeJSON(MergePlan.self, encodeJSON(diff["plan"] ?? .null))
-        let id = Self.id(context.run, context.step), triggers = try context.triggersToDisable()
+        let again = context.isResumed && Failpoint.mutant("merge.new-name-each-time") ? " again" : ""
+        let id = Self.id(context.run, context.step) + again, triggers = try context.triggersToDisable()
         let lockTimeout = try context.duration("lock-timeout") ?? .seconds(10)
         let outcome = try await context.writingLiveTables(of: database) { connection, deadline in
             context.services.report(StepProgress("merging \(plan.diffs.map { "\($0.pair.live.name)" }.joined(separator: ", "))"))

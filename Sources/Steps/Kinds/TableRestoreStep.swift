@@ -22,7 +22,9 @@ package struct TableRestoreStep: StepKind {
 
     package init() {}
 
-    package func perform(_ context: StepContext) async throws -> StepOutcome {
+    package func perform(_ context: StepContext) async throws -> StepOutcome { try await TableRights.named { try await work(context) } }
+
+    private func work(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let backup = try context.outputs(ofStepIn: "backup")
         guard let path = backup["path"]?.stringValue else {
@@ -74,11 +76,17 @@ package struct TableRestoreStep: StepKind {
         job.environment["PGAPPNAME"] = "reprise/\(context.run)"
         job.environment["PGOPTIONS"] = "-c synchronous_commit=off -c client_connection_check_interval=500 -c statement_timeout=0"
         let outcome = try await context.run(job)
-        guard outcome.succeeded else {
+        guard !outcome.succeeded else { return }
+        let what = "the tables could not be loaded on \(database.host): \(outcome.ending)"
+        // Loading is begun anew where the server went away under it; whatever else is in the way will be there again.
+        if ServerGone.isSaid(in: outcome.stderrText) {
             throw StepFailed(
-                "table-restore.not-loaded", "the tables could not be loaded on \(database.host): \(outcome.ending)",
-                hints: ["no live table was touched; then: reprise retry \(context.run) \(context.step)"], evidence: outcome.evidence)
+                "table-restore.server-lost", what, hints: ["see why it stopped: pg_lsclusters and its log on the database host"], evidence: outcome.evidence)
         }
+        throw StepRefused(
+            "table-restore.not-loaded", what,
+            hints: RestoreErrors.remedies(RestoreErrors.read(outcome.stderrText))
+                + ["no live table was touched; then: reprise retry \(context.run) \(context.step)"], evidence: outcome.evidence)
     }
 
     /// Counts, and tells the planner what is there.

@@ -44,9 +44,11 @@ enum BackupNeeds {
 
     /// What the server and its host lack of what the backup needs.
     ///
-    /// - Parameter key: names the backup in what is said.
+    /// - Parameters:
+    ///   - key: names the backup in what is said.
+    ///   - isWhole: false where only tables of it are loaded into a database that is there: then who owns what does not matter.
     static func check(
-        _ contents: ArchiveTOC, of key: String, _ database: DatabaseRef, on remote: any RemoteHost, subject: String
+        _ contents: ArchiveTOC, of key: String, _ database: DatabaseRef, on remote: any RemoteHost, subject: String, isWhole: Bool
     ) async throws -> [Finding] {
         let have = try await facts(database, remote)
         var findings = versions(contents, key, have, database, subject)
@@ -56,11 +58,11 @@ enum BackupNeeds {
             findings.append(Finding(.missing, subject, text, hints: [hint]))
         }
         lacks(
-            contents.roles.filter { !have.roles.contains($0) }, "roles",
+            isWhole ? contents.roles.filter { !have.roles.contains($0) } : [], "roles",
             hint: "create them first; pg_dumpall --globals-only on the old server writes them down")
         lacks(
             contents.extensions.filter { !have.extensions.contains($0) }, "extensions", hint: "install their packages on \(database.host)")
-        if let locale = contents.locale {
+        if isWhole, let locale = contents.locale {
             if let known = have.locales {
                 lacks(
                     Set([locale.collate, locale.ctype].compactMap { $0 }).filter { !known.contains(normalised($0)) }.sorted(), "locales",
@@ -76,7 +78,7 @@ enum BackupNeeds {
         return findings + [
             Finding(
                 .ok, subject,
-                "the version, \(counted(contents.roles.count, "role")) and \(counted(contents.extensions.count, "extension")) that "
+                "the version, \(isWhole ? counted(contents.roles.count, "role") : "the format") and \(counted(contents.extensions.count, "extension")) that "
                     + "\(key) needs are all there")
         ]
     }

@@ -131,12 +131,15 @@ struct Readiness {
     /// Whether the server has what the backups need that the plan restores into it. One that is not there is its store's own finding.
     private func checkNeeds(_ database: DatabaseRef, _ connection: HostConnection) async -> [Finding] {
         let subject = "\(database.host): database \(database.name): backup"
-        let restored = Set(
-            preview.steps.filter { $0.kind == PostgresRestoreStep.schema.name && $0.with["database"]?.stringValue == database.name }
-                .compactMap { $0.with["backup"]?.stringValue })
+        func restored(by kind: String) -> Set<String> {
+            Set(
+                preview.steps.filter { $0.kind == kind && $0.with["database"]?.stringValue == database.name }
+                    .compactMap { $0.with["backup"]?.stringValue })
+        }
+        let whole = restored(by: PostgresRestoreStep.schema.name), all = whole.union(restored(by: TableRestoreStep.schema.name))
         guard let remote = connection.remote else { return [] }
         var findings: [Finding] = []
-        for planned in PlannedBackup.all(preview, frozen.inventory) where restored.contains(planned.step) {
+        for planned in PlannedBackup.all(preview, frozen.inventory) where all.contains(planned.step) {
             guard let (store, backup) = try? await planned.select(frozen.inventory) else { continue }
             do {
                 guard let contents = try await BackupNeeds.contents(of: backup.version, in: store) else {
@@ -144,7 +147,7 @@ struct Readiness {
                     findings.append(Finding(.warning, subject, why))
                     continue
                 }
-                findings += try await BackupNeeds.check(contents, of: backup.key, database, on: remote, subject: subject)
+                findings += try await BackupNeeds.check(contents, of: backup.key, database, on: remote, subject: subject, isWhole: whole.contains(planned.step))
             } catch {
                 findings.append(Finding(error, subject))
             }

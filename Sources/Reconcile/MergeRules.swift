@@ -107,7 +107,7 @@ package struct MergeRuleSet: Sendable, Hashable {
     /// - Parameter isFollowed: the table is there for the parents of rows of others alone.
     /// - Throws: `ReconcileRefused` where the rules speak of columns that are not there, or the two shapes cannot be compared.
     package func diff(
-        backup: TableShape, live: TableShape, isFollowed: Bool = false, into table: QualifiedName
+        backup: TableShape, live: TableShape, isFollowed: Bool = false, into table: QualifiedName, scope: QualifiedName? = nil
     ) throws -> TableDiff {
         let own = tables[live.name] ?? MergeRules(), rules = own.over(all)
         let pair = try TablePair(backup: backup, live: live, key: rules.key, toleratesDrift: rules.drift == .commonColumns)
@@ -115,7 +115,7 @@ package struct MergeRuleSet: Sendable, Hashable {
         let there = Set(pair.columns.map(\.name))
         // What is said of all tables holds for those that have the column.
         policy.columns = policy.columns.filter { there.contains($0.key) || own.columns[$0.key] != nil }
-        let diff = TableDiff(pair, policy: policy, mode: rules.compare ?? .exact, isFollowed: isFollowed, into: table)
+        let diff = TableDiff(pair, policy: policy, mode: rules.compare ?? .exact, isFollowed: isFollowed, into: table, scope: scope)
         try diff.requireColumns()
         return diff
     }

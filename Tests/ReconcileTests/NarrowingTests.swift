@@ -36,11 +36,9 @@ struct NarrowingTests {
         return records
     }
 
-    private func request(_ mode: ComparisonMode) throws -> TableComparison.Request {
+    private func names() throws -> [TableComparison.Names] {
         let name = try QualifiedName(schema: "app", name: "t")
-        var request = TableComparison.Request(backup: name, live: name)
-        request.mode = mode
-        return request
+        return [TableComparison.Names(backup: name, live: name)]
     }
 
     private func streamed(
@@ -48,7 +46,9 @@ struct NarrowingTests {
     ) async throws -> (records: [String], compared: TableComparison.Compared) {
         var comparison = TableComparison(with: backup, of: bench.connection, in: try SQLIdentifier("pg_temp"))
         comparison.limits = limits
-        let compared = try await comparison.compare([request(mode)], deadline: soon())[0]
+        var rules = MergeRuleSet()
+        rules.all.compare = mode
+        let compared = try await comparison.compare(names(), by: rules, deadline: soon())[0]
         return (try await Self.records(compared.diff, bench), compared)
     }
 
@@ -90,9 +90,9 @@ struct NarrowingTests {
         try await other.run("INSERT INTO t SELECT g, 'k' || g FROM generate_series(3000, 2, -1) g")
         var comparison = TableComparison(with: .database(other.connection), of: bench.connection, in: try SQLIdentifier("pg_temp"))
         (comparison.limits.heldBytes, comparison.limits.outstanding) = (0, 100)
-        var wanted = try request(.exact)
-        wanted.toleratesDrift = true
-        let compared = try await comparison.compare([wanted], deadline: soon())[0]
+        var rules = MergeRuleSet()
+        rules.all.drift = .commonColumns
+        let compared = try await comparison.compare(names(), by: rules, deadline: soon())[0]
         #expect(compared.way == .ordered && compared.rows?.candidates == 4)
         let records = try await Self.records(compared.diff, bench)
         #expect(records.map { $0.prefix { $0 != " " } } == ["extra", "changed", "missing"])
@@ -106,10 +106,10 @@ struct NarrowingTests {
         let archive = try await bench.dump(), before = try await bench.rows("t")
         try await bench.run("DELETE FROM t WHERE id % 100 = 0; UPDATE t SET n = -1 WHERE id % 200 = 1; INSERT INTO t VALUES (9001, 'e100', 0), (9002, 'new', 0)")
         let live = try await bench.rows("t")
-        var wanted = try request(.exact)
-        wanted.policy = MergePolicy(.takeBackup)
+        var rules = MergeRuleSet()
+        rules.all.changed = .takeBackup
         let comparison = TableComparison(with: .archive(path: archive.path, contents: archive.contents), of: bench.connection, in: try SQLIdentifier("rescue"))
-        let compared = try await comparison.compare([wanted], deadline: soon())
+        let compared = try await comparison.compare(names(), by: rules, deadline: soon())
         #expect(try await bench.value("SELECT count(*) FROM rescue.\"reprise backup 0\"") == "75")
         let plan = try MergePlan(compared.map(\.diff))
         let preview = try await plan.prepare(bench.connection, deadline: soon())

@@ -26,19 +26,12 @@ package struct TableComparison: Sendable {
         case laidBeside = "the whole backup laid beside the table"
     }
 
-    /// One table, and how its differences are judged.
-    package struct Request: Sendable {
-        package var backup: QualifiedName
-        package var live: QualifiedName
-        package var policy = MergePolicy()
-        package var mode = ComparisonMode.exact
-        package var key: [SQLIdentifier]?
-        package var toleratesDrift = false
+    /// A table, as it is called on either side.
+    package struct Names: Sendable, Hashable {
+        package let backup: QualifiedName
+        package let live: QualifiedName
 
-        package init(backup: QualifiedName, live: QualifiedName) {
-            self.backup = backup
-            self.live = live
-        }
+        package init(backup: QualifiedName, live: QualifiedName) { (self.backup, self.live) = (backup, live) }
     }
 
     /// A table that was compared.
@@ -66,50 +59,43 @@ package struct TableComparison: Sendable {
     ///
     /// - Throws: `ReconcileRefused` where a table is not there, has changed its shape, or cannot be compared.
     package func compare(
-        _ requests: [Request], deadline: Deadline, report: @escaping @Sendable (QualifiedName, Narrowing.Progress) -> Void = { _, _ in }
+        _ tables: [Names], by rules: MergeRuleSet = MergeRuleSet(), deadline: Deadline, report: @escaping @Sendable (QualifiedName, Narrowing.Progress) -> Void = { _, _ in }
     ) async throws -> [Compared] {
+        try rules.requireTables(tables.map(\.live))
         var compared: [Compared] = []
-        for (index, request) in requests.enumerated() {
-            compared.append(try await compare(request, index, deadline) { report(request.live, $0) })
+        for (index, names) in tables.enumerated() {
+            compared.append(try await compare(names, rules, index, deadline) { report(names.live, $0) })
         }
+        try rules.requireUsed(in: compared.map(\.diff))
         return compared
     }
 
     private func name(_ what: String, _ index: Int) throws -> QualifiedName { try QualifiedName(schema: schema.name, name: "reprise \(what) \(index)") }
 
     private func compare(
-        _ request: Request, _ index: Int, _ deadline: Deadline, _ report: @escaping @Sendable (Narrowing.Progress) -> Void
+        _ names: Names, _ rules: MergeRuleSet, _ index: Int, _ deadline: Deadline, _ report: @escaping @Sendable (Narrowing.Progress) -> Void
     ) async throws -> Compared {
-        let shape = try await TableShape.read(request.live, live, deadline: deadline)
-        func pair(_ backup: TableShape) throws -> TablePair {
-            try TablePair(backup: backup, live: shape, key: request.key, toleratesDrift: request.toleratesDrift)
+        let shape = try await TableShape.read(names.live, live, deadline: deadline), table = try name("diff", index)
+        guard let source = try await source(names, index, deadline) else {
+            let backup = try await TableShape.read(names.backup, live, deadline: deadline)
+            return Compared(diff: try rules.diff(backup: backup, live: shape, into: table), way: .joined, rows: nil)
         }
-        if case .sameDatabase = backup {
-            let pair = try pair(try await TableShape.read(request.backup, live, deadline: deadline))
-            return Compared(diff: try diff(pair, request, index, scope: nil), way: .joined, rows: nil)
-        }
-        let source = try await source(request, index, deadline)
         try await live.execute("DROP TABLE IF EXISTS \(source.table.sql)", deadline: deadline)
         try await live.execute(source.definition, deadline: deadline)
-        let laid = try pair(try await TableShape.read(source.table, live, deadline: deadline))
-        let rows = source.rows(laid)
-        guard source.hasKey(laid) else {
-            let lines = try await AllRows(laid).read(rows, deadline)
-            try await load(lines, into: source.table, laid.columns.map(\.name), deadline)
-            return Compared(diff: try diff(laid, request, index, scope: nil), way: .laidBeside, rows: nil)
+        let laid = try await TableShape.read(source.table, live, deadline: deadline)
+        let whole = try rules.diff(backup: laid, live: shape, into: table), pair = whole.pair
+        guard source.hasKey(pair) else {
+            let lines = try await AllRows(pair).read(source.rows(pair), deadline)
+            try await load(lines, into: source.table, pair.columns.map(\.name), deadline)
+            return Compared(diff: whole, way: .laidBeside, rows: nil)
         }
-        let order = source.isOrdered ? RowSQL(pair: laid).order("t") : nil
-        let liveRows = TableRows(shape, columns: laid.columns.map(\.name), order: order, live)
-        let found = try await Narrowing(laid, limits).run(backup: rows, live: liveRows, deadline: deadline, report: report)
-        try await load(found.backup, into: source.table, laid.columns.map(\.name), deadline)
-        let scope = try await makeScope(found, laid, index, deadline)
+        let liveRows = TableRows(shape, columns: pair.columns.map(\.name), order: source.isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
+        let found = try await Narrowing(pair, limits).run(backup: source.rows(pair), live: liveRows, deadline: deadline, report: report)
+        try await load(found.backup, into: source.table, pair.columns.map(\.name), deadline)
+        let scope = try await makeScope(found, pair, index, deadline)
         return Compared(
-            diff: try diff(laid, request, index, scope: scope), way: source.isOrdered ? .ordered : .streamed,
+            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope), way: source.isOrdered ? .ordered : .streamed,
             rows: .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
-    }
-
-    private func diff(_ pair: TablePair, _ request: Request, _ index: Int, scope: QualifiedName?) throws -> TableDiff {
-        TableDiff(pair, policy: request.policy, mode: request.mode, into: try name("diff", index), scope: scope)
     }
 
     /// What live rows are looked at again.
@@ -140,17 +126,18 @@ package struct TableComparison: Sendable {
         let hasKey: (TablePair) -> Bool
     }
 
-    private func source(_ request: Request, _ index: Int, _ deadline: Deadline) async throws -> Source {
+    /// - Returns: nil where the backup's tables lie in the same database.
+    private func source(_ names: Names, _ index: Int, _ deadline: Deadline) async throws -> Source? {
         let table = try name("backup", index)
         switch backup {
         case .archive(let path, let contents):
             try contents.requireUTF8()
-            let found = try RescueTables.table(request.backup, as: table, contents)
+            let found = try RescueTables.table(names.backup, as: table, contents)
             return Source(
                 table: table, definition: found.definition, isOrdered: false, rows: { _ in ArchiveRows(at: path, of: found) },
-                hasKey: { pair in pair.key.map { contents.isUnique($0.columns, in: request.backup) } ?? true })
+                hasKey: { pair in pair.key.map { contents.isUnique($0.columns, in: names.backup) } ?? true })
         case .database(let connection):
-            let shape = try await TableShape.read(request.backup, connection, deadline: deadline)
+            let shape = try await TableShape.read(names.backup, connection, deadline: deadline)
             let columns = try await shape.columnDefinitions(connection, deadline: deadline)
             return Source(
                 table: table, definition: "\(table.creation) (\(columns))", isOrdered: true,
@@ -158,7 +145,7 @@ package struct TableComparison: Sendable {
                     TableRows(shape, columns: pair.columns.map(\.name), order: pair.key == nil ? nil : RowSQL(pair: pair).order("t"), connection)
                 },
                 hasKey: { pair in pair.key.map { key in shape.keys.contains { Set($0.columns) == Set(key.columns) } } ?? true })
-        case .sameDatabase: preconditionFailure("the tables of one database are not streamed")
+        case .sameDatabase: return nil
         }
     }
 }

@@ -27,13 +27,13 @@ struct DiffCommand: AsyncParsableCommand {
     @OptionGroup var options: GlobalOptions
 
     func run() async throws {
-        let sides = try (DataSide(source), DataSide(target)), requests = try tables.requests()
-        guard !requests.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
+        let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
+        guard !names.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
         let opener = DataSides(options: options, application: "reprise/diff")
         let differ = try await opener.with(sides.0) { source in
-            if sides.0 == sides.1 { return try await compare(source, with: source, isSame: true, requests) }
+            if sides.0 == sides.1 { return try await compare(source, with: source, isSame: true, names) }
             return try await opener.with(sides.1) { target in
-                try await compare(source, with: target, isSame: false, requests)
+                try await compare(source, with: target, isSame: false, names)
             }
         }
         try Ended.check(differ ? .verificationMismatch : .done)
@@ -41,7 +41,7 @@ struct DiffCommand: AsyncParsableCommand {
 
     /// - Returns: whether there are differences.
     private func compare(
-        _ source: DataSides.Opened, with target: DataSides.Opened, isSame: Bool, _ requests: [TableComparison.Request]
+        _ source: DataSides.Opened, with target: DataSides.Opened, isSame: Bool, _ names: [TableComparison.Names]
     ) async throws -> Bool {
         guard case .database(let live) = target else {
             throw Refusal("target-is-archive", "TARGET is an archive, and rows can only be looked at in a database", hints: ["name the database as TARGET"])
@@ -52,8 +52,10 @@ struct DiffCommand: AsyncParsableCommand {
             case .archive(let path, let contents): .archive(path: path, contents: contents)
             case .database(let connection): isSame ? .sameDatabase : .database(connection)
             }
+        var rules = MergeRuleSet()
+        rules.all = try tables.rules()
         let comparison = TableComparison(with: backup, of: live, in: try QualifiedName.temporary("x").schema)
-        let compared = try await comparison.compare(requests, deadline: deadline) { meter.tell($0, $1) }
+        let compared = try await comparison.compare(names, by: rules, deadline: deadline) { meter.tell($0, $1) }
         meter.end()
         var differ = false
         for table in compared {

@@ -42,17 +42,17 @@ struct MergeCommand: AsyncParsableCommand {
             return try await opener.with(DataSide(source)) { try await takeBack(undo, try Self.database($0)) }
         }
         guard let target else { throw Refusal("no-target", "no database to merge into is named", hints: ["reprise merge SOURCE TARGET --table NAME"]) }
-        let sides = try (DataSide(source), DataSide(target)), requests = try tables.requests(policy.policy())
-        guard !requests.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
+        let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
+        guard !names.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
         try await opener.with(sides.0) { source in
-            if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), requests) }
+            if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), names) }
             return try await opener.with(sides.1) { target in
                 let backup: TableComparison.Backup =
                     switch source {
                     case .archive(let path, let contents): .archive(path: path, contents: contents)
                     case .database(let connection): .database(connection)
                     }
-                try await merge(backup, into: try Self.database(target), requests)
+                try await merge(backup, into: try Self.database(target), names)
             }
         }
     }
@@ -65,13 +65,13 @@ struct MergeCommand: AsyncParsableCommand {
     }
 
     /// The tables that are made for it lie in a schema of their own, which goes when the merge has ended, in whatever way.
-    private func merge(_ backup: TableComparison.Backup, into live: PostgresConnection, _ requests: [TableComparison.Request]) async throws {
+    private func merge(_ backup: TableComparison.Backup, into live: PostgresConnection, _ names: [TableComparison.Names]) async throws {
         let deadline = deadline, id = "merge-\(UUID().uuidString.lowercased().prefix(8))"
         let schema = try SQLIdentifier("reprise_\(id)"), meter = ComparisonMeter(options)
         try await live.execute("CREATE SCHEMA \(schema.sql)", deadline: deadline)
         do {
             let compared = try await TableComparison(with: backup, of: live, in: schema)
-                .compare(requests, deadline: deadline) { meter.tell($0, $1) }
+                .compare(names, by: policy.rules(over: tables.rules()), deadline: deadline) { meter.tell($0, $1) }
             meter.end()
             try await agreeAndMerge(try MergePlan(compared.map(\.diff)), id, live, deadline)
         } catch {

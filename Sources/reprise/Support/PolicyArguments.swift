@@ -1,5 +1,4 @@
 import ArgumentParser
-internal import Foundation
 internal import PlanModel
 internal import PostgreSQL
 internal import Reconcile
@@ -7,49 +6,42 @@ internal import RunCore
 
 /// What becomes of each kind of difference: the fields of the step `table-diff`, as options.
 struct PolicyArguments: ParsableArguments {
-    @Option(help: "Rows that the target does not have: insert or skip.") var missing: Missing = .insert
+    @Option(help: "Rows that the target does not have: insert or skip.") var missing: MergeRules.Missing = .insert
     @Option(help: ArgumentHelp("SQL over the columns of a missing row; only those for which it is true are inserted.", valueName: "sql")) var `where`: String?
-    @Option(help: "Rows that both have with other values: keep-live, take-backup, fill-nulls or newest.") var changed: Rule = .keepLive
+    @Option(help: "Rows that both have with other values: keep-live, take-backup, fill-nulls, newest, or decide, which lists them.")
+    var changed: MergeRules.Changed = .keepLive
     @Option(help: ArgumentHelp("For newest: the column that is later where it counts.", valueName: "column")) var newestBy: String?
     @Option(help: ArgumentHelp("A rule for one column: COLUMN=RULE. May be repeated.", valueName: "rule")) var column: [String] = []
-    @Option(help: "Rows that the source does not have: keep or delete.") var extra: Extra = .keep
+    @Option(help: "Rows that the source does not have: keep or delete.") var extra: MergeRules.Extra = .keep
     @Option(help: ArgumentHelp("More than that is refused.", valueName: "rows")) var mostInserts: Int?
     @Option(help: ArgumentHelp("More than that is refused.", valueName: "rows")) var mostUpdates: Int?
-    @Option(help: ArgumentHelp("More than that is refused; needed for --extra delete.", valueName: "rows")) var mostDeletes = 0
-    @Option(help: "Changed rows whose other unique values differ too: skip or merge.") var otherRows: OtherRows = .skip
+    @Option(help: ArgumentHelp("More than that is refused; needed for --extra delete.", valueName: "rows")) var mostDeletes: Int?
+    @Option(help: "Changed rows whose other unique values differ too: skip or merge.") var otherRows: MergeRules.OtherRows = .skip
+    @Option(help: "Rows whose large object is gone: check leaves them alone, ignore says that such columns hold other numbers.")
+    var largeObjects: MergeRules.LargeObjects = .check
 
-    enum Missing: String, ExpressibleByArgument, CaseIterable { case insert, skip }
-    enum Extra: String, ExpressibleByArgument, CaseIterable { case keep, delete }
-    enum OtherRows: String, ExpressibleByArgument, CaseIterable { case skip, merge }
-    enum Rule: String, ExpressibleByArgument, CaseIterable {
-        case keepLive = "keep-live", takeBackup = "take-backup", fillNulls = "fill-nulls", newest
-    }
-
-    func policy() throws -> MergePolicy {
-        var policy = MergePolicy()
-        policy.missing = missing == .skip ? .skip : .insert(where: self.where)
-        policy.changed = try rule(changed)
+    /// - Parameter base: how the tables are compared.
+    func rules(over base: MergeRules) throws -> MergeRuleSet {
+        var rules = base
+        (rules.missing, rules.condition, rules.changed, rules.extra, rules.otherRows) = (missing, self.where, changed, extra, otherRows)
+        (rules.mostInserts, rules.mostUpdates, rules.mostDeletes, rules.largeObjects) = (mostInserts, mostUpdates, mostDeletes, largeObjects)
+        rules.newestBy = try newestBy.map(SQLIdentifier.init)
         for word in column {
             let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
-            guard parts.count == 2, let named = Rule(rawValue: parts[1]) else {
-                throw Refusal("bad-rule", "\(printable(word)) is not COLUMN=RULE", hints: ["rules: \(Rule.allCases.map(\.rawValue).joined(separator: ", "))"])
+            guard parts.count == 2, let rule = MergeRules.Changed(rawValue: parts[1]) else {
+                let known = MergeRules.Changed.allCases.map(\.rawValue).joined(separator: ", ")
+                throw Refusal("bad-rule", "\(printable(word)) is not COLUMN=RULE", hints: ["rules: \(known)"])
             }
-            policy.columns[try SQLIdentifier(parts[0])] = try rule(named)
+            rules.columns[try SQLIdentifier(parts[0])] = rule
         }
-        policy.deletesExtra = extra == .delete
-        (policy.mostInserts, policy.mostUpdates, policy.mostDeletes) = (mostInserts, mostUpdates, mostDeletes)
-        policy.mergesOtherRows = otherRows == .merge
-        return policy
-    }
-
-    private func rule(_ rule: Rule) throws -> MergePolicy.Changed {
-        switch rule {
-        case .keepLive: return .keepLive
-        case .takeBackup: return .takeBackup
-        case .fillNulls: return .fillNulls
-        case .newest:
-            guard let newestBy else { throw Refusal("newest-by-what", "newest needs --newest-by: the column that is later where it counts") }
-            return .newest(try SQLIdentifier(newestBy))
-        }
+        var set = MergeRuleSet()
+        set.all = rules
+        return set
     }
 }
+
+extension MergeRules.Missing: ExpressibleByArgument {}
+extension MergeRules.Changed: ExpressibleByArgument {}
+extension MergeRules.Extra: ExpressibleByArgument {}
+extension MergeRules.OtherRows: ExpressibleByArgument {}
+extension MergeRules.LargeObjects: ExpressibleByArgument {}

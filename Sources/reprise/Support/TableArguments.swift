@@ -19,16 +19,19 @@ struct TableArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Columns by which rows are told apart, apart by commas; default: the table's own key.", valueName: "columns")) var key: String?
     @Flag(help: "Where the columns differ, compare those that both have.") var commonColumns = false
 
-    func requests(_ policy: MergePolicy = MergePolicy()) throws -> [TableComparison.Request] {
+    func names() throws -> [TableComparison.Names] {
         try tables.map { word in
             let names = try word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map { try TableName.read(String($0)) }
-            var request = TableComparison.Request(backup: names[0], live: names.last!)
-            request.mode = compare
-            request.policy = policy
-            request.key = try key?.split(separator: ",").map { try SQLIdentifier($0.trimmingCharacters(in: .whitespaces)) }
-            request.toleratesDrift = commonColumns
-            return request
+            return TableComparison.Names(backup: names[0], live: names.last!)
         }
+    }
+
+    func rules() throws -> MergeRules {
+        var rules = MergeRules()
+        rules.compare = compare
+        rules.key = try key?.split(separator: ",").map { try SQLIdentifier($0.trimmingCharacters(in: .whitespaces)) }
+        rules.drift = commonColumns ? .commonColumns : .refuse
+        return rules
     }
 }
 

@@ -79,7 +79,8 @@ let package = Package(
         .executableTarget(name: "JournalProbe", dependencies: ["Journal", "RunCore", "BlockingIO"], swiftSettings: swiftSettings),
         // What scripts/bench measures with. Not installed.
         .executableTarget(
-            name: "RepriseBench", dependencies: ["RunCore", "PlanModel", "Journal", "BlockingIO", "ObjectStorage", "Steps", "Engine", "SSH"],
+            name: "RepriseBench",
+            dependencies: ["RunCore", "PlanModel", "Journal", "BlockingIO", "ObjectStorage", "PostgreSQL", "Reconcile", "Steps", "Engine", "SSH"],
             path: "bench/RepriseBench", swiftSettings: swiftSettings),
         // What several modules' tests have in common.
         support("TestSupport"),

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from measuring import BUILD, RELEASE, Bench
 
-SECTIONS = ["journal", "resume", "steps", "fetch", "recovery"]
+SECTIONS = ["journal", "resume", "steps", "fetch", "tables", "recovery"]
 
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench")
     parser.add_argument("--venv", required=True, type=Path)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rows", type=int)
     parser.add_argument("sections", nargs="+", choices=[*SECTIONS, "all"])
     options = parser.parse_args()
     # Ended from outside, it still removes what it put into the lab.
@@ -24,7 +25,7 @@ def main():
     if BUILD != RELEASE:
         print(f"NOT the release build: {BUILD}. These figures are not to be quoted.")
     for name in wanted:
-        with Bench(name, options.quick, options.venv) as bench:
+        with Bench(name, options.quick, options.venv, options.rows) as bench:
             importlib.import_module(name).measure(bench)
     print(f"\n{'all targets met' if Bench.missed == 0 else f'{Bench.missed} targets missed'}")
     # A missed target is a result, not a failure of the measurement.

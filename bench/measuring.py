@@ -17,12 +17,12 @@ LAB = Path(os.environ.get("REPRISE_LAB_DIR", "/var/lib/reprise-lab"))
 
 
 class Bench:
-    """One section's numbers and verdicts. `quick` halves what can be halved."""
+    """One section's numbers and verdicts. `quick` halves what can be halved; `rows` is how many the tables have."""
 
     missed = 0
 
-    def __init__(self, name: str, quick: bool, venv: Path):
-        self.name, self.quick, self.venv = name, quick, venv
+    def __init__(self, name: str, quick: bool, venv: Path, rows=None):
+        self.name, self.quick, self.venv, self.rows = name, quick, venv, rows
         # Not /tmp, which is memory on some machines: what is measured includes flushes to a disk.
         self.folder = Path(tempfile.mkdtemp(prefix="reprise-bench-", dir="/var/tmp"))
         print(f"\n== {name}", flush=True)

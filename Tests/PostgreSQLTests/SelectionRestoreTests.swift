@@ -39,7 +39,7 @@ struct SelectionRestoreTests {
             let restore = SelectionRestore(selection, id: id, expectedRows: expected, lockTimeout: .milliseconds(500))
             let script = try restore.script(
                 archive: "'\(file ?? archives.path(format))'", database: "'dbname=\(database)'", isTar: archive.format == .tar)
-            return try await cluster.run("cat > in.$$ && sh -c \"$SCRIPT\" < in.$$; s=$?; rm in.$$; exit $s", environment: ["SCRIPT": script], input: try restore.input())
+            return try await cluster.run("sh -c \"$SCRIPT\"", environment: ["SCRIPT": script], input: try restore.input())
         }
 
         func findings() async throws -> [String] {

@@ -100,6 +100,7 @@ let package = Package(
         tests(of: "Reporting", ["TestSupport", "RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
         // Against the lab's real hosts, and only where REPRISE_LAB=1 says that it is up.
         .testTarget(name: "EndToEndTests", dependencies: ["reprise", "TestSupport"], swiftSettings: swiftSettings),
-        .testTarget(name: "CommandLineTests", dependencies: ["reprise", "RunCore", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "CommandLineTests", dependencies: ["reprise", "RunCore", "TestSupport", "PostgresCluster"], swiftSettings: swiftSettings),
     ]
 )

@@ -186,10 +186,12 @@ def compare(bench: Bench, server: Server, archive: Path, rows: int, rounds: int,
     memory = []
 
     def preview(_):
-        words, statuses = preview_command(archive, server.address("damaged"))
+        address = f"postgresql:///damaged?host={server.place}&port={server.port}&user=postgres"
+        words, statuses = preview_command(archive, address)
         seconds, peak, said, status, errors = watched(words, env=server.environment)
         if status not in statuses:
             raise RuntimeError(f"`reprise diff` ended with {status}: {(errors or said).strip()[-300:]}")
+        expect("reprise diff", said.count("\n"), deleted + changed + new)
         memory.append(peak)
         return seconds
 
@@ -205,14 +207,16 @@ def compare(bench: Bench, server: Server, archive: Path, rows: int, rounds: int,
         expect("the bare join", found, f"{deleted}|{new}|{changed}")
         return taken
 
-    def merge(_):
-        server.copy("merged", "damaged")
-        server.sql("postgres", "CHECKPOINT")
-        line = pairs(run([BUILD / "RepriseBench", "table-merge", *place, "merged", "members", archive]).stdout)
-        expect("table-merge", (line["inserts"], line["updates"]), (deleted, changed))
-        return line
+    def merged_by(way):
+        def once(_):
+            server.copy("merged", "damaged")
+            server.sql("postgres", "CHECKPOINT")
+            line = pairs(run([BUILD / "RepriseBench", way, *place, "merged", "members", archive], env=server.environment).stdout)
+            expect(way, (line["inserts"], line["updates"]), (deleted, changed))
+            return line
+        return once
 
-    sides = {"diff": diff, "bare": bare, "merge": merge, "preview": optional(bench, "reprise diff", preview)}
+    sides = {"diff": diff, "bare": bare, "merge": merged_by("table-merge"), "streamed merge": merged_by("table-stream"), "preview": optional(bench, "reprise diff", preview)}
     wanted = deleted + changed + new
     for name in PEERS:
         if name in programs:
@@ -291,18 +295,18 @@ def comparator(server: Server, program, wanted: int):
 
 def report(bench: Bench, label: str, rows: int, results: dict, memory):
     times = {name: [value for value in values if value is not None] for name, values in results.items()}
-    merges = times.pop("merge")
+    merges = {name: times.pop(name) for name in ("merge", "streamed merge")}
     for name, values in times.items():
         if values:
             bench.say(f"{label} {name:15} {spread(values)}: {rows / median(values) / 1000:.0f} thousand rows/s")
-    totals = [line["seconds"] for line in merges]
-    parts = ", ".join(f"{part} {median([line[part] for line in merges]):.2f} s" for part in ("load", "diff", "merge"))
-    bench.say(f"{label} merge           {spread(totals)}: {parts}; {load()}")
+    for name, lines in merges.items():
+        parts = ", ".join(f"{part} {median([line[part] for line in lines]):.2f} s" for part in ("load", "diff", "merge"))
+        bench.say(f"{label} {name:15} {spread([line['seconds'] for line in lines])}: {parts}; {load()}")
     if times["preview"]:
         bench.target(f"{label}: preview straight from the archive", rows / median(times["preview"]) / 1000, 900, "thousand rows/s", at_least=True)
         bench.target(f"{label}: its memory", max(memory), 100, "MB")
     bench.target(f"{label}: differences against the bare join", median(times["diff"]) / median(times["bare"]), 1.5)
-    bench.target(f"{label}: from the archive to the merge", median(totals), 5.0 * max(1, rows / 2_000_000), "s")
+    bench.target(f"{label}: from the archive to the merge", median([line["seconds"] for line in merges["streamed merge"]]), 5.0 * max(1, rows / 2_000_000), "s")
     for name, values in times.items():
         if values and name not in ("preview", "diff", "bare"):
             bench.say(f"{label}: {name} takes {median(values) / median(times['diff']):.1f} times as long as our differences")

@@ -6,7 +6,7 @@ import Testing
         [], ["plan"], ["plan", "list"], ["plan", "show"], ["plan", "validate"], ["plan", "graph"], ["plan", "schema"], ["check"], ["start"],
         ["resume"], ["status"], ["list"], ["watch"], ["logs"], ["pause"], ["cancel"], ["undo"], ["retry"], ["skip"], ["resolve"], ["approve"],
         ["deny"], ["report"], ["journal"], ["journal", "verify"], ["journal", "show"], ["journal", "export"], ["backup"], ["backup", "list"],
-        ["backup", "show"], ["backup", "verify"], ["claims"], ["claims", "list"], ["claims", "release"], ["adopt"], ["completions"], ["version"],
+        ["backup", "show"], ["backup", "verify"], ["diff"], ["merge"], ["claims"], ["claims", "list"], ["claims", "release"], ["adopt"], ["completions"], ["version"],
     ]
 
     @Test(arguments: commands)

@@ -26,15 +26,29 @@ private struct TableBench {
 
     /// As the step table-restore: the table beside the live one, loaded, looked at.
     func load(_ archive: String) async throws -> RescueTables {
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: archive))
-        let contents = try ArchiveTOC(bytes: [UInt8](handle.readData(ofLength: 1 << 20)))
-        let rescue = try RescueTables([table], from: contents, into: SQLIdentifier("rescue"))
+        let rescue = try RescueTables([table], from: try contents(of: archive), into: SQLIdentifier("rescue"))
         try await connection.execute("DROP SCHEMA IF EXISTS rescue CASCADE", deadline: Deadline(after: patience))
         try await connection.execute("CREATE SCHEMA rescue", deadline: Deadline(after: patience))
         for each in rescue.tables { try await connection.execute(each.definition, deadline: Deadline(after: patience)) }
         try shell(rescue.loadingScript(archive: "'\(archive)'", database: "'\(database)'"))
         for each in rescue.tables { try await connection.execute("ANALYZE \(each.rescue.sql)", deadline: Deadline(after: patience)) }
         return rescue
+    }
+
+    private func contents(of archive: String) throws -> ArchiveTOC {
+        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: archive))
+        return try ArchiveTOC(bytes: [UInt8](handle.readData(ofLength: 1 << 20)))
+    }
+
+    /// As `reprise merge`, up to where the differences are worked out.
+    func stream(_ archive: String) async throws -> [TableDiff] {
+        try await connection.execute("DROP SCHEMA IF EXISTS rescue CASCADE", deadline: Deadline(after: patience))
+        try await connection.execute("CREATE SCHEMA rescue", deadline: Deadline(after: patience))
+        var rules = MergeRuleSet()
+        rules.all.changed = .takeBackup
+        let comparison = TableComparison(with: .archive(path: archive, contents: try contents(of: archive)), of: connection, in: try SQLIdentifier("rescue"))
+        let names = TableComparison.Names(backup: table, live: table)
+        return try await comparison.compare([names], by: rules, deadline: Deadline(after: patience)).map(\.diff)
     }
 
     private func shell(_ script: String) throws {
@@ -80,15 +94,30 @@ func measureTableDiff(_ words: [String]) async throws {
     say("inserts=\(rows.rows(.insert)) updates=\(rows.rows(.update)) extra=\(rows.rows(TableDiff.Kind.extra)) seconds=\(taken.seconds)")
 }
 
-/// From the archive to the merge that is committed, with its audit.
+/// From the archive to the merge that is committed, with its audit: by the steps of a plan.
 func measureTableMerge(_ words: [String]) async throws {
     let bench = try await TableBench(words)
-    let load = try await time { try await bench.load(words[4]) }
-    let diff = try await time { try await bench.diff() }
+    let load = try await time { _ = try await bench.load(words[4]) }
+    try await merge(bench, load: load.seconds) { try await bench.diff() }
+}
+
+/// The same by `reprise merge`: the archive is streamed against the table, and only what may differ is laid beside it.
+func measureStreamedMerge(_ words: [String]) async throws {
+    let bench = try await TableBench(words)
+    let streamed = try await time { try await bench.stream(words[4]) }
+    let diffs = streamed.value
+    try await merge(bench, load: streamed.seconds) {
+        let plan = try MergePlan(diffs)
+        return (plan, try await plan.prepare(bench.connection, deadline: Deadline(after: patience)))
+    }
+}
+
+private func merge(_ bench: TableBench, load: Double, _ prepare: () async throws -> (plan: MergePlan, preview: MergePreview)) async throws {
+    let diff = try await time(prepare)
     let merge = try await time {
         try await diff.value.plan.merge(as: "bench", agreed: diff.value.preview.hash, bench.connection, deadline: Deadline(after: patience))
     }
     let rows = merge.value.tables[0]
-    let total = load.seconds + diff.seconds + merge.seconds
-    say("inserts=\(rows.inserted) updates=\(rows.updated) load=\(load.seconds) diff=\(diff.seconds) merge=\(merge.seconds) seconds=\(total)")
+    let total = load + diff.seconds + merge.seconds
+    say("inserts=\(rows.inserted) updates=\(rows.updated) load=\(load) diff=\(diff.seconds) merge=\(merge.seconds) seconds=\(total)")
 }

@@ -5,8 +5,8 @@
 //   RepriseBench wide PATH STEPS         the same, with no step waiting for another, 16 at a time
 //   RepriseBench fill PATH EVENTS        one run of EVENTS events, with snapshots as the engine leaves them
 //   RepriseBench load PATH               what `resume` does first: opens the journal and folds the run into its state
-//   RepriseBench table-load|table-diff|table-merge SOCKETFOLDER PORT DATABASE TABLE [ARCHIVE]   lays a backup beside a live table,
-//                                        compares the two; or all of it, and the merge
+//   RepriseBench table-load|table-diff|table-merge|table-stream SOCKETFOLDER PORT DATABASE TABLE [ARCHIVE]   lays a backup beside a live
+//                                        table, compares the two; or all of it, and the merge; or the same without laying it beside
 //   RepriseBench fetch ENDPOINT BUCKET KEY FILE CREDENTIALS PROFILE   fetches an object, its SHA-256 taken on the way
 import Glibc
 import RunCore
@@ -47,13 +47,13 @@ do {
     case "fetch":
         guard arguments.count == 8 else { fail("fetch takes ENDPOINT BUCKET KEY FILE CREDENTIALS PROFILE") }
         try await measureFetch(Array(arguments[2...]))
-    case "table-load", "table-diff", "table-merge":
+    case "table-load", "table-diff", "table-merge", "table-stream":
         let isDiff = arguments[1] == "table-diff", words = Array(arguments[2...])
         guard words.count == (isDiff ? 4 : 5) else { fail("\(arguments[1]) takes SOCKETFOLDER PORT DATABASE TABLE\(isDiff ? "" : " ARCHIVE")") }
         if isDiff {
             try await measureTableDiff(words)
         } else {
-            try await (arguments[1] == "table-load" ? loadTable : measureTableMerge)(words)
+            try await (arguments[1] == "table-load" ? loadTable : arguments[1] == "table-merge" ? measureTableMerge : measureStreamedMerge)(words)
         }
     default: fail("unknown command \(arguments[1])")
     }

@@ -23,10 +23,13 @@ package struct Narrowing: Sendable {
     }
 
     package init(_ pair: TablePair, _ limits: Limits = Limits()) {
-        columns = pair.columns.map(\.name)
-        key = pair.key?.columns
-        moments = Set(pair.columns.filter { $0.type.hasPrefix("timestamp") && $0.type.hasSuffix("with time zone") }.map(\.name))
-        self.limits = limits
+        let moments = pair.columns.filter { $0.type.hasPrefix("timestamp") && $0.type.hasSuffix("with time zone") }
+        self.init(columns: pair.columns.map(\.name), key: pair.key?.columns, moments: Set(moments.map(\.name)), limits)
+    }
+
+    /// - Parameter moments: columns of the type timestamptz.
+    init(columns: [SQLIdentifier], key: [SQLIdentifier]?, moments: Set<SQLIdentifier>, _ limits: Limits = Limits()) {
+        (self.columns, self.key, self.moments, self.limits) = (columns, key, moments, limits)
     }
 
     /// How far it is.

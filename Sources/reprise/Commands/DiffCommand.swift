@@ -28,30 +28,35 @@ struct DiffCommand: AsyncParsableCommand {
 
     func run() async throws {
         let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
-        guard !names.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
         let opener = DataSides(options: options, application: "reprise/diff")
         let differ = try await opener.with(sides.0) { source in
-            if sides.0 == sides.1 { return try await compare(source, with: source, isSame: true, names) }
-            return try await opener.with(sides.1) { target in
-                try await compare(source, with: target, isSame: false, names)
-            }
+            if sides.0 == sides.1, case .database(let both) = source { return try await compare(.sameDatabase, both, names, isTurned: false) }
+            return try await opener.with(sides.1) { target in try await compare(source, target, names) }
         }
         try Ended.check(differ ? .verificationMismatch : .done)
     }
 
+    private var deadline: Deadline { Deadline(after: .seconds(timeout)) }
+
     /// - Returns: whether there are differences.
-    private func compare(
-        _ source: DataSides.Opened, with target: DataSides.Opened, isSame: Bool, _ names: [TableComparison.Names]
-    ) async throws -> Bool {
-        guard case .database(let live) = target else {
-            throw Refusal("target-is-archive", "TARGET is an archive, and rows can only be looked at in a database", hints: ["name the database as TARGET"])
+    private func compare(_ source: DataSides.Opened, _ target: DataSides.Opened, _ names: [TableComparison.Names]) async throws -> Bool {
+        switch (source, target) {
+        case (.archive(let path, let contents), .database(let live)):
+            return try await compare(.archive(path: path, contents: contents), live, names, isTurned: false)
+        case (.database(let other), .database(let live)): return try await compare(.database(other), live, names, isTurned: false)
+        case (.database(let live), .archive(let path, let contents)):
+            let turned = names.map { TableComparison.Names(backup: $0.live, live: $0.backup) }
+            return try await compare(.archive(path: path, contents: contents), live, turned, isTurned: true)
+        case (.archive(let path, let contents), .archive(let other, let theirs)):
+            return try await compare(.init(path: path, contents: contents), .init(path: other, contents: theirs), names)
         }
-        let deadline = Deadline(after: .seconds(timeout)), meter = ComparisonMeter(options)
-        let backup: TableComparison.Backup =
-            switch source {
-            case .archive(let path, let contents): .archive(path: path, contents: contents)
-            case .database(let connection): isSame ? .sameDatabase : .database(connection)
-            }
+    }
+
+    /// - Parameter isTurned: what is streamed is the target.
+    private func compare(
+        _ backup: TableComparison.Backup, _ live: PostgresConnection, _ names: [TableComparison.Names], isTurned: Bool
+    ) async throws -> Bool {
+        let deadline = deadline, meter = ComparisonMeter(options)
         var rules = MergeRuleSet()
         rules.all = try tables.rules()
         let comparison = TableComparison(with: backup, of: live, in: try QualifiedName.temporary("x").schema)
@@ -59,56 +64,31 @@ struct DiffCommand: AsyncParsableCommand {
         meter.end()
         var differ = false
         for table in compared {
-            let counts = try await table.diff.find(live, deadline: deadline)
+            let counts = try await table.diff.find(live, deadline: deadline), text = DiffText(table.diff.pair.live.name, isTurned: isTurned)
             differ = differ || counts.total > 0
-            try await show(table, counts, live, deadline)
+            if !options.json { Console.write(text.summary(table.rows, table.way.rawValue, table.diff.pair.drift.map(\.description), counts)) }
+            try await table.diff.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
+                Console.write(options.json ? text.json($0) : text.line($0))
+            }
         }
         return differ
     }
 
-    private func show(
-        _ table: TableComparison.Compared, _ counts: DiffCounts, _ live: PostgresConnection, _ deadline: Deadline
-    ) async throws {
-        let name = "\(table.diff.pair.live.name)"
-        guard options.json else {
-            Console.write(DiffText.summary(name, table, counts))
-            try await table.diff.forEachRecord(most: samples, live, deadline: deadline) { Console.write(DiffText.line($0)) }
-            return
+    private func compare(_ source: ArchivePair.Archive, _ target: ArchivePair.Archive, _ names: [TableComparison.Names]) async throws -> Bool {
+        let deadline = deadline, meter = ComparisonMeter(options), rules = try tables.rules()
+        var differ = false
+        for names in names {
+            let text = DiffText(names.live, isTurned: false)
+            var shown: [TableDiff.Kind: Int] = [:], lines = ""
+            let found = try await ArchivePair(source, target, names, by: rules).compare(deadline: deadline, report: { meter.tell(names.live, $0) }) { record in
+                if options.json { return Console.write(text.json(record)) }
+                shown[record.kind, default: 0] += 1
+                if shown[record.kind]! <= samples { lines += text.line(record) }
+            }
+            meter.end()
+            differ = differ || found.counts.total > 0
+            if !options.json { Console.write(text.summary(found.rows, "both archives streamed, compared as they are written", [], found.counts) + lines) }
         }
-        try await table.diff.forEachRecord(live, deadline: deadline) { Console.write(DiffText.json($0, of: name)) }
-    }
-}
-
-/// How differences are written.
-enum DiffText {
-    static func summary(_ name: String, _ table: TableComparison.Compared, _ counts: DiffCounts) -> String {
-        let kinds = TableDiff.Kind.allCases.compactMap { kind in
-            counts.rows[kind].map { "\(countText(Int64($0))) \(kind.words)" }
-        }
-        let rows = table.rows.map { "\(countText(Int64($0.backupRows))) rows against \(countText(Int64($0.liveRows))), " } ?? ""
-        let drift = table.diff.pair.drift.map { "  note: \($0)\n" }.joined()
-        return "\(oneLine(name)): \(kinds.isEmpty ? "no differences" : kinds.joined(separator: ", ")) (\(rows)\(table.way.rawValue))\n\(drift)"
-    }
-
-    static func line(_ record: DiffRecord) -> String {
-        let place = record.key.map { " \($0)" } ?? ""
-        let values = [record.backup.map { "source \($0)" }, record.live.map { "target \($0)" }].compactMap { $0 }
-        let columns = record.columns.isEmpty ? "" : " in \(record.columns.joined(separator: ", "))"
-        let copies = record.rows > 1 ? " \(record.rows) times" : ""
-        return "  \(record.kind.words)\(copies)\(oneLine(place))\(oneLine(columns)): \(oneLine(values.joined(separator: "; ")))\n"
-    }
-
-    /// One line: values as the types' own output functions write them.
-    static func json(_ record: DiffRecord, of table: String) -> String {
-        let fields: [(String, String?)] = [
-            ("table", quoted(table)), ("kind", quoted(record.kind.rawValue)), ("key", record.key), ("source", record.backup), ("target", record.live),
-            ("columns", record.columns.isEmpty ? nil : "[\(record.columns.map(quoted).joined(separator: ","))]"),
-            ("rows", record.rows == 1 ? nil : "\(record.rows)"),
-        ]
-        return "{\(fields.compactMap { name, value in value.map { "\"\(name)\":\($0)" } }.joined(separator: ","))}\n"
-    }
-
-    private static func quoted(_ text: String) -> String {
-        (try? EventCodec.json(text)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
+        return differ
     }
 }

@@ -43,7 +43,6 @@ struct MergeCommand: AsyncParsableCommand {
         }
         guard let target else { throw Refusal("no-target", "no database to merge into is named", hints: ["reprise merge SOURCE TARGET --table NAME"]) }
         let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
-        guard !names.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
         try await opener.with(sides.0) { source in
             if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), names) }
             return try await opener.with(sides.1) { target in
@@ -64,16 +63,24 @@ struct MergeCommand: AsyncParsableCommand {
         return connection
     }
 
-    /// The tables that are made for it lie in a schema of their own, which goes when the merge has ended, in whatever way.
+    /// Where the tables that are made for it lie. One merge of this command at a time: so what a killed one left can be thrown away.
+    private static let schema = "reprise_merge"
+    private static let lock = 7_233_179_127
+
     private func merge(_ backup: TableComparison.Backup, into live: PostgresConnection, _ names: [TableComparison.Names]) async throws {
-        let deadline = deadline, id = "merge-\(UUID().uuidString.lowercased().prefix(8))"
-        let schema = try SQLIdentifier("reprise_\(id)"), meter = ComparisonMeter(options)
+        let deadline = deadline, schema = try SQLIdentifier(Self.schema), meter = ComparisonMeter(options)
+        let isOurs = try await live.query("SELECT pg_catalog.pg_try_advisory_lock(\(Self.lock)) AS ours", deadline: deadline).only().bool("ours")
+        guard isOurs else {
+            throw Refusal(
+                "merge-at-work", "another reprise merge is at work in this database", hints: ["wait for it, or end it"], exitStatus: .heldByAnother)
+        }
+        try await Self.drop(schema, live)
         try await live.execute("CREATE SCHEMA \(schema.sql)", deadline: deadline)
         do {
             let compared = try await TableComparison(with: backup, of: live, in: schema)
                 .compare(names, by: policy.rules(over: tables.rules()), deadline: deadline) { meter.tell($0, $1) }
             meter.end()
-            try await agreeAndMerge(try MergePlan(compared.map(\.diff)), id, live, deadline)
+            try await agreeAndMerge(try MergePlan(compared.map(\.diff)), "merge-\(UUID().uuidString.lowercased().prefix(8))", live, deadline)
         } catch {
             // Also after Ctrl-C: what is left holds people's data.
             await Task { try? await Self.drop(schema, live) }.value
@@ -95,7 +102,7 @@ struct MergeCommand: AsyncParsableCommand {
         try await requireAgreement(preview)
         let outcome = try await plan.merge(
             as: id, agreed: preview.hash, disabling: try triggers(), lockTimeout: .seconds(lockTimeout), live, deadline: deadline)
-        try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge --undo \(id) \(printable(target ?? source))\n")
+        try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge '\(printable(target ?? source))' --undo \(id)\n")
     }
 
     /// - Throws: exit status 5 where nobody can be asked.

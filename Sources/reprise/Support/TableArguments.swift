@@ -13,14 +13,16 @@ struct TableArguments: ParsableArguments {
     @Option(
         name: .customLong("table"),
         help: ArgumentHelp("A table: NAME of schema public, or SCHEMA.NAME; SOURCE=TARGET where they have different names. May be repeated.", valueName: "name"))
-    var tables: [String]
+    var tables: [String] = []
 
     @Option(help: "exact: what is stored, byte by byte; semantic: what each type's own = says.") var compare: ComparisonMode = .exact
     @Option(help: ArgumentHelp("Columns by which rows are told apart, apart by commas; default: the table's own key.", valueName: "columns")) var key: String?
     @Flag(help: "Where the columns differ, compare those that both have.") var commonColumns = false
 
+    /// - Throws: where there are none.
     func names() throws -> [TableComparison.Names] {
-        try tables.map { word in
+        guard !tables.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
+        return try tables.map { word in
             let names = try word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map { try TableName.read(String($0)) }
             return TableComparison.Names(backup: names[0], live: names.last!)
         }

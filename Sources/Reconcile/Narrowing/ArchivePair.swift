@@ -1,0 +1,149 @@
+package import BlockingIO
+internal import Foundation
+package import PostgreSQL
+
+/// A table in two archives, compared without any server: by what is written in them, moments in UTC.
+///
+/// What a server would know is not known here: a value that is stored differently and written the same is the same, and one that is
+/// written differently and means the same is not.
+package struct ArchivePair: Sendable {
+    private let columns: [SQLIdentifier]
+    private let key: [SQLIdentifier]?
+    private let narrowing: Narrowing
+    private let backup: ArchiveRows
+    private let live: ArchiveRows
+
+    package struct Archive: Sendable {
+        let path: String
+        let contents: ArchiveTOC
+
+        package init(path: String, contents: ArchiveTOC) { (self.path, self.contents) = (path, contents) }
+
+        fileprivate func table(_ name: QualifiedName) throws -> RescueTables.Table {
+            try contents.requireUTF8()
+            return try RescueTables.table(name, as: name, contents)
+        }
+    }
+
+    /// - Throws: `ReconcileRefused` where a table is not there, or has other columns and nobody said that it may.
+    package init(_ backup: Archive, _ live: Archive, _ names: TableComparison.Names, by rules: MergeRules) throws {
+        self.backup = ArchiveRows(at: backup.path, of: try backup.table(names.backup))
+        self.live = ArchiveRows(at: live.path, of: try live.table(names.live))
+        let own = backup.contents.copiedColumns(of: try backup.table(names.backup)), theirs = live.contents.copiedColumns(of: try live.table(names.live))
+        let columns = theirs.filter(own.contains)
+        self.columns = columns
+        guard rules.drift == .commonColumns || Set(own) == Set(theirs) else {
+            let differ = Set(own).symmetricDifference(theirs).sorted()
+            throw ReconcileRefused(
+                "reconcile.drift", "table \(names.live) has other columns in the two archives: \(differ.map(\.description).joined(separator: ", "))",
+                hints: ["to compare what both have: --common-columns"])
+        }
+        let ownKey = try backup.contents.primaryKey(of: names.backup), theirKey = try live.contents.primaryKey(of: names.live)
+        key = rules.key ?? (ownKey == theirKey ? ownKey : nil)
+        if let missing = key?.first(where: { !columns.contains($0) }) {
+            throw ReconcileRefused("reconcile.no-key", "there is no column \(missing) in both archives' \(names.live)")
+        }
+        let moments = try backup.contents.moments(of: names.backup)
+        narrowing = Narrowing(columns: columns, key: key, moments: moments)
+    }
+
+    /// Hands on every difference: those of the backup first. What is held in memory are the differences alone.
+    ///
+    /// - Returns: how many there are of each kind, and how many rows were read.
+    package func compare(
+        deadline: Deadline, report: @escaping @Sendable (Narrowing.Progress) -> Void = { _ in }, _ body: (DiffRecord) throws -> Void
+    ) async throws -> (counts: DiffCounts, rows: Narrowing.Progress) {
+        let found = try await narrowing.run(backup: backup, live: live, deadline: deadline, report: report)
+        let others = try lines(found.live)
+        var partners = Dictionary(others.indices.compactMap { place in others[place].key.map { ($0, place) } }, uniquingKeysWith: { first, _ in first })
+        var met = Set<Int>(), counts = DiffCounts()
+        func tell(_ kind: TableDiff.Kind, _ key: String?, _ backup: [String?]?, _ live: [String?]?) throws {
+            counts.rows[kind, default: 0] += 1
+            let differing = kind == .changed ? columns.indices.filter { backup?[$0] != live?[$0] }.map { columns[$0].name } : []
+            try body(
+                DiffRecord(
+                    kind: kind, verdict: .keep, reason: nil, rows: 1, key: key, backup: backup.map { JSONText.object(columns, $0) },
+                    live: live.map { JSONText.object(columns, $0) }, columns: differing))
+        }
+        for row in try lines(found.backup) {
+            let partner = row.key.flatMap { partners.removeValue(forKey: $0) }
+            try tell(partner == nil ? .missing : .changed, row.key, row.values, partner.map { others[$0].values })
+            if let partner { met.insert(partner) }
+        }
+        for (place, row) in others.enumerated() where !met.contains(place) { try tell(.extra, row.key, nil, row.values) }
+        return (counts, .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
+    }
+
+    private struct Row {
+        let key: String?
+        let values: [String?]
+    }
+
+    private func lines(_ lines: RowLines) throws -> [Row] {
+        var bytes: [UInt8] = []
+        try lines.forEachPortion { bytes += $0 }
+        let places = key.map { $0.map { name in columns.firstIndex(of: name)! } }
+        return bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast().map { line in
+            let values = line.split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false).map(CopyText.value)
+            return Row(key: places.map { places in JSONText.object(places.map { columns[$0] }, places.map { values[$0] }) }, values: values)
+        }
+    }
+}
+
+/// A field as COPY writes it.
+enum CopyText {
+    /// - Returns: nil for NULL.
+    static func value(_ field: ArraySlice<UInt8>) -> String? {
+        guard field.contains(UInt8(ascii: "\\")) else { return String(decoding: field, as: UTF8.self) }
+        guard !field.elementsEqual([UInt8(ascii: "\\"), UInt8(ascii: "N")]) else { return nil }
+        let escapes: [UInt8: UInt8] = [98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11]
+        var result: [UInt8] = [], rest = field
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "\\"), let next = rest.popFirst() else { result.append(byte); continue }
+            result.append(escapes[next] ?? next)
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+}
+
+enum JSONText {
+    /// An object in the order of its columns.
+    static func object(_ columns: [SQLIdentifier], _ values: [String?]) -> String {
+        "{" + zip(columns, values).map { "\(text($0.name)) : \($1.map(text) ?? "null")" }.joined(separator: ", ") + "}"
+    }
+
+    static func text(_ value: String) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .withoutEscapingSlashes
+        return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "\"\""
+    }
+}
+
+extension ArchiveTOC {
+    /// The columns of a table's rows, by its COPY statement; of a partitioned table, by that of its first part.
+    fileprivate func copiedColumns(of table: RescueTables.Table) -> [SQLIdentifier] {
+        guard let entry = entries.first(where: { table.dataIDs.contains($0.dumpID) }) else { return [] }
+        var reader = TableDefinition.Reader(entry.copyStatement)
+        guard reader.skip("COPY "), reader.name() != nil else { return [] }
+        return reader.columns() ?? []
+    }
+
+    fileprivate func primaryKey(of table: QualifiedName) throws -> [SQLIdentifier]? {
+        let found = entries.first { $0.kind == "CONSTRAINT" && $0.schema == table.schema.name && $0.definition.contains(" PRIMARY KEY ")
+            && UniqueColumns($0.definition, of: table).columns != nil }
+        return try found.flatMap { UniqueColumns($0.definition, of: table).columns?.sorted() }?.map(SQLIdentifier.init)
+    }
+
+    /// The columns of the type timestamptz, by the definition that pg_dump wrote, a line each.
+    fileprivate func moments(of table: QualifiedName) throws -> Set<SQLIdentifier> {
+        let entry = entries.first { $0.kind == "TABLE" && $0.schema == table.schema.name && $0.tag == table.name.name }
+        let lines = entry?.definition.split(separator: "\n") ?? []
+        return try Set(lines.compactMap { line in
+            var reader = TableDefinition.Reader(String(line))
+            guard reader.skip("    "), let name = reader.identifier(), reader.rest.hasPrefix(" timestamp"), reader.rest.contains(" with time zone") else {
+                return nil
+            }
+            return try SQLIdentifier(name)
+        })
+    }
+}

@@ -1,0 +1,128 @@
+import Foundation
+import PostgresCluster
+import Testing
+
+/// `reprise diff` and `reprise merge` against a server of their own, by the program as people run it.
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
+struct DiffMergeTests {
+    /// A live database that has lost and changed rows since it was dumped.
+    private struct Scene {
+        let cluster: Cluster
+        let program: Program
+        let live: String
+        let archive: String
+
+        init() async throws {
+            cluster = try await Cluster.server()
+            program = try Program()
+            live = try await cluster.newDatabase("diffed")
+            archive = "\(program.folder)/members.dump"
+            try await cluster.psql(
+                """
+                CREATE TABLE members (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, "at Day" timestamptz);
+                INSERT INTO members (name, "at Day") SELECT 'm' || g, timestamptz '2026-01-01' + g * interval '1 day' FROM generate_series(1, 500) g
+                """, database: live)
+            try await cluster.must("pg_dump -Fc -f '\(archive)' '\(live)'", environment: ["PGTZ": "Asia/Tokyo"])
+            try await cluster.psql(
+                "DELETE FROM members WHERE id IN (7, 8); UPDATE members SET name = NULL WHERE id = 100; INSERT INTO members (name) VALUES ('new')", database: live)
+        }
+
+        func address(_ database: String) -> String { "postgresql:///\(database)?host=\(cluster.folder)&port=\(cluster.port)&user=postgres" }
+
+        func reprise(_ arguments: String...) async throws -> Program.Result {
+            let path = "\(Cluster.programs):\(ProcessInfo.processInfo.environment["PATH"] ?? "")"
+            return try await program.start(arguments, environment: ["PATH": path]).result()
+        }
+
+        func rows() async throws -> String { try await cluster.psql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM members AS t", database: live) }
+    }
+
+    @Test func everyDifferenceIsOneRecordALine() async throws {
+        let scene = try await Scene()
+        let result = try await scene.reprise("diff", "file:\(scene.archive)", scene.address(scene.live), "--table", "members", "--json")
+        #expect(result.status == 3 && result.errors.isEmpty)
+        let records = try result.jsonLines()
+        #expect(records.map { $0["kind"] as? String } == ["missing", "missing", "changed", "extra"])
+        let keys = records.map { ($0["key"] as? [String: String])?["id"] }
+        #expect(keys == ["7", "8", "100", "501"])
+        let changed = records[2], source = changed["source"] as? [String: Any], target = changed["target"] as? [String: Any]
+        #expect(changed["table"] as? String == "public.members" && changed["columns"] as? [String] == ["name"])
+        #expect(source?["name"] as? String == "m100" && target?["name"] is NSNull && source?["at Day"] as? String == target?["at Day"] as? String)
+        #expect(records[0]["target"] == nil && records[3]["source"] == nil)
+    }
+
+    /// Whatever is compared with whatever, it is the same four differences; turned around, what was missing is what is only there.
+    @Test func archivesAndDatabasesAreComparedWithEachOther() async throws {
+        let scene = try await Scene(), restored = try await scene.cluster.newDatabase("restored")
+        try await scene.cluster.must("pg_restore -d '\(restored)' '\(scene.archive)'")
+        let other = "\(scene.program.folder)/live.dir"
+        try await scene.cluster.must("pg_dump -Fd -f '\(other)' '\(scene.live)'")
+        let backups = ["file:\(scene.archive)", scene.address(restored)], lives = ["file:\(other)", scene.address(scene.live)]
+        for (backup, live) in backups.flatMap({ backup in lives.map { (backup, $0) } }) {
+            for (sides, kinds) in [([backup, live], ["missing", "missing", "changed", "extra"]), ([live, backup], ["extra", "extra", "changed", "missing"])] {
+                let result = try await scene.reprise("diff", sides[0], sides[1], "--table", "members", "--json")
+                let found = try result.jsonLines().map { "\($0["kind"] ?? "") \(($0["key"] as? [String: String])?["id"] ?? "")" }.sorted()
+                #expect(found == zip(kinds, ["7", "8", "100", "501"]).map { "\($0) \($1)" }.sorted(), "\(sides)")
+                #expect(result.status == 3, "\(sides): \(result.errors)")
+            }
+        }
+        let same = try await scene.reprise("diff", scene.address(restored), "file:\(scene.archive)", "--table", "members")
+        #expect(same.status == 0 && same.output.contains("no differences"))
+    }
+
+    @Test func peopleSeeWhatHasChanged() async throws {
+        let scene = try await Scene()
+        let result = try await scene.reprise("diff", "file:\(scene.archive)", scene.address(scene.live), "--table", "members", "--samples", "1")
+        #expect(result.status == 3)
+        #expect(result.output.contains("public.members: 2 missing in the target, 1 changed, 1 only in the target (500 rows against 499, the archive streamed"))
+        #expect(result.output.contains("  changed: id=100; name=m100 in the source, NULL in the target\n"))
+        #expect(result.output.contains("id=7") && !result.output.contains("id=8"))
+        // It only looked.
+        #expect(try await scene.cluster.psql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise%'", database: scene.live) == "0")
+    }
+
+    @Test func aMergeIsAgreedToByItsHashAndTakenBackByItsName() async throws {
+        let scene = try await Scene(), before = try await scene.rows()
+        let sides = ["merge", "file:\(scene.archive)", scene.address(scene.live), "--table", "members", "--changed", "take-backup", "--json"]
+        func merge(_ more: String...) async throws -> Program.Result {
+            let path = "\(Cluster.programs):\(ProcessInfo.processInfo.environment["PATH"] ?? "")"
+            return try await scene.program.start(sides + more, environment: ["PATH": path]).result()
+        }
+        let asked = try await merge()
+        #expect(asked.status == 5)
+        let hash = try #require(asked.errors.firstMatch(of: /--agree ([0-9a-f]{12})/)?.1)
+        #expect(try await scene.rows() == before, "nobody has agreed yet")
+        #expect(try await merge("--agree", "0123456789abcdef").status == 3)
+        let done = try await merge("--agree", String(hash))
+        #expect(done.status == 0, "\(done.errors)")
+        let outcome = try #require(try done.json() as? [String: Any]), id = try #require(outcome["merge"] as? String)
+        #expect((outcome["tables"] as? [[String: Any]])?.first?["inserted"] as? Int == 2)
+        #expect(try await scene.cluster.psql("SELECT count(*), count(*) FILTER (WHERE name = 'new'), max(name) FILTER (WHERE id = 100) FROM members", database: scene.live) == "501|1|m100")
+        // Nothing stays but the audit.
+        #expect(try await scene.cluster.psql("SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'reprise%'", database: scene.live) == "reprise_audit")
+        let undone = try await scene.reprise("merge", scene.address(scene.live), "--undo", id)
+        #expect(undone.status == 0 && undone.output.contains("2 deleted"))
+        #expect(try await scene.rows() == before)
+        #expect(try await scene.reprise("merge", scene.address(scene.live), "--undo", id).output == "It was taken back before.\n")
+    }
+
+    @Test(arguments: [
+        (["diff", "x", "y", "--table", "t"], "names no data to compare"), (["diff", "file:/nowhere", "file:/nowhere", "--table", "t"], "there is no archive /nowhere"),
+        (["diff", "file:ARCHIVE", "postgresql://u:secret@h/d", "--table", "t"], "a password does not belong on the command line"),
+        (["diff", "file:ARCHIVE", "LIVE", "--table", "nothing"], "has no table public.nothing"),
+        (["diff", "file:ARCHIVE", "LIVE", "--table", "nothing=members"], "the backup has no table public.nothing"),
+        (["diff", "file:ARCHIVE", "LIVE", "--table", "members", "--key", "name"], "are no key of public.members"),
+        (["merge", "LIVE", "file:ARCHIVE", "--table", "members"], "an archive cannot be merged into"),
+        (["merge", "file:ARCHIVE", "LIVE", "--table", "members", "--column", "name=nonsense"], "is not COLUMN=RULE"),
+        (["merge", "file:ARCHIVE", "LIVE", "--table", "members", "--changed", "newest"], "needs `newest-by`"),
+        (["merge", "LIVE", "--undo", "merge-of-nobody"], "this database knows no merge merge-of-nobody"),
+    ])
+    func whatCannotBeDoneIsSaidInOneSentence(arguments: [String], said: String) async throws {
+        let scene = try await Scene(), before = try await scene.rows()
+        let words = arguments.map { $0.replacing("ARCHIVE", with: scene.archive).replacing("LIVE", with: scene.address(scene.live)) }
+        let result = try await scene.program.start(words, environment: ["PATH": "\(Cluster.programs):/usr/bin:/bin"]).result()
+        #expect(result.status == 1 || result.status == 2, "\(result.status)")
+        #expect(result.errors.contains(said) && !result.errors.contains("secret"), "\(result.errors)")
+        #expect(try await scene.rows() == before)
+    }
+}

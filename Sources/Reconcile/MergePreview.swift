@@ -15,8 +15,12 @@ package struct MergePreview: Sendable, Hashable, Codable {
         package let counts: [Count]
         /// In how many rows that are updated each column changes.
         package let changedColumns: [SQLIdentifier: Int]
+        /// What is compared, and what of it tells rows apart; empty: all of it.
+        package let columns: [SQLIdentifier]
+        package let key: [SQLIdentifier]
         /// The first few of each verdict.
         package let samples: [Sample]
+        package let choices: Choices
         /// Rows of which a person has to say something, all of them counted and the first thousand listed.
         package let undecidedRows: Int
         package let undecided: [Undecided]
@@ -34,16 +38,24 @@ package struct MergePreview: Sendable, Hashable, Codable {
         package let rows: Int
     }
 
+    /// Rows that both sides have with other values, and in how many of them each rule would change something.
+    package struct Choices: Sendable, Hashable, Codable {
+        package let changed: Int
+        package let takeBackup: Int
+        package let fillNulls: Int
+    }
+
     package struct Sample: Sendable, Hashable, Codable {
         package let kind: TableDiff.Kind
         package let verdict: TableDiff.Verdict
         package let reason: String?
-        /// The values of the columns that are compared, in their order; nil: no such row.
+        /// The values of the columns that are compared, in their order, long ones cut off; nil: no such row.
         package let backup: [String?]?
         package let live: [String?]?
     }
 
     private static let samplesOfEach = 3
+    private static let mostCharacters = 200
 
     /// - Throws: `ReconcileRefused` where there is nothing prepared.
     static func read(_ plan: MergePlan, _ connection: PostgresConnection, deadline: Deadline) async throws -> MergePreview {
@@ -66,13 +78,26 @@ package struct MergePreview: Sendable, Hashable, Codable {
         ).rows.map { (diff.pair.columns[try $0.integer("place", as: Int.self) - 1].name, try $0.integer("rows", as: Int.self)) }
         return Table(
             name: diff.pair.live.name, counts: counts, changedColumns: Dictionary(uniqueKeysWithValues: changed),
-            samples: try await samples(diff, connection, deadline),
+            columns: diff.pair.columns.map(\.name), key: diff.pair.key?.columns ?? [],
+            samples: try await samples(diff, connection, deadline), choices: try await choices(diff, connection, deadline),
             undecidedRows: try await undecidedCount(diff, connection, deadline), undecided: try await undecided(diff, connection, deadline),
             isFollowed: diff.isFollowed)
     }
 
+    private static func choices(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Choices {
+        let row = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS changed, pg_catalog.count(*) FILTER (WHERE d.backup <> d.live) AS takes, pg_catalog.count(*) FILTER (WHERE EXISTS (
+                SELECT FROM pg_catalog.unnest(d.backup, d.live) AS u(backup, live) WHERE u.live IS NULL AND u.backup IS NOT NULL)) AS fills
+            FROM \(diff.table.sql) AS d WHERE d.kind = 'changed'
+            """, deadline: deadline
+        ).only()
+        return Choices(changed: try row.integer("changed"), takeBackup: try row.integer("takes"), fillNulls: try row.integer("fills"))
+    }
+
     private static func samples(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [Sample] {
-        let columns = (0..<diff.pair.columns.count).map { "backup[\($0 + 1)] AS \"b \($0)\", live[\($0 + 1)] AS \"l \($0)\"" }
+        let value = { (side: String, place: Int) in "pg_catalog.left(\(side)[\(place + 1)], \(mostCharacters))" }
+        let columns = diff.pair.columns.indices.map { "\(value("backup", $0)) AS \"b \($0)\", \(value("live", $0)) AS \"l \($0)\"" }
         return try await connection.query(
             """
             SELECT kind, verdict, reason, backup IS NULL AS no_backup, live IS NULL AS no_live, \(columns.joined(separator: ", "))
@@ -133,20 +158,6 @@ package struct MergePreview: Sendable, Hashable, Codable {
                     hints: ["look at the differences; where they are right, raise `\(field)`"], exitStatus: .verificationMismatch)
             }
         }
-    }
-}
-
-extension MergePreview {
-    /// For the person who is asked.
-    package var text: String {
-        let lines = tables.filter { !$0.isFollowed || !$0.counts.isEmpty }.map { table in
-            let counts = table.counts.map { count in "\(count.rows) \(count.kind.words): \(count.verdict.rawValue)\(count.reason.map { " (\($0))" } ?? "")" }
-            let columns = table.changedColumns.sorted { $0.key < $1.key }.map { "\($0.key) in \($0.value)" }
-            return "\(table.name): \(counts.isEmpty ? "no differences" : counts.joined(separator: "; "))"
-                + (columns.isEmpty ? "" : "; columns that change: \(columns.joined(separator: ", "))")
-                + (table.undecidedRows == 0 ? "" : "; \(table.undecidedRows) wait for a decision")
-        }
-        return "\(lines.joined(separator: ". ")). Preview \(hash.prefix(12))."
     }
 }
 

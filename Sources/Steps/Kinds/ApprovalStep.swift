@@ -25,7 +25,7 @@ package struct ApprovalStep: StepKind {
         let shown = context.strings("show").compactMap(StepID.init).flatMap { step in
             (context.outputs[step] ?? [:]).filter { $0.key.hasPrefix("summary") }.sorted { $0.key < $1.key }.map(\.value.plainText)
         }
-        return ([try context.string("message")] + shown).joined(separator: "\n")
+        return ([try context.string("message")] + shown.filter { !$0.isEmpty }).joined(separator: "\n")
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {

@@ -45,7 +45,7 @@ package struct TableDiffStep: StepKind {
             evidence: try decodeJSON(JSONValue.self, encodeJSON(preview)),
             outputs: [
                 "plan": try decodeJSON(JSONValue.self, encodeJSON(plan)), "preview": .string(preview.hash), "summary": .string(preview.text),
-                "undecided": .string(preview.undecidedLines),
+                "summary-samples": .string(preview.samplesText), "undecided": .string(preview.undecidedLines),
             ], warnings: preview.unusedDecisions.map { "line \($0) of the decisions decides no row that waits for one" })
     }
 

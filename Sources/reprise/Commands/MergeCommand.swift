@@ -98,7 +98,7 @@ struct MergeCommand: AsyncParsableCommand {
         guard preview.tables.contains(where: { table in [.insert, .update, .delete].contains { table.rows($0) > 0 } }) else {
             return try options.show(Outcome(merge: nil, preview: preview.hash, tables: []), "\(preview.text)\nThere is nothing to merge.\n")
         }
-        if !options.json { Console.write(preview.text + "\n") }
+        if !options.json { Console.write("\(terminalSafe(preview.text))\n\(terminalSafe(preview.samplesText))\n") }
         try await requireAgreement(preview)
         let outcome = try await plan.merge(
             as: id, agreed: preview.hash, disabling: try triggers(), lockTimeout: .seconds(lockTimeout), live, deadline: deadline)

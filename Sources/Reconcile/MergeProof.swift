@@ -19,6 +19,14 @@ package struct MergeProof: Sendable, Hashable, Codable {
         package var changedSince = 0
         /// Rows that ought not to differ, by what is wrong with them. Empty where the merge did what was agreed to.
         package var wrong: [String: Int] = [:]
+        /// The keys of the first five of each kind in `wrong`, as text; none of a table without a key.
+        package var wrongKeys: [String: String] = [:]
+
+        fileprivate var wrongText: String {
+            wrong.sorted { $0.key < $1.key }.map { what, count in
+                "\(count) \(what)" + (wrongKeys[what].map { " (\($0)\(count > DiffProver.shownKeys ? "; …" : ""))" } ?? "")
+            }.joined(separator: ", ")
+        }
     }
 
     package var isProven: Bool { tables.allSatisfy(\.wrong.isEmpty) }
@@ -26,10 +34,9 @@ package struct MergeProof: Sendable, Hashable, Codable {
     package var text: String {
         tables.map { table in
             let left = [(table.kept, "kept"), (table.skipped, "skipped"), (table.changedSince, "changed since by others")].filter { $0.0 > 0 }
-            let wrong = table.wrong.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
             return "\(table.name): \(table.written) written"
                 + (left.isEmpty ? "" : "; still other than in the backup: \(left.map { "\($0.0) \($0.1)" }.joined(separator: ", "))")
-                + (wrong.isEmpty ? "" : "; WRONG: \(wrong.joined(separator: ", "))")
+                + (table.wrong.isEmpty ? "" : "; WRONG: \(table.wrongText)")
         }.joined(separator: ". ") + "."
     }
 }
@@ -100,7 +107,9 @@ private struct DiffProver {
             case "kept": table.kept += found
             case "skipped": table.skipped += found
             case "changed since": table.changedSince += found
-            case let wrong: table.wrong[wrong, default: 0] += found
+            case let wrong:
+                table.wrong[wrong, default: 0] += found
+                if let key = pair.key { table.wrongKeys[wrong] = "\(key.columns.map(\.name).joined(separator: ", ")) \(try row.string("keys"))" }
             }
         }
         try await connection.execute("DROP TABLE \(anew.table.sql)", deadline: deadline)
@@ -125,6 +134,13 @@ private struct DiffProver {
             """
     }
 
+    static var shownKeys: Int { 5 }
+
+    /// The key of a row, in the columns `names` of `alias`, as people read it.
+    private func keyText(_ alias: String, _ names: [String]) -> String {
+        "pg_catalog.concat_ws(', ', \(names.map { "\(alias).\($0)" }.joined(separator: ", "))) COLLATE \"C\" AS key"
+    }
+
     private var isOurs: String { "t.xmin::text::bigint = \(transaction)" }
 
     private var keyed: String {
@@ -134,21 +150,24 @@ private struct DiffProver {
         let sameKey = pair.key!.equality.enumerated().map {
             "d.\(diff.keyAlias($0)) \($1) o.\(diff.keyAlias($0))"
         }.joined(separator: " AND ")
+        let ofDifference = keyText("d", pair.key!.columns.indices.map(diff.keyAlias)), ofRecord = keyText("r", pair.key!.columns.map(\.sql))
         return """
-            SELECT what, pg_catalog.count(*) AS rows FROM (
+            SELECT what, pg_catalog.count(*) AS rows, coalesce(pg_catalog.array_to_string(
+                (pg_catalog.array_agg(key ORDER BY key) FILTER (WHERE pg_catalog.starts_with(what, 'that ')))[1:\(Self.shownKeys)], '; '), '') AS keys
+            FROM (
                 SELECT CASE WHEN NOT \(agreed) THEN 'kept' WHEN \(skipped) THEN 'skipped'
                             WHEN o.seq IS NULL OR o.live IS DISTINCT FROM d.live THEN 'changed since'
-                            ELSE 'that the policy would merge and that were neither merged nor listed' END AS what
+                            ELSE 'that the policy would merge and that were neither merged nor listed' END AS what, \(ofDifference)
                 FROM \(anew.table.sql) AS d LEFT JOIN \(diff.table.sql) AS o ON \(sameKey) WHERE NOT \(changed)
                 UNION ALL
-                SELECT CASE WHEN \(isOurs) THEN 'that came out other than they were written' ELSE 'changed since' END
+                SELECT CASE WHEN \(isOurs) THEN 'that came out other than they were written' ELSE 'changed since' END, \(ofRecord)
                 FROM \(records("changes", "after")) LEFT JOIN (SELECT t.*, t.xmin FROM \(pair.live.from) AS t) AS t ON \(same)
                 WHERE CASE WHEN t.xmin IS NOT NULL THEN \(diff.sql.image("t")) END IS DISTINCT FROM r."reprise image"
                 UNION ALL
-                SELECT 'that were agreed to and neither merged nor listed' FROM \(diff.table.sql) AS d
+                SELECT 'that were agreed to and neither merged nor listed', \(ofDifference) FROM \(diff.table.sql) AS d
                 WHERE \(agreed) AND NOT \(changed) AND NOT \(skipped)
                 UNION ALL
-                SELECT 'that were merged and nobody had agreed to' FROM \(records("changes", "after"))
+                SELECT 'that were merged and nobody had agreed to', \(ofRecord) FROM \(records("changes", "after"))
                 WHERE NOT EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE \(agreed) AND \(diff.isAbout("r")))
             ) AS x GROUP BY what
             """

@@ -122,6 +122,27 @@ struct RecordedRun {
         for format in [report.document.markdown, report.document.html] { #expect(format.contains("2,000,000")) }
     }
 
+    /// A merge of rows compares no whole tables, and nothing that was written since its backup is lost.
+    @Test func aMergeOfRowsIsToldInFullAndByItsOwnProof() throws {
+        let merge = StepID("merge")!, proof = StepID("proof")!
+        let steps = [PlanStep(id: merge, kind: "table-merge"), PlanStep(id: proof, kind: "table-proof", needs: [merge])]
+        let specs = [StepSpec(id: merge), StepSpec(id: proof, needs: [merge])]
+        let long = "public.members: 20 written; still other than in the backup: 12 kept, 2 changed since by others. public.other: 60 written."
+        var events: [(second: Int64, fence: Fence, event: RunEvent)] = [
+            (0, 1, .held(RunHeld(by: "anna@ops (process 1)", fence: 1))),
+            (1, 1, .attemptStarted(AttemptStarted(step: merge, attempt: 1, specHash: ""))),
+            (2, 1, .attemptSucceeded(AttemptSucceeded(step: merge, attempt: 1, outputs: ["summary": "20 inserted"]))),
+            (2, 1, .attemptStarted(AttemptStarted(step: proof, attempt: 1, specHash: ""))),
+        ]
+        func text() throws -> String {
+            try RecordedRun(steps: steps, specs: specs, events: events).recovery(now: 9).document.markdown
+        }
+        #expect(try text().contains("has compared once more after the merge so far"))
+        events.append((3, 1, .attemptSucceeded(AttemptSucceeded(step: proof, attempt: 1, outputs: ["summary": .string(long)]))))
+        #expect(try text().contains("all is as it was to be. \(long)"))
+        #expect(try text().contains("merge: 20 inserted") && !text().contains("RPO"))
+    }
+
     @Test func aMismatchIsShownWithBothCounts() throws {
         let report = try RecordedRun(steps: steps, specs: specs, events: events(actualRows: 1_999_999)).recovery(now: 9999)
         #expect(report.tables.first?.isEqual == false)

@@ -6,7 +6,7 @@ from .program import Program
 
 PLAN = "table-restore"
 # Kills in one recovery. Neighbours are spread over different recoveries: between two kills there is work.
-KILLS_IN_CI = 20
+KILLS_IN_CI = 28
 STATEMENTS = {
     "rescue schemas made": r'CREATE SCHEMA "?reprise_rescue_',
     "renames in all": r"ALTER DATABASE .* RENAME TO",

@@ -33,6 +33,24 @@ package struct BackupFact: Codable, Hashable, Sendable {
     }
 }
 
+/// What a step that loads, compares, merges or restores single tables did, in words. Read from its output `summary`.
+package struct TableStepFact: Codable, Hashable, Sendable {
+    package var step: String
+    package var kind: String
+    package var summary: String
+
+    private static let kinds: Set = [
+        "table-restore", "table-diff", "table-merge", "table-proof", "table-undo", "table-cleanup", "postgres-restore-tables",
+    ]
+
+    init?(_ step: RunReport.Step) {
+        guard Self.kinds.contains(step.kind), let summary = step.outputs["summary"]?.stringValue else { return nil }
+        self.step = step.id
+        kind = step.kind
+        self.summary = summary
+    }
+}
+
 /// What was expected of a table and what is there.
 ///
 /// Read from a `ContentComparison` anywhere in the evidence of a step, also of a failed one.

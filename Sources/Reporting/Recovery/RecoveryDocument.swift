@@ -4,7 +4,7 @@ extension RecoveryReport {
     /// The report as people read it.
     package var document: Document {
         var document = Document(title: "Recovery report: \(run.title.isEmpty ? run.plan : run.title)")
-        document.blocks = outcome + backupBlocks + proof + timing + stepBlocks + decisionBlocks + warningBlocks + timelineBlocks + journalBlocks
+        document.blocks = outcome + backupBlocks + tableBlocks + proof + timing + stepBlocks + decisionBlocks + warningBlocks + timelineBlocks + journalBlocks
         return document
     }
 
@@ -14,7 +14,7 @@ extension RecoveryReport {
                 .init("result", run.state, role(ofRunState: run.state)), .init("run", run.run), .init("plan", "\(run.plan) (\(run.mode))"),
                 .init("started", "\(run.startedAt) by \(run.startedBy)"),
                 .init("recovery time (RTO)", durationText(recoverySeconds)),
-                .init("data written after the backup is lost (RPO)", lossSeconds.map(durationText) ?? "unknown: no backup was chosen in this run"),
+                loss,
             ] + run.parameters.sorted { $0.key < $1.key }.map { .init("parameter \($0.key)", $0.value) })
         ]
         for step in run.steps {
@@ -26,6 +26,14 @@ extension RecoveryReport {
         }
         if !isSettled, !run.next.isEmpty { blocks.append(.code(run.next.joined(separator: "\n"))) }
         return blocks
+    }
+
+    /// A merge of rows keeps what was written since the backup.
+    private var loss: Document.Fact {
+        guard !run.steps.contains(where: { $0.kind == "table-merge" }) else {
+            return .init("data written after the backup", "stays, but for values that the merge was told to overwrite")
+        }
+        return .init("data written after the backup is lost (RPO)", lossSeconds.map(durationText) ?? "unknown: no backup was chosen in this run")
     }
 
     private var isSettled: Bool {
@@ -51,8 +59,13 @@ extension RecoveryReport {
         ]
     }
 
+    private var tableBlocks: [Document.Block] {
+        tableSteps.isEmpty ? [] : [.heading("Single tables"), .list(tableSteps.map { "\($0.step): \($0.summary)" })]
+    }
+
     private var proof: [Document.Block] {
         guard !tables.isEmpty else {
+            if !tableSteps.isEmpty { return mergeProof }
             return [.heading("Proof"), .paragraph("No step of this run has compared tables with the backup so far.", .attention)]
         }
         let verdict: Document.Block =
@@ -70,6 +83,15 @@ extension RecoveryReport {
                 [.init("step"), .init("table"), .init("rows expected", isNumber: true), .init("rows found", isNumber: true), .init("content")],
                 rows)),
         ]
+    }
+
+    /// Whole tables are counted and compared by the step that restores them.
+    private var mergeProof: [Document.Block] {
+        guard run.state != RunState.undone.rawValue, tableSteps.contains(where: { $0.kind == "table-merge" }) else { return [] }
+        guard let proof = tableSteps.last(where: { $0.kind == "table-proof" }) else {
+            return [.heading("Proof"), .paragraph("No step of this run has compared once more after the merge so far.", .attention)]
+        }
+        return [.heading("Proof"), .paragraph("Compared once more after the merge: all is as it was to be. \(proof.summary)", .good)]
     }
 
     private var timing: [Document.Block] {

@@ -8,6 +8,8 @@ package struct RecoveryReport: Codable, Sendable {
     package var run: RunReport
     package var backups: [BackupFact]
     package var tables: [TableProof]
+    /// What became of single tables, step by step; empty for a run that has to do with whole databases.
+    package var tableSteps: [TableStepFact]
     /// What is not as in the backup: tables, sequences, large objects. Empty where everything agrees.
     package var findings: [String]
     /// Wall-clock time by phase; what ran side by side in one phase is counted once.
@@ -51,6 +53,7 @@ extension RecoveryReport {
         let proofs = run.steps.compactMap(ContentProof.init)
         tables = proofs.flatMap(\.tables)
         findings = proofs.flatMap(\.findings)
+        tableSteps = run.steps.compactMap(TableStepFact.init)
         phases = Self.phases(run.steps, times, end: end)
         recoverySeconds = run.elapsedSeconds
         waitingSeconds = seconds(AttemptTimes.union(times.waits, without: [], now: end))

@@ -42,9 +42,10 @@ package struct TableProofStep: StepKind {
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {
-        [
+        let merge = (try? context.outputs(ofStepIn: "merge"))?["merge"]?.stringValue ?? "\(context.run) STEP"
+        return [
             "# in psql: rows that the merge wrote, to hold against the live table",
-            "SELECT * FROM reprise_audit.changes WHERE merge = '\(context.run) STEP';",
+            "SELECT * FROM reprise_audit.changes WHERE merge = '\(merge)';",
         ]
     }
 }

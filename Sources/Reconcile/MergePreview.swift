@@ -88,7 +88,7 @@ package struct MergePreview: Sendable, Hashable, Codable {
         let row = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS changed, pg_catalog.count(*) FILTER (WHERE d.backup <> d.live) AS takes, pg_catalog.count(*) FILTER (WHERE EXISTS (
-                SELECT FROM pg_catalog.unnest(d.backup, d.live) AS u(backup, live) WHERE u.live IS NULL AND u.backup IS NOT NULL)) AS fills
+                SELECT FROM pg_catalog.generate_subscripts(d.live, 1) AS i WHERE d.live[i] IS NULL AND d.backup[i] IS NOT NULL)) AS fills
             FROM \(diff.table.sql) AS d WHERE d.kind = 'changed'
             """, deadline: deadline
         ).only()

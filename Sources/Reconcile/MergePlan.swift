@@ -128,6 +128,8 @@ extension TableDiff {
     /// Two rows of the backup under one key would be joined with one live row both.
     func refuseRepeatedKeys(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key else { return }
+        // An index of the backup's own that holds the same values for one has looked at that already.
+        guard !pair.backup.keys.contains(where: { $0.columns == key.columns && $0.equality == key.equality }) else { return }
         let columns = sql.list(key.columns)
         // Told apart as the live table does it.
         let groups = key.columns.map { name in name.sql + (pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? "") }

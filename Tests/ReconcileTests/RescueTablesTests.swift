@@ -64,4 +64,22 @@ struct RescueTablesTests {
         let refused = await #expect(throws: ReconcileRefused.self) { try await tables.requireWhole(bench.connection, deadline: soon()) }
         #expect(refused?.code == "reconcile.rescue-changed" && refused?.message.contains("2 rows of app.t") == true)
     }
+
+    /// The index of the key spares the comparison a look through the whole backup; where the key repeats there is none, and it is said.
+    @Test(arguments: [false, true])
+    func loadedTablesGetTheKeyUnlessItRepeats(repeats: Bool) async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int)")
+        try await bench.run("INSERT INTO t VALUES (1, 1), (2, 2); CREATE TABLE rescue.t (id int NOT NULL, n int); INSERT INTO rescue.t VALUES (1, 1), (\(repeats ? 1 : 3), 3)")
+        let table = RescueTables.Table(
+            live: try name("t"), rescue: try QualifiedName(schema: "rescue", name: "t"), definition: "", dataIDs: [], sources: [], isFollowed: false)
+        for _ in 0..<2 { try await table.indexKey(bench.connection, deadline: soon()) }
+        #expect(try await bench.value("SELECT count(*) FROM pg_indexes WHERE schemaname = 'rescue'") == (repeats ? "0" : "1"))
+        let plan = try MergePlan([try await bench.diff("t")])
+        guard repeats else {
+            #expect(try await plan.prepare(bench.connection, deadline: soon()).tables[0].rows(.missing) == 1)
+            return
+        }
+        let refused = await #expect(throws: ReconcileRefused.self) { try await plan.prepare(bench.connection, deadline: soon()) }
+        #expect(refused?.code == "reconcile.key-repeats")
+    }
 }

@@ -95,6 +95,7 @@ package struct TableRestoreStep: StepKind {
         let deadline = context.deadline ?? Deadline(after: .seconds(600))
         var rows: [QualifiedName: Int64] = [:]
         for table in rescue.tables {
+            try await table.indexKey(connection, deadline: deadline)
             try await connection.execute("ANALYZE \(table.rescue.sql)", deadline: deadline)
             rows[table.live] = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(table.rescue.sql)", deadline: deadline).only().integer("rows")
         }

@@ -55,11 +55,7 @@ extension TableDiff {
         guard parent.givesParents, pair.key != nil, names.isSuperset(of: foreignKey.columns), theirs.isSuperset(of: foreignKey.parentColumns) else {
             return nil
         }
-        func matches(_ row: String) -> String {
-            foreignKey.columns.indices.map {
-                "\(row).\(foreignKey.parentColumns[$0].sql) \(foreignKey.equality[$0]) w.\(foreignKey.columns[$0].sql)"
-            }.joined(separator: " AND ")
-        }
+        func matches(_ row: String) -> String { foreignKey.leads(from: "w", to: row) }
         return """
             UPDATE \(parent.table.sql) AS d SET verdict = 'insert', reason = \(reason)
             FROM \(parent.pair.backup.from) AS p, \(wantedRows) AS w

@@ -306,7 +306,7 @@ private struct DiffWriter {
         let key = pair.key!
         let after = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
         let same = zip(key.columns, after).map { name, index in
-            "t.\(name.sql) \(key.equality[key.columns.firstIndex(of: name)!]) c.after[\(index)]::\(pair.live.column(name)!.type)"
+            key.equality[key.columns.firstIndex(of: name)!].holds("t.\(name.sql)", "c.after[\(index)]::\(pair.live.column(name)!.type)")
         }.joined(separator: " AND ")
         let found = try await connection.query(
             """

@@ -70,8 +70,9 @@ package struct MergePlan: Sendable, Hashable, Codable {
         return preview
     }
 
-    /// A row whose parent is neither there nor coming. One that is skipped can be the parent of others, so until nothing changes.
+    /// A row whose parent is neither there nor coming, or is another one by now. One that is skipped can be the parent of others, so until nothing changes.
     func skipOrphans(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        try await skipChildrenOfOthers(connection, deadline: deadline)
         var changed = true
         while changed {
             changed = false
@@ -149,20 +150,32 @@ extension TableDiff {
     /// The same key, but another natural key: the number was given to somebody else since.
     func skipOtherRows(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key, !policy.mergesOtherRows else { return }
-        let others = pair.live.uniqueIndexes.filter { $0.name != key.index && !$0.isExclusion && Set($0.columns) != Set(key.columns) }
-        let compared = Set(pair.columns.map(\.name)), workedOut = generated.filter { compared.isSuperset(of: $0.sources) }
-        for index in others where compared.union(workedOut.map(\.name)).isSuperset(of: index.columns) {
-            let side = { (from: String) in
-                let rows = self.withGenerated("(SELECT \(self.sql.list(self.sql.columnNames)) FROM \(from) AS x)", only: workedOut)
-                return "(SELECT \(self.sql.list(key.columns)), \(index.values) FROM \(rows) AS \(self.pair.live.name.name.sql)\(index.condition))"
-            }
-            let differ = index.equality.enumerated().map { "NOT (b.\"e \($0)\" \($1) l.\"e \($0)\")" }.joined(separator: " OR ")
+        for other in tellingApart(beside: key.columns) {
             try await connection.execute(
                 """
-                UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row under the same key, by \(index.name)").sql)
-                FROM \(side(pair.backup.from)) AS b, \(side(pair.live.from)) AS l
-                WHERE d.verdict = 'update' AND \(isAbout("b")) AND \(isAbout("l")) AND (\(differ))
+                UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row under the same key, by \(other.index)").sql)
+                FROM \(other.backup) AS b, \(other.live) AS l
+                WHERE d.verdict = 'update' AND \(isAbout("b")) AND \(isAbout("l")) AND (\(other.differ))
                 """, deadline: deadline)
+        }
+    }
+
+    /// By what two rows that have the same in `columns` are found to be different ones all the same: each other unique index that does not
+    /// hold these columns itself, both tables' rows with `columns` and the index's values, and what is true where `b` and `l` differ in it.
+    func tellingApart(
+        beside columns: [SQLIdentifier]
+    ) -> [(index: SQLIdentifier, backup: String, live: String, differ: String)] {
+        let compared = Set(pair.columns.map(\.name)), workedOut = generated.filter { compared.isSuperset(of: $0.sources) }
+        let known = compared.union(workedOut.map(\.name))
+        return pair.live.uniqueIndexes.filter { index in
+            !index.isExclusion && known.isSuperset(of: index.columns) && !Set(index.columns).isSuperset(of: columns)
+        }.map { index in
+            let side = { (from: String) in
+                let rows = self.withGenerated("(SELECT \(self.sql.list(self.sql.columnNames)) FROM \(from) AS x)", only: workedOut)
+                return "(SELECT \(self.sql.list(columns)), \(index.values) FROM \(rows) AS \(self.pair.live.name.name.sql)\(index.condition))"
+            }
+            let differ = index.equality.enumerated().map { "NOT (\($1.holds("b.\"e \($0)\"", "l.\"e \($0)\"")))" }.joined(separator: " OR ")
+            return (index.name, side(pair.backup.from), side(pair.live.from), differ)
         }
     }
 
@@ -174,11 +187,7 @@ extension TableDiff {
         let coming = comesInTime ? parent : nil
         guard pair.key != nil, names.isSuperset(of: foreignKey.columns) else { return nil }
         let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
-        func matches(_ parent: String) -> String {
-            foreignKey.columns.indices.map {
-                "\(parent).\(foreignKey.parentColumns[$0].sql) \(foreignKey.equality[$0]) w.\(foreignKey.columns[$0].sql)"
-            }.joined(separator: " AND ")
-        }
+        func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
         let values = sql.list(foreignKey.columns, of: "w")
         // Of the same table only those that are inserted: they come before any is updated.
         let verdicts = coming?.pair.live.name == pair.live.name ? "'insert'" : "'insert', 'update'"

@@ -146,9 +146,9 @@ private struct DiffProver {
     private var keyed: String {
         let changed = "EXISTS (SELECT FROM \(records("changes", "after")) WHERE \(diff.isAbout("r")))"
         let skipped = "EXISTS (SELECT FROM \(records("skips", "backup")) WHERE \(diff.isAbout("r")))"
-        let same = pair.key!.columns.enumerated().map { "t.\($1.sql) \(pair.key!.equality[$0]) r.\($1.sql)" }.joined(separator: " AND ")
+        let same = pair.key!.columns.enumerated().map { pair.key!.equality[$0].holds("t.\($1.sql)", "r.\($1.sql)") }.joined(separator: " AND ")
         let sameKey = pair.key!.equality.enumerated().map {
-            "d.\(diff.keyAlias($0)) \($1) o.\(diff.keyAlias($0))"
+            $1.holds("d.\(diff.keyAlias($0))", "o.\(diff.keyAlias($0))")
         }.joined(separator: " AND ")
         let ofDifference = keyText("d", pair.key!.columns.indices.map(diff.keyAlias)), ofRecord = keyText("r", pair.key!.columns.map(\.sql))
         return """

@@ -81,7 +81,7 @@ private struct UndoWriter {
     private func isRow(_ image: String) -> String {
         guard let key = pair.key else { return "\(diff.sql.image("t")) = \(image)" }
         return zip(key.columns, key.equality).map { name, equals in
-            "t.\(name.sql) \(equals) \(value(pair.live.column(name)!, image))"
+            equals.holds("t.\(name.sql)", value(pair.live.column(name)!, image))
         }.joined(separator: " AND ")
     }
 

@@ -14,19 +14,20 @@ struct RowSQL {
     var columnNames: [SQLIdentifier] { pair.columns.map(\.name) }
 
     /// The row as text, column by column, under the session's pinned settings: what the types' own output functions write. NULL stays
-    /// NULL, also for a composite all of whose members are NULL and which is none itself.
+    /// NULL, also for a composite all of whose members are NULL and which is none itself. Images are the same byte by byte, whatever the
+    /// column's collation holds for the same.
     func image(_ alias: String) -> String {
         Self.image(of: columnNames.map { "\(alias).\($0.sql)" })
     }
 
     static func image(of expressions: [String]) -> String {
-        "ARRAY[" + expressions.map { "CASE WHEN pg_catalog.num_nulls(\($0)) = 0 THEN pg_catalog.format('%s', \($0)) END" }.joined(separator: ", ") + "]::text[]"
+        "ARRAY[" + expressions.map { "CASE WHEN pg_catalog.num_nulls(\($0)) = 0 THEN pg_catalog.format('%s', \($0)) COLLATE pg_catalog.\"C\" END" }.joined(separator: ", ") + "]::text[]"
     }
 
     /// True where two rows have the same key, as the key's own index holds keys for the same.
     func sameKey(_ left: String, _ right: String) -> String {
         guard let key else { return "false" }
-        return zip(key.columns, key.equality).map { "\(left).\($0.sql) \($1) \(right).\($0.sql)" }.joined(separator: " AND ")
+        return zip(key.columns, key.equality).map { $1.holds("\(left).\($0.sql)", "\(right).\($0.sql)") }.joined(separator: " AND ")
     }
 
     /// True where the rows differ, or where they do in one column.
@@ -35,7 +36,7 @@ struct RowSQL {
         let exact = columns.filter { mode == .exact || $0.equality == nil }, meant = columns.filter { mode == .semantic && $0.equality != nil }
         var terms: [String] = meant.map { column in
             let (a, b) = ("\(left).\(column.name.sql)", "\(right).\(column.name.sql)")
-            return "CASE pg_catalog.num_nulls(\(a), \(b)) WHEN 0 THEN NOT (\(a) \(column.equality!) \(b)) WHEN 1 THEN true ELSE false END"
+            return "CASE pg_catalog.num_nulls(\(a), \(b)) WHEN 0 THEN NOT (\(column.equality!.holds(a, b))) WHEN 1 THEN true ELSE false END"
         }
         if !exact.isEmpty {
             // The operator's function: between two rows that are written out, the operator would be taken apart column by column.
@@ -50,7 +51,7 @@ struct RowSQL {
     static func isUnreferenced(_ alias: String, by children: [TableShape.Child]) -> String {
         let references = children.map { child in
             let same = child.columns.indices.map {
-                "\(alias).\(child.parentColumns[$0].sql) \(child.equality[$0]) child.\(child.columns[$0].sql)"
+                child.equality[$0].holds("\(alias).\(child.parentColumns[$0].sql)", "child.\(child.columns[$0].sql)")
             }
             return "NOT EXISTS (SELECT FROM \(child.from) AS child WHERE \(same.joined(separator: " AND ")))"
         }
@@ -74,4 +75,23 @@ extension RowSQL {
     static func text(_ value: String) -> String { (try? SQLLiteral(value).sql) ?? "''" }
 
     static func texts(_ values: [String]) -> String { "ARRAY[\(values.map(text).joined(separator: ", "))]::text[]" }
+}
+
+extension TableShape {
+    /// By what two values are held for one.
+    package struct Equality: Sendable, Hashable, Codable {
+        /// `OPERATOR(schema.=)`, after a collation where there is one. Written with its schema, since the `=` that a search path finds for
+        /// citext is the one of text.
+        package let comparing: String
+        /// Of enumerations the type: their operator knows no domains over them (and the server no foreign keys of those). Empty for others.
+        package var type = ""
+
+        func holds(_ left: String, _ right: String) -> String {
+            type.isEmpty ? "\(left) \(comparing) \(right)" : "(\(left))::\(type) \(comparing) (\(right))::\(type)"
+        }
+
+        static func read(_ row: PostgresRow) throws -> [Equality] {
+            zip(try row.strings("equality"), try row.strings("enumerations")).map { Equality(comparing: $0, type: $1) }
+        }
+    }
 }

@@ -57,6 +57,13 @@ extension ShapeReader {
         """
     }
 
+    /// The enumeration that a type is or is a domain over; '' for every other.
+    static func enumeration(_ type: String) -> String {
+        """
+        coalesce((SELECT pg_catalog.format_type(en.oid, -1) FROM pg_catalog.pg_type en WHERE en.oid = \(baseType(type)) AND en.typtype = 'e'), '')
+        """
+    }
+
     /// Whether all that a value of the column's type is made of has an equality: an array of points and a composite with json have one
     /// by their kind, and fail when it is used.
     static let isComparable = """

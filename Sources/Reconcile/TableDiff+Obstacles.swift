@@ -79,14 +79,14 @@ extension TableDiff {
     private func meet(_ index: TableShape.UniqueIndex, _ left: String, _ right: String) -> String {
         index.equality.enumerated().map { place, equals in
             let (a, b) = ("\(left).\"e \(place)\"", "\(right).\"e \(place)\"")
-            return index.nullsAreEqual ? "(\(a) \(equals) \(b) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : "\(a) \(equals) \(b)"
+            return index.nullsAreEqual ? "(\(equals.holds(a, b)) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : equals.holds(a, b)
         }.joined(separator: " AND ")
     }
 
     /// A value that must not repeat and that another live row has by now.
     private func skippingTaken(_ index: TableShape.UniqueIndex, _ key: TableShape.Key) -> String {
         let keys = key.columns.enumerated().map { "\($1.sql) AS \(keyAlias($0))" }.joined(separator: ", ")
-        let isSame = key.columns.indices.map { "d.\(keyAlias($0)) \(key.equality[$0]) l.\(keyAlias($0))" }.joined(separator: " AND ")
+        let isSame = key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "l.\(keyAlias($0))") }.joined(separator: " AND ")
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.name)"))
             FROM \(values(index)) AS w JOIN (SELECT \(keys), \(index.values) FROM \(pair.live.from)\(index.condition)) AS l

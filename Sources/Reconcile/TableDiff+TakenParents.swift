@@ -2,6 +2,16 @@ internal import BlockingIO
 internal import PostgreSQL
 
 extension MergePlan {
+    /// What hung on a row whose number or name somebody else has by now must not hang on that one.
+    func skipChildrenOfOthers(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        for (index, diff) in diffs.enumerated() {
+            for foreignKey in diff.pair.live.foreignKeys {
+                guard let parent = parent(of: index, by: foreignKey)?.diff else { continue }
+                for sql in diff.skippingChildrenOfOthers(of: foreignKey, parent) { try await connection.execute(sql, deadline: deadline) }
+            }
+        }
+    }
+
     /// A parent that was to come back, and whose number somebody else has had since the preview: what hung on it must not hang on that one.
     ///
     /// To be called when `parent` has been written, whose step still tells what was left alone.
@@ -19,16 +29,36 @@ extension MergePlan {
 }
 
 extension TableDiff {
+    /// Rows that would lead to a live row which is another one than that to which they led in the backup.
+    ///
+    /// - Returns: nothing where the parent's policy takes such rows for the same, or what is asked is not compared.
+    fileprivate func skippingChildrenOfOthers(of foreignKey: TableShape.ForeignKey, _ parent: TableDiff) -> [String] {
+        guard pair.key != nil, !parent.policy.mergesOtherRows, names.isSuperset(of: foreignKey.columns),
+            Set(parent.pair.columns.map(\.name)).isSuperset(of: foreignKey.parentColumns)
+        else { return [] }
+        func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
+        let leadsThere = "w.\"reprise verdict\" = 'insert'" + (taking(foreignKey.columns).map { " OR \($0)" } ?? "")
+        return parent.tellingApart(beside: foreignKey.parentColumns).map { other in
+            """
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(Self.otherParent(foreignKey))
+            FROM \(wantedRows) AS w, \(other.backup) AS b, \(other.live) AS l
+            WHERE d.seq = w."reprise seq" AND (\(leadsThere)) AND \(matches("b")) AND \(matches("l")) AND (\(other.differ))
+            """
+        }
+    }
+
+    private static func otherParent(_ foreignKey: TableShape.ForeignKey) -> String {
+        RowSQL.text("its parent is another row by now, by \(foreignKey.name)")
+    }
+
     /// - Returns: nil where the constraint is about columns that are not merged.
     fileprivate func skippingChildren(of foreignKey: TableShape.ForeignKey, _ parent: TableDiff) -> String? {
         guard Set(pair.columns.map(\.name)).isSuperset(of: foreignKey.columns),
             Set(parent.pair.columns.map(\.name)).isSuperset(of: foreignKey.parentColumns)
         else { return nil }
-        let matches = foreignKey.columns.indices.map {
-            "p.\(foreignKey.parentColumns[$0].sql) \(foreignKey.equality[$0]) w.\(foreignKey.columns[$0].sql)"
-        }.joined(separator: " AND ")
+        let matches = foreignKey.leads(from: "w", to: "p")
         return """
-            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("its parent is another row by now, by \(foreignKey.name)"))
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(Self.otherParent(foreignKey))
             FROM \(pair.backup.from) AS w,
                  (SELECT p.* FROM \(parent.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(parent.pair.backup.from) AS p ON \(parent.isAbout("p"))
                   WHERE d.verdict = 'insert' AND NOT s.unchanged) AS p

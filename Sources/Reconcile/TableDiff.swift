@@ -55,7 +55,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// True where a difference `d` is about the row `row`.
     func isAbout(_ row: String) -> String {
         guard let key = pair.key else { return "false" }
-        return key.columns.indices.map { "d.\(keyAlias($0)) \(key.equality[$0]) \(row).\(key.columns[$0].sql)" }.joined(separator: " AND ")
+        return key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "\(row).\(key.columns[$0].sql)") }.joined(separator: " AND ")
     }
 
     // MARK: Making it

@@ -29,9 +29,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let isGenerated: Bool
         /// `GENERATED ALWAYS AS IDENTITY`: written only when the row is made.
         package let isIdentityAlways: Bool
-        /// `OPERATOR(schema.=)` of the type's own default equality; nil for types that have none, such as json and point. Written with
-        /// its schema, since the `=` that a search path finds for citext is the one of text.
-        package let equality: String?
+        /// The type's own default equality; nil for types that have none, such as json and point.
+        package let equality: Equality?
         /// As SQL; nil for types that know none.
         package var collation: String?
         /// Of a generated column: what it is worked out by, as SQL over the table's own columns.
@@ -49,7 +48,7 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let isPrimary: Bool
         package let columns: [SQLIdentifier]
         /// For each column the operator by which the index itself holds two values for one.
-        package let equality: [String]
+        package let equality: [Equality]
     }
 
     package struct ForeignKey: Sendable, Hashable, Codable {
@@ -58,9 +57,16 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let parent: QualifiedName
         package let parentColumns: [SQLIdentifier]
         /// For each column the operator between the parent's value (on the left) and the child's.
-        package let equality: [String]
+        package let equality: [Equality]
         package let isDeferrable: Bool
         package var parentIsPartitioned = false
+
+        /// True where the row `parent` is the one that the row `child` names.
+        func leads(from child: String, to parent: String) -> String {
+            columns.indices.map {
+                equality[$0].holds("\(parent).\(parentColumns[$0].sql)", "\(child).\(columns[$0].sql)")
+            }.joined(separator: " AND ")
+        }
 
         /// How the parent stands in a FROM clause: tables that inherit from it hold no parents.
         var from: String { TableShape.from(parent, isPartitioned: parentIsPartitioned) }
@@ -72,7 +78,7 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let columns: [SQLIdentifier]
         package let parentColumns: [SQLIdentifier]
         /// For each column the operator between the parent's value (on the left) and the child's.
-        package let equality: [String]
+        package let equality: [Equality]
         package var isPartitioned = false
 
         var from: String { TableShape.from(table, isPartitioned: isPartitioned) }
@@ -84,7 +90,7 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let expressions: [String]
         /// For each expression the operator by which the index holds two values for one, with the index's collation before it; of an
         /// exclusion constraint that constraint's operator.
-        package let equality: [String]
+        package let equality: [Equality]
         /// Of an exclusion constraint: what it tells apart is no number of a row.
         package var isExclusion = false
         /// What the expressions and the predicate are made of.
@@ -165,7 +171,7 @@ struct ShapeReader {
                                     OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum)
                    ) AS sources,
                    b.oid = 'pg_catalog.oid'::pg_catalog.regtype AS large_objects,
-                   CASE WHEN \(Self.isComparable) THEN (\(Self.equality)) END AS equality
+                   CASE WHEN \(Self.isComparable) THEN (\(Self.equality)) END AS equality, \(Self.enumeration("t.oid")) AS enumeration
             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
                  JOIN pg_catalog.pg_type b ON b.oid = \(Self.baseType("t.oid"))
                  LEFT JOIN pg_catalog.pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum
@@ -174,7 +180,7 @@ struct ShapeReader {
         ).map { row in
             TableShape.Column(
                 name: try SQLIdentifier(row.string("attname")), type: try row.string("type"), isNullable: try row.bool("nullable"),
-                isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"), equality: try row.optionalString("equality"),
+                isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"), equality: try row.optionalString("equality").map { try TableShape.Equality(comparing: $0, type: row.string("enumeration")) },
                 collation: try row.optionalString("collation"), generation: try row.optionalString("generation"),
                 sources: try row.strings("sources").map(SQLIdentifier.init), hasDefault: try row.bool("has_default"),
                 refersToLargeObjects: try row.bool("large_objects"))
@@ -212,11 +218,17 @@ struct ShapeReader {
               ORDER BY u.place)
         """
 
+    /// What the values of an index's columns are enumerations of.
+    private static let indexEnumerations = """
+        ARRAY(SELECT \(enumeration("a.atttypid")) FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = i.indexrelid AND a.attnum BETWEEN 1 AND i.indnkeyatts ORDER BY a.attnum)
+        """
+
     func keys() async throws -> [TableShape.Key] {
         try await ask(
             """
             SELECT x.relname, i.indisprimary, \(Self.columnNames("i.indkey", "i.indrelid", count: "i.indnkeyatts")) AS columns,
-                   \(Self.indexEquality) AS equality
+                   \(Self.indexEquality) AS equality, \(Self.indexEnumerations) AS enumerations
             FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
             WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
                   AND NOT EXISTS (SELECT FROM pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) AS u(place)
@@ -226,7 +238,7 @@ struct ShapeReader {
         ).map { row in
             TableShape.Key(
                 index: try SQLIdentifier(row.string("relname")), isPrimary: try row.bool("indisprimary"),
-                columns: try row.strings("columns").map(SQLIdentifier.init), equality: try row.strings("equality"))
+                columns: try row.strings("columns").map(SQLIdentifier.init), equality: try TableShape.Equality.read(row))
         }
     }
 
@@ -243,7 +255,7 @@ struct ShapeReader {
             TableShape.ForeignKey(
                 name: try SQLIdentifier(row.string("conname")), columns: try row.strings("columns").map(SQLIdentifier.init),
                 parent: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
-                parentColumns: try row.strings("parents").map(SQLIdentifier.init), equality: try row.strings("equality"),
+                parentColumns: try row.strings("parents").map(SQLIdentifier.init), equality: try row.strings("equality").map { TableShape.Equality(comparing: $0) },
                 isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"))
         }
     }
@@ -260,7 +272,7 @@ struct ShapeReader {
             TableShape.Child(
                 table: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
                 columns: try row.strings("columns").map(SQLIdentifier.init), parentColumns: try row.strings("parents").map(SQLIdentifier.init),
-                equality: try row.strings("equality"), isPartitioned: try row.bool("partitioned"))
+                equality: try row.strings("equality").map { TableShape.Equality(comparing: $0) }, isPartitioned: try row.bool("partitioned"))
         }
     }
 
@@ -280,7 +292,7 @@ struct ShapeReader {
             SELECT x.relname, i.indisexclusion, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_equal,
                    pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
                    ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, g, false) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS g) AS expressions,
-                   \(Self.indexEquality) AS equality,
+                   \(Self.indexEquality) AS equality, \(Self.indexEnumerations) AS enumerations,
                    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
                          WHERE a.attrelid = i.indrelid AND a.attnum > 0
                                AND (a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
@@ -293,7 +305,7 @@ struct ShapeReader {
         ).map { row in
             TableShape.UniqueIndex(
                 name: try SQLIdentifier(row.string("relname")), expressions: try row.strings("expressions"),
-                equality: try row.strings("equality"), isExclusion: try row.bool("indisexclusion"),
+                equality: try TableShape.Equality.read(row), isExclusion: try row.bool("indisexclusion"),
                 columns: try row.strings("columns").map(SQLIdentifier.init), predicate: try row.optionalString("predicate"), nullsAreEqual: try row.bool("nulls_equal"))
         }
     }

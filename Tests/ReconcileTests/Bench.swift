@@ -10,11 +10,14 @@ import Testing
 struct Bench {
     let database: String
     let connection: PostgresConnection
-    private static let cluster = Task { try await Cluster() }
+    let cluster: Cluster
+    private static let shared = Task { try await Cluster() }
 
-    /// - Parameter schema: SQL that makes the live tables, in `app`. Their backups are made of them as a restore would.
-    init(_ schema: String) async throws {
-        let cluster = try await Self.cluster.value
+    /// - Parameters:
+    ///   - schema: SQL that makes the live tables, in `app`. Their backups are made of them as a restore would.
+    ///   - own: a server that the test does something to; nil for the one of all tests.
+    init(_ schema: String, on own: Cluster? = nil) async throws {
+        if let own { cluster = own } else { cluster = try await Self.shared.value }
         database = try await cluster.newDatabase("merge")
         try await cluster.psql("CREATE SCHEMA app; CREATE SCHEMA rescue; SET search_path TO app, public;\n\(schema)", database: database)
         connection = try await cluster.connect(database)
@@ -22,15 +25,15 @@ struct Bench {
 
     /// Another session on the same database.
     func connectAgain(as name: String = "another") async throws -> PostgresConnection {
-        try await Self.cluster.value.connect(database, name: name)
+        try await cluster.connect(database, name: name)
     }
 
     func run(_ sql: String) async throws {
-        try await Self.cluster.value.psql("SET search_path TO app, public;\n\(sql)", database: database)
+        try await cluster.psql("SET search_path TO app, public;\n\(sql)", database: database)
     }
 
     func value(_ sql: String) async throws -> String {
-        try await Self.cluster.value.psql("SET search_path TO app, public;\n\(sql)", database: database)
+        try await cluster.psql("SET search_path TO app, public;\n\(sql)", database: database)
     }
 
     /// Copies the live tables as they are now: the state of the backup.
@@ -43,7 +46,7 @@ struct Bench {
     /// - Parameter format: pg_dump's letter: c, d or t.
     func dump(format: String = "c", timeZone: String = "UTC") async throws -> (path: String, contents: ArchiveTOC) {
         let path = "\(NSTemporaryDirectory())/reprise-dump-\(UUID().uuidString)"
-        try await Self.cluster.value.must("pg_dump -F\(format) -f '\(path)' '\(database)'", environment: ["PGTZ": timeZone])
+        try await cluster.must("pg_dump -F\(format) -f '\(path)' '\(database)'", environment: ["PGTZ": timeZone])
         let contents = try Data(contentsOf: URL(fileURLWithPath: format == "d" ? path + "/toc.dat" : path))
         return (path, try ArchiveTOC(bytes: Array(contents)))
     }
@@ -60,7 +63,7 @@ struct Bench {
 
     /// The table of contents of a backup of the live tables as they are now.
     func archive() async throws -> ArchiveTOC {
-        let cluster = try await Self.cluster.value, path = "\(cluster.folder)/\(database).dump"
+        let path = "\(cluster.folder)/\(database).dump"
         try await cluster.must("pg_dump -Fc -n app -d \(database) -f '\(path)'")
         let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
         try FileManager.default.removeItem(atPath: path)

@@ -17,7 +17,7 @@ struct RandomMergeTests {
         let seed = seed(#function)
         var random = SeededGenerator(seed)
         let bench = try await Bench(Self.schema)
-        for round in 0..<60 {
+        for round in 0..<25 {
             let backup = Model.random(&random), live = backup.damaged(&random)
             try await bench.run("DROP SCHEMA IF EXISTS reprise_audit CASCADE; TRUNCATE parents, children; \(backup.inserts)")
             try await bench.backUp("parents", "children")
@@ -170,7 +170,13 @@ private struct Model: Hashable {
         let (candidates, changedCandidates) = Self.candidates(children, backup.children, policies[1])
         let there = Set(parents.map(\.id)).union(newParents.map(\.id))
         let hasParent = { (row: ModelRow) in row.link.map(there.contains) ?? true }
-        let newChildren = candidates.filter(hasParent), changedChildren = changedCandidates.filter(hasParent)
+        let links = Dictionary(uniqueKeysWithValues: children.map { ($0.id, $0.link) })
+        let hasTheSame = { (row: ModelRow) in
+            guard let link = row.link, links[row.id] != .some(link), let there = live[link]?.link else { return true }
+            return backup.parents.first { $0.id == link }?.link.map { $0 == there } ?? true
+        }
+        let mayCome = { (row: ModelRow) in hasParent(row) && hasTheSame(row) }
+        let newChildren = candidates.filter(mayCome), changedChildren = changedCandidates.filter(mayCome)
         return Model(
             parents: Self.apply(parents, newParents, changedParents), children: Self.apply(children, newChildren, changedChildren),
             inserted: [newParents.count, newChildren.count], updated: [changedParents.count, changedChildren.count])

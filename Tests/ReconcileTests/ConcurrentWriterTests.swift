@@ -1,0 +1,94 @@
+import BlockingIO
+import PostgreSQL
+import PostgresCluster
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Reconcile
+
+/// Somebody inserts, changes and deletes rows at random all through the preview and the merge.
+@Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
+struct ConcurrentWriterTests {
+    /// What the other session wrote last, row by row; nil: it deleted the row.
+    private final class Writer: Sendable {
+        private let last = Mutex<[Int: String?]>([:])
+        private let isStopped = Mutex(false)
+        var written: [Int: String?] { last.withLock { $0 } }
+
+        /// Not by cancelling its task: a statement that is given up may have been carried out.
+        func stop() { isStopped.withLock { $0 = true } }
+
+        /// Writes until it is stopped. Each value is written once only.
+        func run(_ connection: PostgresConnection, seed: UInt64) async throws {
+            var random = SeededGenerator(seed), number = 0
+            while !isStopped.withLock({ $0 }) {
+                number += 1
+                let id = 1 + random.below(90), value = "w\(number)"
+                let sql =
+                    switch random.below(3) {
+                    case 0: "DELETE FROM app.t WHERE id = \(id)"
+                    case 1: "UPDATE app.t SET n = '\(value)' WHERE id = \(id)"
+                    default: "INSERT INTO app.t VALUES (\(id), '\(value)', NULL) ON CONFLICT (id) DO NOTHING"
+                    }
+                let rows = try await connection.execute(sql, deadline: soon())
+                if rows > 0 { last.withLock { $0[id] = .some(sql.hasPrefix("DELETE") ? nil : value) } }
+                // So that there is room for the merge on a machine of few cores.
+                try? await Task.sleep(for: .milliseconds(random.below(3)))
+            }
+        }
+    }
+
+    @Test func everyCommittedWriteIsThereInTheEnd() async throws {
+        let seed = seed(#function)
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n text, u int UNIQUE)")
+        var random = SeededGenerator(seed), overwritten = 0, left = 0
+        for round in 0..<8 {
+            let at: Comment = "seed \(seed), round \(round)"
+            try await bench.run("DROP SCHEMA IF EXISTS reprise_audit CASCADE; TRUNCATE t; INSERT INTO t SELECT g, 'saved', g FROM generate_series(1, 60) g")
+            try await bench.backUp("t")
+            try await bench.run("DELETE FROM t WHERE id % 2 = 0; UPDATE t SET n = 'mistake' WHERE id % 3 = 0")
+            var policy = MergePolicy(.takeBackup)
+            (policy.deletesExtra, policy.mostDeletes) = (true, 100)
+            let plan = try MergePlan([try await bench.diff("t", policy: policy)]), connection = try await bench.connectAgain(as: "writer")
+            let writer = Writer(), writerSeed = random.next()
+            let writing = Task { try await writer.run(connection, seed: writerSeed) }
+            try await Task.sleep(for: .milliseconds(random.below(100)))
+            let agreed = try await plan.prepare(bench.connection, deadline: soon())
+            try await Task.sleep(for: .milliseconds(random.below(150)))
+            let outcome = try await mergeAsASteps(plan, agreed.hash)
+            try await Task.sleep(for: .milliseconds(random.below(50)))
+            writer.stop()
+            try await writing.value
+            await connection.close()
+            let agreedTo = try await states("SELECT \"key 1\" AS id, live[2] AS n FROM rescue.\"diff of t\" WHERE verdict IN ('insert', 'update', 'delete')", bench)
+            let now = try await states("SELECT id, n FROM app.t", bench)
+            for (id, last) in writer.written where now[id] ?? nil != last {
+                // Only what it had written before the preview, and what was shown there, may be written over.
+                #expect(agreedTo[id] == .some(last), "row \(id) was \(last ?? "deleted") and is \((now[id] ?? nil) ?? "not there"); \(at)")
+                overwritten += 1
+            }
+            left += outcome.tables[0].skipped["changed since the preview"] ?? 0
+            for id in 1...60 where writer.written[id] == nil { #expect(now[id] == .some("saved"), "row \(id); \(at)") }
+        }
+        #expect(overwritten > 0 && left > 0, "the writer was too slow to meet any merge; seed \(seed)")
+
+        /// At most five times, as a step does it; a second session that took a key in between is the only excuse.
+        func mergeAsASteps(_ plan: MergePlan, _ agreed: String) async throws -> MergeOutcome {
+            for attempt in 1... {
+                do {
+                    return try await plan.merge(as: "m", agreed: agreed, bench.connection, deadline: soon())
+                } catch let error as PostgresError where ["23505", "40P01"].contains(error.sqlState) && attempt < 5 {
+                    continue
+                }
+            }
+            fatalError("unreachable")
+        }
+    }
+
+    /// - Returns: by id the value, nil where the row is not there.
+    private func states(_ sql: String, _ bench: Bench) async throws -> [Int: String?] {
+        let rows = try await bench.connection.query(sql, deadline: soon()).rows
+        return Dictionary(uniqueKeysWithValues: try rows.map { (try $0.integer("id", as: Int.self), try $0.optionalString("n")) })
+    }
+}

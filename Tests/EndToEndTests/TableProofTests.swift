@@ -51,7 +51,9 @@ extension EndToEnd {
                 TableScene.mistake + #"""
                 named members touch_members
                 sql chms_production "
-                    CREATE FUNCTION lab_spoils() RETURNS event_trigger LANGUAGE plpgsql AS \$\$ BEGIN UPDATE public.members SET last_name = 'Spoilt' WHERE id = 100 AND last_name <> 'Spoilt'; END \$\$;
+                    CREATE FUNCTION lab_spoils() RETURNS event_trigger LANGUAGE plpgsql AS \$\$ BEGIN
+                        UPDATE public.members SET last_name = 'Spoilt' WHERE id = 100 AND last_name <> 'Spoilt';
+                    END \$\$;
                     CREATE EVENT TRIGGER lab_spoils ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION lab_spoils();"
                 try merge --param changed=take-backup --param approve=no
                 expect "the exit status" 3 "$CODE"

@@ -72,6 +72,27 @@ extension EndToEnd {
                 """#)
         }
 
+        /// An undo that is killed goes on, in the live database and in one that the step made: that one goes too.
+        @Test(
+            .timeLimit(.minutes(10)),
+            arguments: ["restore-tables.before-undo restore#1 undo", "restore-tables.after-undo restore#1 undo"], ["chms_production", "chms_look"])
+        func killedWhileItIsTakenBackItDropsAllOnce(place: String, database: String) async throws {
+            try await Scenario.play(
+                Self.mistake + #"""
+                try start --param 'tables=member_notes,audit_*' --param into=DATABASE --param approve=no
+                back DATABASE
+                echo 'PLACE' >"$WORK/places"
+                export REPRISE_FAILPOINT_KILL=$WORK/places
+                try reprise undo --yes --reason "to see it die"
+                unset REPRISE_FAILPOINT_KILL
+                expect "the exit status" 137 "$CODE"
+                try reprise resume
+                expect "the run" UNDONE "$(state)"
+                gone chms_production
+                expect "the new database" "" "$(oid chms_look)"
+                """#.replacing("PLACE", with: place).replacing("DATABASE", with: database))
+        }
+
         @Test(
             .timeLimit(.minutes(10)),
             arguments: ["restore-tables.before restore#1", "job.after-submit restore#1 restore", "restore-tables.after restore#1"])

@@ -4,7 +4,8 @@ extension RecoveryReport {
     /// The report as people read it.
     package var document: Document {
         var document = Document(title: "Recovery report: \(run.title.isEmpty ? run.plan : run.title)")
-        document.blocks = outcome + backupBlocks + tableBlocks + proof + timing + stepBlocks + decisionBlocks + warningBlocks + timelineBlocks + journalBlocks
+        document.blocks = outcome + backupBlocks + tableBlocks + proof + timing
+        document.blocks += stepBlocks + decisionBlocks + warningBlocks + timelineBlocks + journalBlocks
         return document
     }
 
@@ -13,8 +14,7 @@ extension RecoveryReport {
             .facts([
                 .init("result", run.state, role(ofRunState: run.state)), .init("run", run.run), .init("plan", "\(run.plan) (\(run.mode))"),
                 .init("started", "\(run.startedAt) by \(run.startedBy)"),
-                .init("recovery time (RTO)", durationText(recoverySeconds)),
-                loss,
+                .init("recovery time (RTO)", durationText(recoverySeconds)), loss,
             ] + run.parameters.sorted { $0.key < $1.key }.map { .init("parameter \($0.key)", $0.value) })
         ]
         for step in run.steps {

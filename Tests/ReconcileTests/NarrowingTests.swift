@@ -158,6 +158,20 @@ struct NarrowingTests {
         try FileManager.default.removeItem(atPath: archive.path)
     }
 
+    /// Whichever side fails, it is its own reason that is told, and not that the other was given up for it.
+    @Test func aSideThatCannotBeReadIsTheReasonThatIsTold() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n text)")
+        try await bench.run("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 50000) g")
+        let archive = try await bench.dump()
+        try await bench.run("CREATE FUNCTION refuse() RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION SQLSTATE ''RP001''; END'; ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (app.refuse()); GRANT ALL ON SCHEMA app, rescue TO swap_reader; GRANT ALL ON t TO swap_reader")
+        try await bench.connection.execute("SET ROLE swap_reader", deadline: soon())
+        let error = await #expect(throws: PostgresError.self) {
+            try await streamed(.archive(path: archive.path, contents: archive.contents), bench, .exact, .init())
+        }
+        #expect(error?.sqlState == "42501", "a policy would hide rows: \(error?.message ?? "")")
+        try FileManager.default.removeItem(atPath: archive.path)
+    }
+
     @Test func aComparisonThatIsCancelledEndsAtOnce() async throws {
         let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n text)")
         try await bench.run("INSERT INTO t VALUES (1, 'a')")

@@ -56,28 +56,29 @@ package struct Narrowing: Sendable {
         backup: any RowSource, live: any RowSource, deadline: Deadline, report: @escaping @Sendable (Progress) -> Void = { _ in }
     ) async throws -> Candidates {
         let meeting = try Meeting(columns, key, moments, try Elimination(limits), deadline, report)
-        let (backupRows, liveRows) = try await withTaskCancellationHandler {
+        let (backupRows, liveRows) = await withTaskCancellationHandler {
             async let backupRows = read(backup, .backup, meeting, deadline)
             async let liveRows = read(live, .live, meeting, deadline)
-            return try await (backupRows, liveRows)
+            return await (backupRows, liveRows)
         } onCancel: {
-            meeting.giveUp()
+            meeting.giveUp(because: CancellationError())
         }
-        try Task.checkCancellation()
+        try meeting.requireWhole()
         // Off the cooperative threads: it may be a long look through files.
         let (backupLines, liveLines, keys) = try await DedicatedThread(name: "narrowing").run { try meeting.finish() }
         return Candidates(backupRows: backupRows, liveRows: liveRows, backup: backupLines, live: liveLines, keys: keys)
     }
 
-    private func read(_ source: any RowSource, _ side: Side, _ meeting: Meeting, _ deadline: Deadline) async throws -> Int {
+    /// - Returns: how many rows there were; where it failed, the meeting knows why.
+    private func read(_ source: any RowSource, _ side: Side, _ meeting: Meeting, _ deadline: Deadline) async -> Int {
         do {
             let rows = try await source.read(deadline: deadline) { try meeting.take(side, $0) }
             try meeting.end(side)
             return rows
         } catch {
             // The other side may be waiting for this one.
-            meeting.giveUp()
-            throw error
+            meeting.giveUp(because: error)
+            return 0
         }
     }
 }
@@ -126,7 +127,8 @@ private final class Meeting: @unchecked Sendable {
     private var alignment = Alignment()
     private var elimination: Elimination
     private var rows = Narrowing.Progress()
-    private var isGivenUp = false
+    /// Why it was given up: what went wrong first.
+    private var failure: (any Error)?
     private var told = ContinuousClock.now
 
     /// Lines of one side that may wait for the other.
@@ -149,7 +151,10 @@ private final class Meeting: @unchecked Sendable {
         return try body()
     }
 
-    func giveUp() { locked { isGivenUp = true } }
+    func giveUp(because error: any Error) { locked { failure = failure ?? error } }
+
+    /// - Throws: what went wrong first on either side.
+    func requireWhole() throws { try locked { if let failure { throw failure } } }
 
     func end(_ side: Side) throws {
         try locked {
@@ -167,11 +172,11 @@ private final class Meeting: @unchecked Sendable {
             return count
         }
         try locked {
-            while alignment.hasEnough(side, bytes: Self.mostPendingBytes), !isGivenUp {
+            while alignment.hasEnough(side, bytes: Self.mostPendingBytes), failure == nil {
                 guard !deadline.hasPassed else { throw DeadlineExceeded("the other side of a comparison") }
                 _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
             }
-            guard !isGivenUp else { throw CancellationError() }
+            guard failure == nil else { throw CancellationError() }
             if side == .backup { rows.backupRows += count } else { rows.liveRows += count }
             alignment.take(side, lines)
             try advance()

@@ -86,6 +86,51 @@ struct ConcurrentWriterTests {
         }
     }
 
+    /// And whoever writes over a row that was to go, or to get its former values back, keeps it.
+    @Test func whatWasToGoStaysWhereSomebodyWritesIt() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)")
+        try await bench.backUp("t")
+        try await bench.run("UPDATE t SET n = 0; INSERT INTO t VALUES (8, 8), (9, 9)")
+        var policy = MergePolicy(.takeBackup)
+        (policy.deletesExtra, policy.mostDeletes) = (true, 2)
+        let plan = try MergePlan([try await bench.diff("t", policy: policy)]), agreed = try await plan.prepare(bench.connection, deadline: soon())
+        try await bench.run("UPDATE t SET n = 99 WHERE id = 9")
+        let outcome = try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon())
+        #expect(outcome.tables[0].deleted == 1 && outcome.tables[0].skipped == ["changed since the preview": 1])
+        #expect(try await bench.rows("t") == ["(1,1)", "(9,99)"])
+        try await bench.run("UPDATE t SET n = 11 WHERE id = 1")
+        let undone = try await AuditTrail.undo("m", bench.connection, deadline: soon())
+        #expect(undone.tables[0].skipped == ["changed since the merge": 1] && undone.tables[0].inserted == 1)
+        #expect(try await bench.rows("t") == ["(1,11)", "(8,8)", "(9,99)"])
+    }
+
+    /// Between its look at a row and its writing of it nobody else writes it: whoever tries waits, and comes after.
+    @Test func nobodyWritesBetweenTheLastLookAndTheWriting() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1), (2, 2)")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t WHERE id = 2")
+        let diff = try await bench.diff("t", policy: MergePolicy(.takeBackup))
+        _ = try await bench.merge([diff], as: "the first makes the audit")
+        try await bench.run("UPDATE t SET n = 0 WHERE id = 1")
+        let plan = try MergePlan([diff]), agreed = try await plan.prepare(bench.connection, deadline: soon())
+        // It has looked, and cannot write its audit yet.
+        let gate = try await bench.connectAgain(as: "gate"), writer = try await bench.connectAgain(as: "writer")
+        for sql in ["BEGIN", "LOCK TABLE reprise_audit.changes IN SHARE MODE"] { try await gate.execute(sql, deadline: soon()) }
+        let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), bench.connection, deadline: soon()) }
+        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'reprise_audit.changes'::regclass AND NOT granted", deadline = soon()
+        while try await bench.value(waits) == "0" {
+            try #require(!deadline.hasPassed, "the merge never came to its audit")
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        let writing = Task { try await writer.execute("UPDATE app.t SET n = 77 WHERE id = 1", deadline: soon()) }
+        try await Task.sleep(for: .milliseconds(500))
+        try await gate.execute("ROLLBACK", deadline: soon())
+        #expect(try await merge.value.tables[0].updated == 1)
+        #expect(try await writing.value == 1)
+        #expect(try await bench.rows("t") == ["(1,77)", "(2,2)"])
+        for connection in [gate, writer] { await connection.close() }
+    }
+
     /// - Returns: by id the value, nil where the row is not there.
     private func states(_ sql: String, _ bench: Bench) async throws -> [Int: String?] {
         let rows = try await bench.connection.query(sql, deadline: soon()).rows

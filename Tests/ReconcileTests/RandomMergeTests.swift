@@ -17,7 +17,7 @@ struct RandomMergeTests {
         let seed = seed(#function)
         var random = SeededGenerator(seed)
         let bench = try await Bench(Self.schema)
-        for round in 0..<25 {
+        for round in 0..<20 {
             let backup = Model.random(&random), live = backup.damaged(&random)
             try await bench.run("DROP SCHEMA IF EXISTS reprise_audit CASCADE; TRUNCATE parents, children; \(backup.inserts)")
             try await bench.backUp("parents", "children")

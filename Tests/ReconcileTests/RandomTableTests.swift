@@ -13,7 +13,7 @@ struct RandomTableTests {
         let seed = seed(#function)
         var random = SeededGenerator(seed)
         let bench = try await Bench("")
-        for round in 0..<30 {
+        for round in 0..<25 {
             let parents = RandomTable("parents", parent: nil, &random), children = RandomTable("children", parent: parents, &random)
             let backup = RandomState.random(parents, children, &random), live = backup.damaged(&random)
             let tables = "DROP SCHEMA IF EXISTS reprise_audit CASCADE; DROP TABLE IF EXISTS children, parents; \(parents.definition); \(children.definition);"

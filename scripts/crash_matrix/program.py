@@ -108,8 +108,9 @@ class Program:
         return list(dict.fromkeys(line for line in log.read_text().splitlines() if not line.startswith("died at ")))
 
     def died_at(self, log):
-        last = log.read_text().splitlines()[-1:]
-        return last[0].removeprefix("died at ") if last and last[0].startswith("died at ") else None
+        # Another thread may note where it is before the signal takes effect, so it need not be the last line.
+        deaths = [line for line in log.read_text().splitlines() if line.startswith("died at ")]
+        return deaths[-1].removeprefix("died at ") if deaths else None
 
 
 KILLED = -signal.SIGKILL

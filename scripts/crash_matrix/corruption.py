@@ -20,14 +20,15 @@ PROOFS = {
     "maintenance-on": "effect maintenance-on", "maintenance-off": "effect maintenance-off",
     "restore": "restores (CREATE TABLE members)", "swap": "rename scratch to production",
 }
-# What a kill may add, and why; each only once for each kill.
+# What a kill may add, and why; each only once for each kill, or for each of several patterns that fit.
 MAY_REPEAT = {
     # An empty scratch database, made and not yet handed to pg_restore, is made anew: that is how this step is resolved.
     "scratch databases made": r"restore\.(before-mark|after-mark) |job\.before-submit restore#1 restore$",
     # The log has a statement when it begins. One in a transaction that was never committed changed nothing.
     "rename production to damaged": r"swap\.renamed ",
     "rename scratch to production": rf"swap\.renamed {SCRATCH}$",
-    "renames in all": r"swap\.renamed ",
+    # Killed after the second one, both are said again.
+    "renames in all": (r"swap\.renamed ", rf"swap\.renamed {SCRATCH}$"),
 }
 
 

@@ -108,7 +108,8 @@ def expect_sound(scene, program, state):
 
 def compare(scene, expected, actual, died_at):
     """`actual` is the undisturbed run's state, but for what the kills at `died_at` may have added."""
-    spare = {name: sum(1 for place in died_at if re.match(pattern, place)) for name, pattern in scene.MAY_REPEAT.items()}
+    spare = {name: sum(1 for place in died_at for pattern in ([patterns] if isinstance(patterns, str) else patterns) if re.match(pattern, place))
+             for name, patterns in scene.MAY_REPEAT.items()}
     for name, wanted in expected.items():
         seen = actual[name]
         if name == "backup bytes read":

@@ -18,7 +18,6 @@ struct Elimination {
 
     /// Rows that have found no partner so far and are in memory.
     var outstanding: Int { backup.outstanding.count + live.outstanding.count }
-    var hasSpilled: Bool { spill != nil }
 
     /// - Returns: how many of these lines found their partners among those that came before.
     mutating func take(_ side: Side, _ bytes: [UInt8], _ digests: [RowDigest]) throws -> Int {

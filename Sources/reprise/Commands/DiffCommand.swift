@@ -12,8 +12,7 @@ struct DiffCommand: AsyncParsableCommand {
         commandName: "diff", abstract: "Compares tables of a backup or a database with those of a database, row by row.",
         discussion: help(
             """
-            SOURCE and TARGET are one of:
-            \(DataSide.grammar.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"))
+            \(DataSide.help)
 
             Looks only: what has to be made for it is temporary and belongs to the session. Rows of an archive or of another server are \
             streamed against the target's, in memory that does not grow with the table; an archive needs pg_restore on this machine. \

@@ -14,8 +14,7 @@ struct MergeCommand: AsyncParsableCommand {
         commandName: "merge", abstract: "Merges rows of a backup or a database into tables of a database, outside of any plan.",
         discussion: help(
             """
-            SOURCE and TARGET are one of:
-            \(DataSide.grammar.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n"))
+            \(DataSide.help)
 
             Shows what would be merged, asks, and merges exactly that in one transaction, with every row before and after in \
             reprise_audit.changes. By default only rows that are missing are inserted. Without a terminal the answer is given with \

@@ -25,6 +25,9 @@ enum DataSide: Sendable, Hashable {
         postgresql://…       any database; passwords come from PGPASSFILE or ~/.pgpass
         """
 
+    /// The grammar as a paragraph of a command's help.
+    static let help = "SOURCE and TARGET are one of:\n" + grammar.split(separator: "\n").map { "  \($0)" }.joined(separator: "\n")
+
     init(_ word: String) throws {
         let parts = word.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         let (kind, rest) = (parts[0], parts.count == 2 ? parts[1] : "")

@@ -43,10 +43,12 @@ struct Bench {
 
     /// Dumps the database as it is now. Whoever asked removes it.
     ///
-    /// - Parameter format: pg_dump's letter: c, d or t.
-    func dump(format: String = "c", timeZone: String = "UTC") async throws -> (path: String, contents: ArchiveTOC) {
+    /// - Parameters:
+    ///   - format: pg_dump's letter: c, d or t.
+    ///   - schema: nothing but this one.
+    func dump(format: String = "c", timeZone: String = "UTC", only schema: String? = nil) async throws -> (path: String, contents: ArchiveTOC) {
         let path = "\(NSTemporaryDirectory())/reprise-dump-\(UUID().uuidString)"
-        try await cluster.must("pg_dump -F\(format) -f '\(path)' '\(database)'", environment: ["PGTZ": timeZone])
+        try await cluster.must("pg_dump -F\(format) \(schema.map { "-n \($0)" } ?? "") -f '\(path)' '\(database)'", environment: ["PGTZ": timeZone])
         let contents = try Data(contentsOf: URL(fileURLWithPath: format == "d" ? path + "/toc.dat" : path))
         return (path, try ArchiveTOC(bytes: Array(contents)))
     }
@@ -63,11 +65,9 @@ struct Bench {
 
     /// The table of contents of a backup of the live tables as they are now.
     func archive() async throws -> ArchiveTOC {
-        let path = "\(cluster.folder)/\(database).dump"
-        try await cluster.must("pg_dump -Fc -n app -d \(database) -f '\(path)'")
-        let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
-        try FileManager.default.removeItem(atPath: path)
-        return try ArchiveTOC(bytes: Array(bytes))
+        let dump = try await dump(only: "app")
+        try FileManager.default.removeItem(atPath: dump.path)
+        return dump.contents
     }
 
     /// The differences of tables by rules, as a step or a command makes them.

@@ -92,6 +92,7 @@ extension MergePlan {
     func prepareToWrite(_ connection: isolated PostgresConnection, lockTimeout: Duration, deadline: Deadline) async throws {
         let (seconds, attoseconds) = lockTimeout.components
         try await connection.execute("SET LOCAL lock_timeout = \(seconds * 1000 + attoseconds / 1_000_000_000_000_000)", deadline: deadline)
+        try await TableDiff.preferLookups(connection, deadline: deadline)
         // A policy that would hide rows raises an error instead.
         try await connection.execute("SET LOCAL row_security = off", deadline: deadline)
         if defersConstraints { try await connection.execute("SET CONSTRAINTS ALL DEFERRED", deadline: deadline) }

@@ -17,11 +17,11 @@ struct RowSQL {
     /// NULL, also for a composite all of whose members are NULL and which is none itself. Images are the same byte by byte, whatever the
     /// column's collation holds for the same.
     func image(_ alias: String) -> String {
-        Self.image(of: columnNames.map { "\(alias).\($0.sql)" })
-    }
-
-    static func image(of expressions: [String]) -> String {
-        "ARRAY[" + expressions.map { "CASE WHEN pg_catalog.num_nulls(\($0)) = 0 THEN pg_catalog.format('%s', \($0)) COLLATE pg_catalog.\"C\" END" }.joined(separator: ", ") + "]::text[]"
+        "ARRAY[" + pair.columns.map { column in
+            let value = "\(alias).\(column.name.sql)"
+            if column.castIsOutput { return "\(value)::pg_catalog.text COLLATE pg_catalog.\"C\"" }
+            return "CASE WHEN pg_catalog.num_nulls(\(value)) = 0 THEN pg_catalog.format('%s', \(value)) COLLATE pg_catalog.\"C\" END"
+        }.joined(separator: ", ") + "]::text[]"
     }
 
     /// True where two rows have the same key, as the key's own index holds keys for the same.
@@ -75,6 +75,21 @@ extension RowSQL {
     static func text(_ value: String) -> String { (try? SQLLiteral(value).sql) ?? "''" }
 
     static func texts(_ values: [String]) -> String { "ARRAY[\(values.map(text).joined(separator: ", "))]::text[]" }
+}
+
+extension TableShape.Column {
+    /// The server casts the type to text by its output function; others, such as boolean and character(n), have a cast that writes
+    /// something else. Asking the output function by name of the type takes several times as long.
+    var castIsOutput: Bool {
+        let base = type.hasSuffix("[]") ? type.dropLast(2) : type[...]
+        return Self.castTypes.contains(String(base.prefix { $0 != "(" }))
+            || base.hasPrefix("timestamp") && (base.hasSuffix(" time zone") || base == "timestamp")
+    }
+
+    /// As `format_type` writes them; a type of that name in another schema has the schema before it.
+    private static let castTypes: Set<String> = [
+        "smallint", "integer", "bigint", "numeric", "real", "double precision", "text", "character varying", "date", "uuid", "json", "jsonb", "bytea",
+    ]
 }
 
 extension TableShape {

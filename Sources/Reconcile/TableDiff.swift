@@ -63,9 +63,17 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// Compares, and judges each difference by the policy alone. What stands in the way of it is looked for by `MergePlan`.
     func make(_ connection: PostgresConnection, deadline: Deadline) async throws {
         try await connection.execute("DROP TABLE IF EXISTS \(table.sql)", deadline: deadline)
+        if scope != nil { try await Self.preferLookups(connection, deadline: deadline) }
         try await connection.execute(pair.key == nil ? multiset : keyed, deadline: deadline)
         try await connection.execute("ALTER TABLE \(table.sql) ADD PRIMARY KEY (seq)", deadline: deadline)
-        try await connection.execute("ANALYZE \(table.sql)", deadline: deadline)
+        // By what it is looked into: to look at the images would take longer than all that is asked of them.
+        let asked = ["seq", "kind", "verdict", "reason"] + (pair.key?.columns.indices.map(keyAlias) ?? [])
+        try await connection.execute("ANALYZE \(table.sql) (\(asked.joined(separator: ", ")))", deadline: deadline)
+    }
+
+    /// Few rows are looked for in a large table, of which most lies in memory: it was streamed a moment ago, or its differences were.
+    static func preferLookups(_ connection: PostgresConnection, deadline: Deadline) async throws {
+        try await connection.execute("SET LOCAL random_page_cost = 1.1", deadline: deadline)
     }
 
     private var keyed: String {
@@ -77,16 +85,18 @@ package struct TableDiff: Sendable, Hashable, Codable {
             let collation = pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? ""
             return "coalesce(b.\(name.sql), l.\(name.sql))\(collation) AS \(keyAlias(place))"
         }.joined(separator: ", ")
+        // OFFSET 0: what is worked out in there is worked out once, however often it is looked at outside.
         return """
             \(table.creation) AS
             SELECT pg_catalog.row_number() OVER (ORDER BY \(keyOrder("x"))) AS seq, x.*, \(verdict) AS verdict, \(reason) AS reason, 1::bigint AS copies
-            FROM (SELECT CASE WHEN l.\(there) IS NULL THEN 'missing' WHEN b.\(there) IS NULL THEN 'extra'
-                              WHEN \(sql.image("b")) = \(sql.image("l")) THEN 'representation' ELSE 'changed' END AS kind,
-                         \(keys), CASE WHEN b.\(there) THEN \(sql.image("b")) END AS backup, CASE WHEN l.\(there) THEN \(sql.image("l")) END AS live,
-                         CASE WHEN l.\(there) IS NULL THEN \(isWanted("b")) END AS wanted,
-                         CASE WHEN b.\(there) AND l.\(there) THEN ARRAY[\(takes)]::boolean[] END AS take
-                  FROM \(side(pair.backup.from)) AS b \(isFollowed ? "LEFT" : "FULL") JOIN \(side(pair.live.from + isInScope)) AS l ON \(sql.sameKey("b", "l"))
-                  WHERE \(isFollowed ? "" : "b.\(there) IS NULL OR \(sql.differs("b", "l", mode)) OR ")l.\(there) IS NULL) AS x
+            FROM (SELECT i.*, CASE WHEN i.live IS NULL THEN 'missing' WHEN i.backup IS NULL THEN 'extra' WHEN i.backup = i.live THEN 'representation'
+                                   ELSE 'changed' END AS kind,
+                         CASE WHEN pg_catalog.num_nulls(i.backup, i.live) = 0 THEN ARRAY[\(takes)]::boolean[] END AS take
+                  FROM (SELECT \(keys), CASE WHEN b.\(there) THEN \(sql.image("b")) END AS backup, CASE WHEN l.\(there) THEN \(sql.image("l")) END AS live,
+                               CASE WHEN l.\(there) IS NULL THEN \(isWanted("b")) END AS wanted,
+                               CASE WHEN b.\(there) AND l.\(there) THEN ARRAY[\(rules)]::boolean[] END AS ruled
+                        FROM \(side(pair.backup.from)) AS b \(isFollowed ? "LEFT" : "FULL") JOIN \(side(pair.live.from + isInScope)) AS l ON \(sql.sameKey("b", "l"))
+                        WHERE \(isFollowed ? "" : "b.\(there) IS NULL OR \(sql.differs("b", "l", mode)) OR ")l.\(there) IS NULL OFFSET 0) AS i OFFSET 0) AS x
             """
     }
 
@@ -127,16 +137,21 @@ package struct TableDiff: Sendable, Hashable, Codable {
             .compactMap { $0 }.map { "\(value) \($0)" } + ["pg_catalog.num_nulls(\(value)) = 0"]).joined(separator: " AND ")
     }
 
-    /// For each column whether the backup's value replaces the live one; NULL: a person has to say.
-    private var takes: String {
+    /// For each column whether the backup's value may replace the live one; NULL: a person has to say.
+    private var rules: String {
         pair.columns.map { column in
             let (b, l) = ("b.\(column.name.sql)", "l.\(column.name.sql)")
             guard !column.isIdentityAlways, let rule = rule(column, b, l) else { return "false" }
-            let differs = sql.differs("b", "l", mode, only: column)
-            let isOther = "\(differs) AND (\(RowSQL.image(of: [b])))[1] IS DISTINCT FROM (\(RowSQL.image(of: [l])))[1]"
-            if rule == Self.undecided { return "CASE WHEN \(isOther) THEN NULL ELSE false END" }
-            return "coalesce((\(rule)) AND \(isOther), false)"
+            // Byte by byte nothing is to be asked: what is written differently is different.
+            let differs = mode == .exact || column.equality == nil ? nil : sql.differs("b", "l", mode, only: column)
+            if rule == Self.undecided { return differs.map { "CASE WHEN \($0) THEN NULL ELSE false END" } ?? "NULL" }
+            return "coalesce(\(["(\(rule))", differs].compactMap { $0 }.joined(separator: " AND ")), false)"
         }.joined(separator: ", ")
+    }
+
+    /// For each column whether it does: also what compares as different is only taken where it is written differently.
+    private var takes: String {
+        pair.columns.indices.map { "CASE WHEN i.backup[\($0 + 1)] IS DISTINCT FROM i.live[\($0 + 1)] THEN i.ruled[\($0 + 1)] ELSE false END" }.joined(separator: ", ")
     }
 
     private func rule(_ column: TableShape.Column, _ backup: String, _ live: String) -> String? {

@@ -7,11 +7,14 @@ internal import Reporting
 /// How differences of a table are written.
 struct DiffText {
     private let table: String
+    /// As JSON: there may be millions of lines.
+    private let quotedTable: String
     /// What was compared with is the source, and not the target.
     private let isTurned: Bool
 
     init(_ table: QualifiedName, isTurned: Bool) {
         self.table = "\(table)"
+        quotedTable = Self.quoted("\(table)")
         self.isTurned = isTurned
     }
 
@@ -71,7 +74,7 @@ struct DiffText {
     func json(_ record: DiffRecord) -> String {
         let (source, target) = isTurned ? (record.live, record.backup) : (record.backup, record.live)
         let fields: [(String, String?)] = [
-            ("table", Self.quoted(table)), ("kind", Self.quoted(turned(record.kind).rawValue)), ("key", record.key), ("source", source), ("target", target),
+            ("table", quotedTable), ("kind", "\"\(turned(record.kind).rawValue)\""), ("key", record.key), ("source", source), ("target", target),
             ("columns", record.columns.isEmpty ? nil : "[\(record.columns.map(Self.quoted).joined(separator: ","))]"),
             ("rows", record.rows == 1 ? nil : "\(record.rows)"),
         ]

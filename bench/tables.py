@@ -207,6 +207,11 @@ def compare(bench: Bench, server: Server, archive: Path, rows: int, rounds: int,
         expect("the bare join", found, f"{deleted}|{new}|{changed}")
         return taken
 
+    def copied(_):
+        start = time.monotonic()
+        server.sql("damaged", "COPY members TO '/dev/null'")
+        return time.monotonic() - start
+
     def merged_by(way):
         def once(_):
             server.copy("merged", "damaged")
@@ -216,7 +221,7 @@ def compare(bench: Bench, server: Server, archive: Path, rows: int, rounds: int,
             return line
         return once
 
-    sides = {"diff": diff, "bare": bare, "merge": merged_by("table-merge"), "streamed merge": merged_by("table-stream"), "preview": optional(bench, "reprise diff", preview)}
+    sides = {"diff": diff, "bare": bare, "copy": copied, "merge": merged_by("table-merge"), "streamed merge": merged_by("table-stream"), "preview": optional(bench, "reprise diff", preview)}
     wanted = deleted + changed + new
     for name in PEERS:
         if name in programs:
@@ -305,8 +310,12 @@ def report(bench: Bench, label: str, rows: int, results: dict, memory):
     if times["preview"]:
         bench.target(f"{label}: preview straight from the archive", rows / median(times["preview"]) / 1000, 900, "thousand rows/s", at_least=True)
         bench.target(f"{label}: its memory", max(memory), 100, "MB")
+    if times["preview"]:
+        bench.say(
+            f"{label}: the preview takes {median(times['preview']) / median(times['copy']):.2f} times as long as the server's own COPY of the "
+            f"table to nowhere, and {median(times['preview']) / median(times['bare']):.2f} times as long as the bare join")
     bench.target(f"{label}: differences against the bare join", median(times["diff"]) / median(times["bare"]), 1.5)
     bench.target(f"{label}: from the archive to the merge", median([line["seconds"] for line in merges["streamed merge"]]), 5.0 * max(1, rows / 2_000_000), "s")
     for name, values in times.items():
-        if values and name not in ("preview", "diff", "bare"):
+        if values and name not in ("preview", "diff", "bare", "copy"):
             bench.say(f"{label}: {name} takes {median(values) / median(times['diff']):.1f} times as long as our differences")

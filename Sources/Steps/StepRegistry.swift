@@ -15,6 +15,7 @@ package struct StepRegistry: Sendable {
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self,
         TableProofStep.self, TableCleanupStep.self,
         ChooseBackupStep.self, PostgresClusterStep.self, PostgresRolesStep.self,
+        PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self,
     ])
 
     package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }

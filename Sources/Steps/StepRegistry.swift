@@ -16,6 +16,7 @@ package struct StepRegistry: Sendable {
         TableProofStep.self, TableCleanupStep.self,
         ChooseBackupStep.self, PostgresClusterStep.self, PostgresRolesStep.self,
         PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self,
+        PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self, FirewallStep.self,
     ])
 
     package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }

@@ -15,7 +15,6 @@ package struct StepRegistry: Sendable {
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self,
         TableProofStep.self, TableCleanupStep.self,
         ChooseBackupStep.self, PostgresClusterStep.self, PostgresRolesStep.self,
-        PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self,
         PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self, FirewallStep.self,
     ])
 

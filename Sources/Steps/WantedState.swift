@@ -1,5 +1,5 @@
 internal import PlanModel
-internal import RunCore
+package import RunCore
 internal import SSH
 
 /// A kind of step that brings something on its hosts into a wanted state.
@@ -9,6 +9,9 @@ internal import SSH
 package protocol WantedStateKind: StepKind {
     /// What is wanted on one of the step's hosts.
     func wantedState(on host: String, _ context: StepContext) async throws -> WantedState
+
+    /// What steps that build on this one may know besides `summary` and `changed`.
+    func outputs(of evidence: [String], _ context: StepContext) throws -> [String: JSONValue]
 }
 
 /// The script that looks, changes, and looks again.
@@ -37,8 +40,11 @@ extension WantedStateKind {
             (job.environment, job.stdin) = (state.environment, state.stdin)
             return try WantedStateReport(of: try await context.run(job), on: host, context, kind: Self.schema.name)
         }
-        return WantedStateReport.outcome(of: reports)
+        return WantedStateReport.outcome(
+            of: reports, attempt: context.attempt, outputs: try outputs(of: reports.flatMap(\.value.evidence), context))
     }
+
+    package func outputs(of evidence: [String], _ context: StepContext) throws -> [String: JSONValue] { [:] }
 
     package func resolveDoubt(_ context: StepContext, _ doubt: StepInDoubt) async throws -> DoubtResolution? {
         DoubtResolution(.notDone, reason: "it looks before it changes anything, and can be done again")
@@ -67,8 +73,11 @@ struct WantedStateReport: Sendable {
         return StepFailed("\(kind).failed", "\(host): the step ended with \(outcome.ending)", hints: hints, evidence: outcome.evidence)
     }
 
-    static func outcome(of reports: [(host: String, value: WantedStateReport)]) -> StepOutcome {
-        let changed = reports.contains { !$0.value.changes.isEmpty }
+    /// - Parameter attempt: what a later attempt finds as wanted may be the work of an earlier one, so it counts as changed.
+    static func outcome(
+        of reports: [(host: String, value: WantedStateReport)], attempt: AttemptNumber = 1, outputs: [String: JSONValue] = [:]
+    ) -> StepOutcome {
+        let changed = attempt > 1 || reports.contains { !$0.value.changes.isEmpty }
         let evidence = reports.map { host, report in
             (host, JSONValue.object(["changed": list(report.changes), "found": list(report.evidence)]))
         }
@@ -76,7 +85,8 @@ struct WantedStateReport: Sendable {
             "\(host): \(report.changes.isEmpty ? "unchanged" : report.changes.joined(separator: ", "))"
         }.joined(separator: "; ")
         return StepOutcome(
-            evidence: .object(Dictionary(uniqueKeysWithValues: evidence)), outputs: ["summary": .string(String(summary.prefix(4000)))],
+            evidence: .object(Dictionary(uniqueKeysWithValues: evidence)),
+            outputs: outputs.merging(["summary": .string(String(summary.prefix(4000))), "changed": .bool(changed)]) { own, _ in own },
             warnings: reports.flatMap { host, report in report.warnings.map { "\(host): \($0)" } }, changed: changed)
     }
 

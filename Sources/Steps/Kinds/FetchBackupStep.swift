@@ -182,15 +182,17 @@ package struct FetchBackupStep: StepKind {
         return try await store.presign(choice.version, range: nil, expires: .seconds(60)) == nil
     }
 
-    /// The fetch's script, between making the folder and giving the file to the one who restores.
+    /// The fetch's script, between making the folder and giving the file to the one who restores. Nobody but root unpacks files, and a
+    /// bare host has no PostgreSQL to give them to.
     private static func wrapped(_ script: String, _ target: String, _ context: StepContext) -> String {
         let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
+        let owner = context.optionalString("kind") == "files" ? "root" : owner(context)
         return """
             install -d -m 0711 -- \(shellQuoted(folder)) || exit 73
             (
             \(script)
             ) || exit $?
-            chown -- \(shellQuoted(owner(context))) \(shellQuoted(target)) && chmod 0400 -- \(shellQuoted(target)) || exit 73
+            chown -- \(shellQuoted(owner)) \(shellQuoted(target)) && chmod 0400 -- \(shellQuoted(target)) || exit 73
             """
     }
 

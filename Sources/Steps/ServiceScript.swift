@@ -15,6 +15,7 @@ let serviceScript =
     WORK=$(mktemp -d)
     trap 'rm -rf -- "$WORK"' EXIT
     trap 'exit 143' TERM INT HUP
+    : >"$WORK/begun"
 
     # A daemon keeps what it is started with: so a file in place of our pipes, and none of our other descriptors.
     run() {
@@ -51,7 +52,13 @@ let serviceScript =
         act() { run service "$SERVICE" "$1"; }
         enable() { run update-rc.d "$SERVICE" defaults && run update-rc.d "$SERVICE" enable; }
         disable() { run update-rc.d "$SERVICE" disable; }
-        explain() { :; }
+        # Such a script hides why: the service's own log may say it.
+        explain() {
+            find /var/log -type f -newer "$WORK/begun" -path "*${SERVICE%%[0-9@.]*}*" 2>/dev/null | head -n 2 | while IFS= read -r log; do
+                say "$log:"
+                tail -n 2 "$log" >&2
+            done
+        }
     fi
 
     # One word for what all these files hold.

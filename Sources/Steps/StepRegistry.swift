@@ -14,7 +14,7 @@ package struct StepRegistry: Sendable {
         PostgresSettleStep.self, PostgresSwapStep.self, HTTPCheckStep.self, SiteCheckStep.self, SQLCheckStep.self, FilesCheckStep.self, ArchiveStep.self, GitCheckoutStep.self, CertificateStep.self,
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self,
         TableProofStep.self, TableCleanupStep.self,
-        PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self,
+        PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self, FirewallStep.self,
     ])
 
     package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }

@@ -20,4 +20,8 @@ case ${1:-} in
         ;;
 esac
 
+# Before what it describes, so that no backup is seen without it.
+if [[ -e $BACKUP_DIR/$file.json ]]; then
+    aws "${endpoint[@]}" s3 cp --no-progress "$BACKUP_DIR/$file.json" "s3://${S3_BUCKET}/$1/$file.json"
+fi
 aws "${endpoint[@]}" s3 cp --no-progress "$BACKUP_DIR/$file" "s3://${S3_BUCKET}/$1/$file"

@@ -10,6 +10,7 @@ host_role() {
         db*) echo db ;;
         app*) echo app ;;
         s3) echo s3 ;;
+        new*) echo bare ;;
     esac
 }
 
@@ -56,7 +57,7 @@ prepare_host() {
     tr -d - </proc/sys/kernel/random/uuid >"$upper/etc/machine-id"
     {
         echo "127.0.0.1 localhost"
-        for other in "${LAB_HOSTS[@]}"; do echo "$(host_ip "$other") $other"; done
+        for other in "${LAB_HOSTS[@]}" "${LAB_BARE_HOSTS[@]}"; do echo "$(host_ip "$other") $other"; done
     } >"$upper/etc/hosts"
     : >"$upper/etc/resolv.conf"
     for type in ed25519 ecdsa; do
@@ -70,7 +71,23 @@ PasswordAuthentication no
 # Tests open many sessions at once.
 MaxStartups 200
 CONF
+    if is_bare "$host"; then
+        mkdir -p "$upper/etc/apt/apt.conf.d"
+        echo "Acquire::http::Proxy \"http://$LAB_GATEWAY:$PACKAGES_PORT\";" >"$upper/etc/apt/apt.conf.d/80proxy"
+    fi
     date -u +%FT%TZ >"$dir/prepared"
+}
+
+# The layers under a host's own, the topmost first.
+host_images() {
+    if is_bare "$1"; then echo "$LAB_CACHE/base"; else echo "$LAB_CACHE/role-$(host_role "$1"):$LAB_CACHE/base"; fi
+}
+
+# A bare host that runs, on a disk that is new where it has none.
+bare_host_up() {
+    boot_host "$1"
+    wait_until 60 "the services of $1" host_booted "$1"
+    provision_logins "$1"
 }
 
 # Starts a host that does not run yet, and waits until ssh answers in it.
@@ -87,12 +104,13 @@ boot_host() {
         return 0
     fi
     prepare_host "$host"
+    ! is_bare "$host" || host_link_down "$host"
     host_link_up "$host"
     cat /proc/sys/kernel/random/uuid >"$dir/boot_id"
     rm -f "$dir/init"
     setsid ip netns exec "$(netns_of "$host")" \
         unshare --mount --pid --ipc --uts --fork --kill-child \
-        bash "$LAB_SOURCE/host/enter" "$dir" "$LAB_CACHE/role-$(host_role "$host"):$LAB_CACHE/base" \
+        bash "$LAB_SOURCE/host/enter" "$dir" "$(host_images "$host")" \
         </dev/null >>"$dir/console.log" 2>&1 9>&- &
     disown
     exec 8>&-
@@ -150,7 +168,8 @@ provision_logins() {
 
 write_known_hosts() {
     local host type key
-    for host in app1 db1 db2 s3; do
+    for host in "${LAB_HOSTS[@]}" "${LAB_BARE_HOSTS[@]}"; do
+        [[ -e $(host_dir "$host")/prepared ]] || continue
         for type in ed25519 ecdsa; do
             key=$(cut -d' ' -f1,2 "$(host_dir "$host")/upper/etc/ssh/ssh_host_${type}_key.pub")
             echo "$(host_ip "$host") $key"

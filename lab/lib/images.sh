@@ -10,7 +10,7 @@ role_packages() {
     case $1 in
         db) echo "$common postgresql-15 postgresql-client-15 awscli" ;;
         app) echo "$common nginx-light php-fpm php-cli php-pgsql php-mbstring php-xml php-laravel-framework composer git awscli postgresql-client-15" ;;
-        s3) echo "$common ceph-mon ceph-osd ceph-mgr radosgw ceph-common awscli" ;;
+        s3) echo "$common git ceph-mon ceph-osd ceph-mgr radosgw ceph-common awscli" ;;
     esac
 }
 

@@ -5,6 +5,8 @@
 LAB_BRIDGE=rlab0
 LAB_GATEWAY=10.77.0.1
 LAB_HOSTS=(s3 app1 db1 db2)
+# Factory-new servers: Debian's base and sshd, nothing else.
+LAB_BARE_HOSTS=(new1 new2)
 
 host_ip() {
     case $1 in
@@ -12,7 +14,9 @@ host_ip() {
         app1) echo 10.77.0.11 ;;
         db1) echo 10.77.0.12 ;;
         db2) echo 10.77.0.13 ;;
-        *) usage_error "no such host in the lab: $1 (there are: ${LAB_HOSTS[*]})" ;;
+        new1) echo 10.77.0.14 ;;
+        new2) echo 10.77.0.15 ;;
+        *) usage_error "no such host in the lab: $1 (there are: ${LAB_HOSTS[*]} ${LAB_BARE_HOSTS[*]})" ;;
     esac
 }
 
@@ -32,7 +36,7 @@ network_up() {
     fi
     ip addr replace "$LAB_GATEWAY/24" dev "$LAB_BRIDGE"
     ip link set "$LAB_BRIDGE" up
-    for host in "${LAB_HOSTS[@]}"; do host_link_up "$host"; done
+    for host in "${LAB_HOSTS[@]}" "${LAB_BARE_HOSTS[@]}"; do host_link_up "$host"; done
 }
 
 host_link_up() {
@@ -52,11 +56,16 @@ host_link_up() {
     ip -n "$ns" link set lo up
 }
 
+# A host's rules and addresses end with its power, as those of a machine do.
+host_link_down() {
+    ip link del "rlab-$1" 2>/dev/null || true
+    ip netns del "$(netns_of "$1")" 2>/dev/null || true
+}
+
+is_bare() { [[ " ${LAB_BARE_HOSTS[*]} " == *" $1 "* ]]; }
+
 network_down() {
     local host
-    for host in "${LAB_HOSTS[@]}"; do
-        ip link del "rlab-$host" 2>/dev/null || true
-        ip netns del "$(netns_of "$host")" 2>/dev/null || true
-    done
+    for host in "${LAB_HOSTS[@]}" "${LAB_BARE_HOSTS[@]}"; do host_link_down "$host"; done
     ip link del "$LAB_BRIDGE" 2>/dev/null || true
 }

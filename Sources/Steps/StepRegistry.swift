@@ -16,8 +16,8 @@ package struct StepRegistry: Sendable {
         PostgresSettleStep.self, PostgresSwapStep.self,
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self, TableProofStep.self, TableCleanupStep.self,
         PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self, FirewallStep.self,
-        ArchiveStep.self, GitCheckoutStep.self,
-        HTTPCheckStep.self, SQLCheckStep.self, FilesCheckStep.self,
+        ArchiveStep.self, GitCheckoutStep.self, CertificateStep.self,
+        HTTPCheckStep.self, SQLCheckStep.self, FilesCheckStep.self, SiteCheckStep.self,
     ])
 
     package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }

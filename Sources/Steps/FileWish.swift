@@ -21,26 +21,25 @@ struct FileWish: Sendable {
     var validate = ""
 
     func state(_ context: StepContext) -> WantedState {
-        var environment = context.scriptEnvironment()
-        environment["WISH_PATH"] = path
-        environment["WISH_MODE"] = mode
-        environment["WISH_OWNER"] = owner
-        environment["WISH_GROUP"] = group
-        environment["WISH_VALIDATE"] = validate
-        var content: [UInt8] = []
-        switch thing {
-        case .file(let bytes, let isSecret):
-            environment["WISH"] = "file"
-            environment["WISH_SECRET"] = isSecret ? "1" : ""
-            content = bytes
-        case .directory: environment["WISH"] = "directory"
-        case .link(let target):
-            environment["WISH"] = "link"
-            environment["WISH_TARGET"] = target
-        case .absent: environment["WISH"] = "absent"
-        }
-        return WantedState(script: fileScript, environment: environment, stdin: content)
+        WantedState(script: fileScript, environment: context.scriptEnvironment().merging(environment) { _, own in own }, stdin: content)
     }
+
+    /// What `fileScript` reads, but for the content.
+    var environment: [String: String] {
+        let (what, target, isSecret) =
+            switch thing {
+            case .file(_, let isSecret): ("file", "", isSecret)
+            case .directory: ("directory", "", false)
+            case .link(let target): ("link", target, false)
+            case .absent: ("absent", "", false)
+            }
+        return [
+            "WISH": what, "WISH_PATH": path, "WISH_MODE": mode, "WISH_OWNER": owner, "WISH_GROUP": group, "WISH_TARGET": target,
+            "WISH_VALIDATE": validate, "WISH_SECRET": isSecret ? "1" : "",
+        ]
+    }
+
+    var content: [UInt8] { if case .file(let content, _) = thing { content } else { [] } }
 
     /// The same by hand, without the content.
     func manualCommands(content: String) -> [String] {

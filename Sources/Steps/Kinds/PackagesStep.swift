@@ -23,7 +23,7 @@ package struct PackagesStep: WantedStateKind {
     package init() {}
 
     package func wantedState(on host: String, _ context: StepContext) async throws -> WantedState {
-        var environment = ["PACKAGES": try Self.names(context).joined(separator: " ")]
+        var environment = ["PACKAGES": try Self.checked(context.strings("names"), step: context.step).joined(separator: " ")]
         environment["UPDATE"] = try context.string("update")
         environment["HOLD"] = context.with["hold"]?.boolValue.map { $0 ? "yes" : "no" } ?? ""
         environment["RECOMMENDS"] = "\(context.boolean("recommends", default: false))"
@@ -33,21 +33,20 @@ package struct PackagesStep: WantedStateKind {
     }
 
     /// Only what can be nothing but a package's name reaches apt: it would read a `-` behind a name as its removal, and others as patterns.
-    static func names(_ context: StepContext) throws -> [String] {
-        let names = context.strings("names")
+    static func checked(_ names: [String], step: StepID) throws -> [String] {
         var seen: Set<String> = []
         for text in names {
             let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard isName(parts[0]), parts.count == 1 || isVersion(parts[1]) else {
                 throw StepRefused(
-                    "packages.bad-name", "step \(context.step): `\(text)` is neither the name of a package nor NAME=VERSION",
+                    "packages.bad-name", "step \(step): `\(text)` is neither the name of a package nor NAME=VERSION",
                     hints: ["names hold a–z, 0–9, `+`, `-` and `.`, and do not end with `-`"], exitStatus: .usage)
             }
             guard seen.insert(String(parts[0])).inserted else {
-                throw StepRefused("packages.twice", "step \(context.step): `names` has \(parts[0]) twice", exitStatus: .usage)
+                throw StepRefused("packages.twice", "step \(step): `names` has \(parts[0]) twice", exitStatus: .usage)
             }
         }
-        guard !names.isEmpty else { throw StepRefused("packages.none", "step \(context.step): `names` is empty", exitStatus: .usage) }
+        guard !names.isEmpty else { throw StepRefused("packages.none", "step \(step): `names` is empty", exitStatus: .usage) }
         return names
     }
 
@@ -70,7 +69,7 @@ package struct PackagesStep: WantedStateKind {
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {
-        guard let names = try? Self.names(context) else { return [] }
+        guard let names = try? Self.checked(context.strings("names"), step: context.step) else { return [] }
         let recommends = context.boolean("recommends", default: false) ? "" : " --no-install-recommends"
         let hold = context.with["hold"]?.boolValue.map { " && apt-mark \($0 ? "hold" : "unhold") \(names.map { $0.prefix { $0 != "=" } }.joined(separator: " "))" }
         return [

@@ -27,6 +27,12 @@ static inline CURLcode reprise_curl_get_offset(CURL *handle, CURLINFO info, curl
 static inline CURLcode reprise_curl_get_string(CURL *handle, CURLINFO info, const char **value) {
     return curl_easy_getinfo(handle, info, value);
 }
+// The server's own certificate as lines `Name:value`; null where none was asked for. Belongs to the handle.
+static inline struct curl_slist *reprise_curl_first_certificate(CURL *handle) {
+    struct curl_certinfo *chain = NULL;
+    if (curl_easy_getinfo(handle, CURLINFO_CERTINFO, &chain) != CURLE_OK || !chain || chain->num_of_certs < 1) return NULL;
+    return chain->certinfo[0];
+}
 static inline CURLcode reprise_curl_message_result(const CURLMsg *message) {
     return message->data.result;
 }

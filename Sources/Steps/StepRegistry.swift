@@ -11,7 +11,7 @@ package struct StepRegistry: Sendable {
     /// All kinds that Reprise comes with.
     package static let standard = StepRegistry([
         CommandStep.self, ApprovalStep.self, FetchBackupStep.self, PostgresCheckStep.self, PostgresRestoreStep.self, PostgresRestoreTablesStep.self, PostgresVerifyStep.self,
-        PostgresSettleStep.self, PostgresSwapStep.self, HTTPCheckStep.self, SQLCheckStep.self, FilesCheckStep.self, ArchiveStep.self, GitCheckoutStep.self,
+        PostgresSettleStep.self, PostgresSwapStep.self, HTTPCheckStep.self, SiteCheckStep.self, SQLCheckStep.self, FilesCheckStep.self, ArchiveStep.self, GitCheckoutStep.self, CertificateStep.self,
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self,
         TableProofStep.self, TableCleanupStep.self,
         ChooseBackupStep.self, PostgresClusterStep.self, PostgresRolesStep.self,

@@ -10,10 +10,16 @@ package struct HTTPHeader: Hashable, Sendable {
 }
 
 struct HTTPRequest: Sendable {
-    enum Method: String, Sendable { case get = "GET", head = "HEAD" }
+    enum Method: String, Sendable { case get = "GET", head = "HEAD", post = "POST" }
     let method: Method
     let url: Secret
     let headers: [HTTPHeader]
+    /// Of a POST.
+    var body: Secret?
+    /// Nil: to a store.
+    var visit: Visit?
+
+    init(method: Method, url: Secret, headers: [HTTPHeader]) { (self.method, self.url, self.headers) = (method, url, headers) }
 }
 
 /// Status and header fields of an answer.

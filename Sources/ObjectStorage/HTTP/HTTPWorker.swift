@@ -63,6 +63,8 @@ final class HTTPWorker: @unchecked Sendable {
         }
         defer { curl_slist_free_all(list) }
         configure(handle, request, limits, list, transfer)
+        let route = configure(handle, visit: request.visit)
+        defer { curl_slist_free_all(route) }
         defer { curl_easy_reset(handle) }
         curl_multi_add_handle(multi, handle)
         let result: CURLcode
@@ -75,6 +77,7 @@ final class HTTPWorker: @unchecked Sendable {
         transfer.finishIfComplete(result)
         if let failure = transfer.failure { throw failure }
         if result != CURLE_OK { throw TransportFailure.error(result, host: Self.host(of: request)) }
+        request.visit?.onCertificate?(Self.lines(reprise_curl_first_certificate(handle)))
         return (transfer.head, transfer.collected, transfer.deliveredBytes)
     }
 
@@ -91,6 +94,10 @@ final class HTTPWorker: @unchecked Sendable {
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         set(CURLOPT_NOBODY, request.method == .head ? 1 : 0)
+        if request.method == .post, let body = request.body?.reveal() {
+            reprise_curl_set_offset(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.utf8.count))
+            body.withCString { _ = reprise_curl_set_pointer(handle, CURLOPT_COPYPOSTFIELDS, $0) }
+        }
         set(CURLOPT_SSL_VERIFYPEER, 1)
         set(CURLOPT_SSL_VERIFYHOST, 2)
         set(CURLOPT_CONNECTTIMEOUT, limits.connectSeconds)
@@ -104,6 +111,28 @@ final class HTTPWorker: @unchecked Sendable {
         reprise_curl_set_pointer(handle, CURLOPT_HEADERDATA, context)
         reprise_curl_set_data_callback(handle, CURLOPT_WRITEFUNCTION, Transfer.onBody)
         reprise_curl_set_pointer(handle, CURLOPT_WRITEDATA, context)
+    }
+
+    /// - Returns: a list that must live until the request has ended.
+    private func configure(_ handle: UnsafeMutableRawPointer, visit: Visit?) -> UnsafeMutablePointer<curl_slist>? {
+        guard let visit else { return nil }
+        visit.trustedCertificates?.withCString { _ = reprise_curl_set_pointer(handle, CURLOPT_CAINFO, $0) }
+        // An empty name reads no file, and keeps cookies in memory; they outlive a reset of the handle.
+        if visit.keepsCookies { "".withCString { _ = reprise_curl_set_pointer(handle, CURLOPT_COOKIEFILE, $0) } }
+        if visit.onCertificate != nil {
+            reprise_curl_set_long(handle, CURLOPT_CERTINFO, 1)
+            reprise_curl_set_long(handle, CURLOPT_FRESH_CONNECT, 1)
+            reprise_curl_set_long(handle, CURLOPT_CONNECT_ONLY, 1)
+        }
+        guard let address = visit.connectTo else { return nil }
+        let route = curl_slist_append(nil, address)
+        reprise_curl_set_pointer(handle, CURLOPT_CONNECT_TO, route)
+        "*".withCString { _ = reprise_curl_set_pointer(handle, CURLOPT_NOPROXY, $0) }
+        return route
+    }
+
+    private static func lines(_ list: UnsafeMutablePointer<curl_slist>?) -> [String] {
+        sequence(first: list) { $0?.pointee.next }.prefix { $0 != nil }.compactMap { $0?.pointee.data.map { String(cString: $0) } }
     }
 
     /// Runs the request to its end. The caller removes the handle, which also closes a connection left in the middle.

@@ -1,0 +1,19 @@
+import Foundation
+import Testing
+
+@testable import ObjectStorage
+
+@Suite struct HTTPSessionTests {
+    @Test func formsAreEncodedByteByByte() {
+        #expect(HTTPSession.encoded("a-Z_0.9~") == "a-Z_0.9~")
+        #expect(HTTPSession.encoded("a b&c=d+%\n\"é") == "a%20b%26c%3Dd%2B%25%0A%22%C3%A9")
+    }
+
+    @Test func theEndOfACertificateIsReadAsOpenSSLWritesIt() throws {
+        #expect(HTTPSession.date("Feb 25 00:55:34 2027 GMT") == (try Date("2027-02-25T00:55:34Z", strategy: .iso8601)))
+        #expect(HTTPSession.date(" Nov  7 10:00:00 2026 GMT") == (try Date("2026-11-07T10:00:00Z", strategy: .iso8601)))
+        for text in ["", "2027-02-25", "Feb 25 00:55:34 2027 CET", "Foo 25 00:55:34 2027 GMT", "Feb 25 00:55 2027 GMT"] {
+            #expect(HTTPSession.date(Substring(text)) == nil)
+        }
+    }
+}

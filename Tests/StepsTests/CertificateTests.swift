@@ -1,0 +1,169 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+@testable import Steps
+
+/// The script that sees to a certificate, run on this machine with a small authority of the test's own.
+@Suite struct CertificateTests {
+    private let folder: TestFolder
+
+    init() throws {
+        folder = try TestFolder()
+        // ca: signs; site: as it should be; soon, past, future: by their dates; other: for another name.
+        let script = """
+            cd '\(folder.path)'
+            key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null; }
+            key ca && openssl req -x509 -new -key ca.key -subj /CN=ca -days 30 -out ca.pem
+            key stranger && openssl req -x509 -new -key stranger.key -subj /CN=stranger -days 30 -out stranger.pem
+            mkdir issued && : >index && echo 01 >serial
+            cat >ca.conf <<'END'
+            [ca]
+            default_ca = d
+            [d]
+            database = index
+            serial = serial
+            new_certs_dir = issued
+            certificate = ca.pem
+            private_key = ca.key
+            default_md = sha256
+            policy = p
+            copy_extensions = copy
+            unique_subject = no
+            [p]
+            commonName = supplied
+            END
+            issue() { # NAME HOST FROM TO
+                key "$1"
+                openssl req -new -key "$1.key" -subj "/CN=$2" -addext "subjectAltName=DNS:$2" -out "$1.csr"
+                openssl ca -config ca.conf -batch -notext -startdate "$3" -enddate "$4" -in "$1.csr" -out "$1.pem" 2>/dev/null
+            }
+            day() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
+            issue site www.example.org "$(day -1day)" "$(day +60days)"
+            issue wild '*.example.org' "$(day -1day)" "$(day +60days)"
+            issue soon www.example.org "$(day -1day)" "$(day +3days)"
+            issue past www.example.org "$(day -9days)" "$(day -1day)"
+            issue future www.example.org "$(day +2days)" "$(day +60days)"
+            issue other mail.example.org "$(day -1day)" "$(day +60days)"
+            """
+        try tool("sh", "-euc", script)
+    }
+
+    private func see(to names: String = "www.example.org", stdin: String = "", _ more: [String: String] = [:]) throws -> ScriptOutcome {
+        let environment = [
+            "NAMES": names, "CERTIFICATE": folder.file("tls/fullchain.pem"), "KEY": folder.file("tls/key.pem"), "OWNER": account, "GROUP": group,
+            "KEY_MODE": "0600", "VALID_FOR": "604800", "CA_FILE": folder.file("ca.pem"), "RESTORE": stdin.isEmpty ? "none" : "secret", "RESTORE_FOLDER": "",
+            "ACME": "0", "SERVER": "https://127.0.0.1:9/", "EMAIL": "", "WEBROOT": "", "ACME_CA_FILE": "", "ADDRESSES": "",
+        ].merging(more) { $1 }
+        return try runLocally(CertificateScript.text, environment, stdin: Array(stdin.utf8), in: folder.path)
+    }
+
+    private var account: String { String(cString: getpwuid(geteuid()).pointee.pw_name) }
+    private var group: String { String(cString: getgrgid(getegid()).pointee.gr_name) }
+    private func pair(_ certificate: String, _ key: String? = nil) -> String { folder.text("\(certificate).pem")! + "\n" + folder.text("\(key ?? certificate).key")! }
+
+    private func expectRefused(_ outcome: ScriptOutcome, _ why: String, location: SourceLocation = #_sourceLocation) {
+        let line = outcome.complained.split(separator: "\n").last ?? ""
+        #expect(outcome.status == 65 && line.contains(why), "\(outcome)", sourceLocation: location)
+        #expect(folder.tree("tls").isEmpty, "something was put in place", sourceLocation: location)
+    }
+
+    @Test func aKeptCertificateIsPutInItsPlaceAndASecondRunChangesNothing() throws {
+        let first = try see(stdin: pair("site"))
+        #expect(first.status == 0 && first.changes.count == 1 && !first.said.contains("warning"), "\(first)")
+        #expect(folder.text("tls/fullchain.pem") == folder.text("site.pem") && folder.text("tls/key.pem") == folder.text("site.key"))
+        #expect(folder.mode("tls/key.pem") == S_IFREG | 0o600 && folder.mode("tls/fullchain.pem") == S_IFREG | 0o644)
+        let tree = folder.tree("tls")
+        // What stands there and can be used is left alone, whatever was kept.
+        for kept in [pair("site"), pair("past")] {
+            let second = try see(stdin: kept)
+            #expect(second.status == 0 && second.changes.isEmpty && second.said.contains("valid until"), "\(second)")
+            #expect(folder.tree("tls") == tree)
+        }
+    }
+
+    @Test func theChainComesAlongAndAFolderServesToo() throws {
+        try folder.write(folder.text("site.pem")! + folder.text("ca.pem")!, to: "kept/fullchain.pem")
+        try folder.write(folder.text("site.key")!, to: "kept/privkey.pem")
+        let outcome = try see(["RESTORE": "folder", "RESTORE_FOLDER": folder.file("kept")])
+        #expect(outcome.status == 0 && folder.text("tls/fullchain.pem") == folder.text("kept/fullchain.pem"), "\(outcome)")
+    }
+
+    @Test func whatCannotBeUsedIsNotPutInPlace() throws {
+        expectRefused(try see(stdin: pair("past")), "ended on")
+        expectRefused(try see(stdin: pair("soon")), "ends soon")
+        expectRefused(try see(stdin: pair("future")), "not valid before")
+        expectRefused(try see(stdin: pair("other")), "not for www.example.org")
+        expectRefused(try see(to: "www.example.org\nmail.example.org", stdin: pair("site")), "not for mail.example.org")
+        expectRefused(try see(stdin: pair("site", "other")), "the key is not the certificate's")
+        expectRefused(try see(stdin: pair("site"), ["CA_FILE": folder.file("stranger.pem")]), "does not lead to")
+        expectRefused(try see(stdin: "nothing"), "holds no certificate")
+        expectRefused(try see(stdin: folder.text("site.pem")!), "holds no private key")
+        expectRefused(try see(["RESTORE": "folder", "RESTORE_FOLDER": folder.file("nowhere")]), "has no fullchain.pem")
+        expectRefused(try see(), "names neither")
+    }
+
+    @Test func aKeyWithAPasswordIsNamedAndNobodyIsAsked() throws {
+        try tool("openssl", "pkey", "-in", folder.file("site.key"), "-aes256", "-passout", "pass:x", "-out", folder.file("locked.key"))
+        expectRefused(try see(stdin: pair("site", "locked")), "without a password")
+    }
+
+    @Test func oneForAllNamesBelowADomainServes() throws {
+        #expect(try see(stdin: pair("wild")).status == 0)
+        #expect(try see(to: "*.example.org").status == 0, "the same, asked for by its own name")
+        expectRefusedInPlace(try see(to: "example.org"))
+    }
+
+    private func expectRefusedInPlace(_ outcome: ScriptOutcome) { #expect(outcome.status == 65 && outcome.complained.contains("not for example.org"), "\(outcome)") }
+
+    @Test func oneThatWasNotPutWhollyInPlaceIsPutThereAgain() throws {
+        try folder.write(folder.text("other.pem")!, to: "tls/fullchain.pem")
+        try folder.write(folder.text("site.key")!, to: "tls/key.pem")
+        let outcome = try see(stdin: pair("site"))
+        #expect(outcome.status == 0 && outcome.changes.first?.contains("not the certificate's") == true, "\(outcome)")
+    }
+
+    @Test func itsOwnerAndModeAreMendedAndASignerWhomNobodyTrustsIsAWarning() throws {
+        _ = try see(stdin: pair("site"))
+        chmod(folder.file("tls/key.pem"), 0o644)
+        let outcome = try see(["CA_FILE": ""])
+        #expect(outcome.status == 0 && outcome.changes.count == 1 && folder.mode("tls/key.pem") == S_IFREG | 0o600, "\(outcome)")
+        #expect(outcome.said.contains("warning: nobody whom this host trusts"))
+    }
+
+    // MARK: A new one, with a certbot that issues what the test has
+
+    private func fakeCertbot(_ body: String) throws -> [String: String] {
+        try folder.write("#!/bin/sh\nprintf '%s\\n' \"$@\" >'\(folder.file("asked"))'\n\(body)\n", to: "bin/certbot", mode: 0o755)
+        return ["ACME": "1", "PATH": folder.file("bin") + ":/usr/bin:/bin"]
+    }
+
+    @Test func whereTheDNSDoesNotLeadHereItIsSaidAndTheIssuerIsNotAsked() throws {
+        let acme = try fakeCertbot("exit 0")
+        // RFC 6761: this name never resolves.
+        let unknown = try see(to: "www.invalid", acme)
+        #expect(unknown.status == 1 && unknown.complained.contains("www.invalid has no address in the DNS"), "\(unknown)")
+        // An address is its own name, and so leads elsewhere without a name server.
+        let elsewhere = try see(to: "192.0.2.7", acme)
+        #expect(elsewhere.status == 1 && elsewhere.complained.contains("leads to 192.0.2.7, not to this host"), "\(elsewhere)")
+        #expect(folder.mode("asked") == nil)
+        let wild = try see(to: "*.example.org", acme)
+        #expect(wild.status == 65 && wild.complained.contains("DNS challenge"), "\(wild)")
+    }
+
+    @Test func anIssuerThatRefusesLeavesAnotherTry() throws {
+        let acme = try fakeCertbot("echo 'too many certificates' >&2; exit 1").merging(["ADDRESSES": "192.0.2.7", "EMAIL": "x@example.org"]) { $1 }
+        let outcome = try see(to: "192.0.2.7", stdin: pair("past"), acme)
+        #expect(outcome.status == 1 && outcome.complained.contains("too many certificates"), "\(outcome)")
+        #expect(outcome.said.contains("warning: the certificate that was kept cannot be used"))
+        #expect(folder.text("asked")?.contains("--email\nx@example.org") == true)
+        #expect(folder.tree("tls").isEmpty)
+    }
+
+    @Test(arguments: ["", "example", "-x.org", "a b.org", "a..org", "x.*.org", "a/b.org", "$(id).org"])
+    func whatIsNoHostNameIsRefused(name: String) { #expect(!CertificateStep.isName(name)) }
+
+    @Test(arguments: ["example.org", "*.example.org", "xn--bcher-kva.example", "a-b.c1.org"])
+    func hostNamesAreTaken(name: String) { #expect(CertificateStep.isName(name)) }
+}

@@ -1,0 +1,132 @@
+import BlockingIO
+import Foundation
+import Glibc
+import ObjectStorage
+import RunCore
+import TestSupport
+import Testing
+
+@testable import Steps
+
+/// What an answer is held against.
+@Suite struct SiteRequestTests {
+    private func request(_ wish: JSONValue) async throws -> SiteRequest { try await SiteRequest(wish) { "secret of \($0)" } }
+    private func answer(_ status: Int, _ body: String = "", location: String? = nil) -> HTTPSession.Answer {
+        HTTPSession.Answer(status: status, headers: location.map { [HTTPHeader("location", $0)] } ?? [], body: Array(body.utf8))
+    }
+
+    @Test func anAnswerPassesOnlyWhereAllOfItIsAsItMustBe() async throws {
+        let wish: JSONValue = ["path": "/", "status": 200, "contains": ["Members", "Ann"], "lacks": ["error"]]
+        #expect(try await request(wish).problem(with: answer(200, "Members: Ann")) == nil)
+        #expect(try await request(wish).problem(with: answer(500, "Members: Ann")) == "answered 500, expected 200")
+        #expect(try await request(wish).problem(with: answer(200, "Members: Bob")) == "does not hold \"Ann\"")
+        #expect(try await request(wish).problem(with: answer(200, "Members: Ann; an error")) == "holds \"error\"")
+    }
+
+    @Test func aRedirectLeadsWhereItMust() async throws {
+        let wish: JSONValue = ["path": "/login", "status": 302, "location": "/members"]
+        #expect(try await request(wish).problem(with: answer(302, location: "https://x/members")) == nil)
+        #expect(try await request(wish).problem(with: answer(302, location: "https://x/login")) != nil)
+        #expect(try await request(wish).problem(with: answer(302)) != nil)
+    }
+
+    @Test func aFileComesBackByteForByte() async throws {
+        let wish: JSONValue = ["path": "/f", "sha256": "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"]
+        #expect(try await request(wish).problem(with: answer(200, "abc")) == nil)
+        #expect(try await request(wish).problem(with: answer(200, "abd")) != nil)
+    }
+
+    @Test func membersOfJSONAreCompared() async throws {
+        let wish: JSONValue = ["path": "/api", "json": ["status": "ok"]]
+        #expect(try await request(wish).problem(with: answer(200, #"{"status":"ok","n":1}"#)) == nil)
+        #expect(try await request(wish).problem(with: answer(200, #"{"status":"down"}"#)) != nil)
+        #expect(try await request(wish).problem(with: answer(200, "<html>")) != nil)
+    }
+
+    @Test func whatWasPickedIsSentAndSecretsAreSentAsTheyAre() async throws {
+        let request = try await request(["path": "/", "form": ["_token": "@{token}", "password": ["secret": "@{token}"], "n": 3], "pick": ["token": #"value="([^"]+)""#]])
+        let picked = try request.pick[0].1.first(in: Array(#"<input value="abc">"#.utf8), of: "/")
+        let form = try #require(request.filled(["token": picked]))
+        #expect(form.map { "\($0.name)=\($0.value)" } == ["_token=abc", "n=3", "password=secret of @{token}"])
+        #expect(throws: SiteMismatch.self) { try request.pick[0].1.first(in: Array("<input>".utf8), of: "/") }
+    }
+
+    @Test func mistakesOfThePlanAreRefused() async throws {
+        await #expect(throws: StepRefused.self) { try await request(["path": "login"]) }
+        await #expect(throws: StepRefused.self) { try await request(["path": "/", "pick": ["x": "("]]) }
+        for site in ["", "example.org", "ftp://x", "https://", "https://x/login", "https://user@x", "https://x?y"] {
+            #expect(throws: StepRefused.self, "\(site)") { try SiteVisit.checked(site) }
+        }
+        #expect(try SiteVisit.checked("https://x:8443/") == "https://x:8443")
+    }
+
+    @Test func aCertificateThatEndsSoonDoesNotPass() throws {
+        let now = Date(timeIntervalSince1970: 1_800_000_000)
+        #expect(try SiteVisit.judged(now + 8 * 86_400, of: "https://x", .seconds(7 * 86_400), now: now).contains("valid until"))
+        #expect(throws: SiteMismatch.self) { try SiteVisit.judged(now + 6 * 86_400, of: "https://x", .seconds(7 * 86_400), now: now) }
+    }
+}
+
+/// Real handshakes and requests, with OpenSSL's own server.
+@Suite final class SiteVisitTests {
+    private let folder: TestFolder
+    private let server: Process
+    private let port: Int
+
+    init() async throws {
+        folder = try TestFolder()
+        try tool("sh", "-euc", """
+            cd '\(folder.path)'
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 30 2>/dev/null
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out site.csr -subj /CN=site 2>/dev/null
+            printf 'subjectAltName=DNS:www.example.org,DNS:example.org\\n' >names
+            openssl x509 -req -in site.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 20 -extfile names -out site.pem 2>/dev/null
+            """)
+        try folder.write("served", to: "page")
+        server = Process()
+        server.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        server.arguments = ["s_server", "-accept", "127.0.0.1:0", "-cert", "site.pem", "-key", "key.pem", "-WWW"]
+        server.currentDirectoryURL = URL(fileURLWithPath: folder.path)
+        try folder.write("", to: "said")
+        server.standardOutput = FileHandle(forWritingAtPath: folder.file("said"))
+        server.standardError = FileHandle.nullDevice
+        server.standardInput = FileHandle.nullDevice
+        try server.run()
+        let deadline = Deadline(after: .seconds(30))
+        var line: Substring?
+        while line == nil, !deadline.hasPassed {
+            line = folder.text("said")?.split(separator: "\n").first { $0.hasPrefix("ACCEPT ") }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        port = try #require(line?.split(separator: ":").last.flatMap { Int($0) }, "openssl s_server does not listen")
+    }
+
+    deinit { kill(server.processIdentifier, SIGKILL) }
+
+    private func session(trusting file: String? = "ca.pem") -> HTTPSession {
+        HTTPSession(connectTo: "127.0.0.1:\(port)", trustedCertificates: file.map { folder.file($0) })
+    }
+
+    @Test func theCertificateIsSeenUnderEachNameWithItsEnd() async throws {
+        for name in ["www.example.org", "example.org"] {
+            let end = try await session().certificateEnd("https://\(name)/", timeout: .seconds(20))
+            #expect(abs(end.timeIntervalSinceNow - 20 * 86_400) < 600, "\(end)")
+        }
+    }
+
+    @Test func oneForAnotherNameOrOfAStrangerIsNotTrusted() async throws {
+        for (name, file) in [("mail.example.org", "ca.pem"), ("www.example.org", nil)] as [(String, String?)] {
+            let error = await #expect(throws: ObjectStorageError.self) {
+                try await self.session(trusting: file).certificateEnd("https://\(name)/", timeout: .seconds(20))
+            }
+            #expect(error?.message.contains("cannot be trusted") == true, "\(String(describing: error))")
+        }
+    }
+
+    @Test func aPageIsFetchedUnderItsNameFromAnotherAddress() async throws {
+        let session = session()
+        _ = try await session.certificateEnd("https://www.example.org/", timeout: .seconds(20))
+        let answer = try await session.request("https://www.example.org/page", limitBytes: 1 << 20, timeout: .seconds(20))
+        #expect(answer.status == 200 && String(decoding: answer.body, as: UTF8.self).hasPrefix("served"))
+    }
+}

@@ -306,9 +306,18 @@ extension EndToEnd {
                     expect "the exit status" 1 "$CODE"
                     expect_said "these rules would lock out the very way by which this host is reached: port 22 from 10.77.0.1"
                     expect "the rules" "" "$(there nft list ruleset)"
+                    # A connection that the host itself made and that is idle goes on: the other side speaks first once the rules are in force.
                     sed -i 's/192.0.2.0/10.77.0.0/' "$PLAN"
+                    scripts/lab enter app1 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 9998, Listen => 1, ReuseAddr => 1) or die; $c = $s->accept; print "connected\n"; close STDOUT; alarm 60; until (-e "/tmp/speak") { select undef, undef, undef, 0.1 } print $c "hello\n"; close $c' >"$WORK/other" &
+                    UNDO+=("scripts/lab enter app1 rm -f /tmp/speak")
+                    sleep 1
+                    there perl -MIO::Socket::INET -e '$SIG{ALRM} = sub { print "nothing\n"; exit }; alarm 40; $c = IO::Socket::INET->new(PeerAddr => "10.77.0.11", PeerPort => 9998) or die; print scalar <$c>' >"$WORK/heard" &
+                    await "the connection" grep -q connected "$WORK/other"
                     try start
                     expect "the exit status" 0 "$CODE"
+                    scripts/lab enter app1 touch /tmp/speak
+                    await "an answer" test -s "$WORK/heard"
+                    expect "what the host hears" hello "$(cat "$WORK/heard")"
                     there nft add rule inet reprise input tcp dport 9999 accept
                     try start
                     expect_said "loaded the rules in place of others"

@@ -23,6 +23,7 @@ extension EndToEnd {
             steps:
               - id: machine
                 kind: provision
+                on: orchestrator
                 timeout: 2m
                 with:
                   host: rescue

@@ -53,7 +53,7 @@ import Testing
             reprise: 1
             name: made
             steps:
-              - {id: make, kind: provision, with: {host: new1, run: "true"}}
+              - {id: make, kind: provision, on: orchestrator, with: {host: new1, run: "true"}}
               - {id: use, kind: command, on: new1, with: {run: hostname}}
 
             """

@@ -21,11 +21,14 @@ package struct ProvisionStep: StepKind {
             FieldSchema(
                 "in-doubt", .choice(["ask", "rerun"]), default: .string("ask"),
                 help: "where this machine cannot tell whether the script ran: ask a person, or run it again because it finds what it made before"),
-        ])
+        ], needsHost: true)
 
     package init() {}
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
+        guard context.hosts == [StepContext.orchestrator] else {
+            throw StepRefused("provision.elsewhere", "step \(context.step): a host is made by a command on this machine", hints: ["write `on: orchestrator`"], exitStatus: .usage)
+        }
         let name = try context.string("host")
         let outcome = try await context.run(
             try await context.scriptJob(StepContext.orchestrator, part: nil, script: try context.string("run")))

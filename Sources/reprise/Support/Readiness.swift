@@ -134,6 +134,8 @@ struct Readiness {
         // It gives the backup to its owner, also where this machine carries it over.
         case "fetch-backup": "root"
         case "postgres-restore", "postgres-verify": database?.superuser
+        // They set the host up: packages, services, what belongs to other accounts.
+        case "packages", "service", "schedule", "firewall", "archive", "certificate", "postgres-cluster": "root"
         default: step.with["as"]?.stringValue
         }
     }

@@ -79,7 +79,7 @@ def alternate(rounds: int, sides: dict) -> dict:
     results = {name: [] for name in sides}
     names = list(sides)
     for number in range(rounds):
-        start = number % len(names)
+        start = number % max(1, len(names))
         for name in names[start:] + names[:start]:
             results[name].append(sides[name](number))
     return results

@@ -16,9 +16,11 @@ extension EndToEnd {
             unchanged() { expect "the unchanged steps" "$1" "$(grep -c '✓ unchanged' <<<"$OUT" || true)"; }
             # Whether a process of the new server alone has that in its words; the brackets in the pattern keep the question itself out.
             runs() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" 2>/dev/null | grep -q -- "$1" && exit 0; done; exit 1' - "$1"; }
+            behind() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
             unpacking() { runs 'dpkg.*[-]-unpack'; }
             hold_lock() { # FILE SECONDS
-                there perl -e 'use Fcntl; open F, "+<", $ARGV[0] or die; my $l = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; print "held\n"; close STDOUT; sleep $ARGV[1]' "$1" "$2" >"$WORK/held" &
+                there perl -e 'use Fcntl; open F, "+>>", $ARGV[0] or die; my $l = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; print "held\n"; close STDOUT; sleep $ARGV[1]' "$1" "$2" >"$WORK/held" &
+                sleep 0.1
                 await "the lock" grep -q held "$WORK/held"
             }
             whole() { expect "what dpkg finds half done" "" "$(there dpkg --audit)"; expect "records of dpkg" "" "$(there ls /var/lib/dpkg/updates)"; }
@@ -163,7 +165,7 @@ extension EndToEnd {
                     new_server <<'PLAN'
                       - {id: packages, kind: packages, on: new2, retry: {attempts: 3, initial: 1s}, with: {names: [git, vim-tiny]}}
                     PLAN
-                    background
+                    behind
                     await "dpkg to unpack" unpacking
                     there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" 2>/dev/null | grep -qE "^(/usr/bin/)?(apt-get|dpkg|dpkg-deb) " && kill -KILL "${p#/proc/}"; done; true'
                     join
@@ -186,7 +188,7 @@ extension EndToEnd {
                       - {id: packages, kind: packages, on: new2, with: {names: [git, vim-tiny]}}
                     PLAN
                     UNDO+=("scripts/lab boot new2")
-                    background
+                    behind
                     await "dpkg to unpack" unpacking
                     lab power-cut new2
                     kill -KILL "$BACKGROUND"
@@ -210,7 +212,7 @@ extension EndToEnd {
                     PLAN
                     # A proxy that is not there, from now on for some seconds.
                     there sh -c 'echo "Acquire::http::Proxy \"http://10.77.0.1:9\";" >/etc/apt/apt.conf.d/zz-away'
-                    background
+                    behind
                     failed() { grep -q 'packages failed' "$WORK/background.log"; }
                     await "the first failure" failed
                     there rm /etc/apt/apt.conf.d/zz-away
@@ -304,9 +306,18 @@ extension EndToEnd {
                     expect "the exit status" 1 "$CODE"
                     expect_said "these rules would lock out the very way by which this host is reached: port 22 from 10.77.0.1"
                     expect "the rules" "" "$(there nft list ruleset)"
+                    # A connection that the host itself made and that is idle goes on: the other side speaks first once the rules are in force.
                     sed -i 's/192.0.2.0/10.77.0.0/' "$PLAN"
+                    scripts/lab enter app1 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalPort => 9998, Listen => 1, ReuseAddr => 1) or die; $c = $s->accept; print "connected\n"; close STDOUT; alarm 60; until (-e "/tmp/speak") { select undef, undef, undef, 0.1 } print $c "hello\n"; close $c' >"$WORK/other" &
+                    UNDO+=("scripts/lab enter app1 rm -f /tmp/speak")
+                    sleep 1
+                    there perl -MIO::Socket::INET -e '$SIG{ALRM} = sub { print "nothing\n"; exit }; alarm 40; $c = IO::Socket::INET->new(PeerAddr => "10.77.0.11", PeerPort => 9998) or die; print scalar <$c>' >"$WORK/heard" &
+                    await "the connection" grep -q connected "$WORK/other"
                     try start
                     expect "the exit status" 0 "$CODE"
+                    scripts/lab enter app1 touch /tmp/speak
+                    await "an answer" test -s "$WORK/heard"
+                    expect "what the host hears" hello "$(cat "$WORK/heard")"
                     there nft add rule inet reprise input tcp dport 9999 accept
                     try start
                     expect_said "loaded the rules in place of others"

@@ -266,6 +266,30 @@ import Testing
         #expect(owner("root/named") == getpwnam("daemon").pointee.pw_uid && owner("root/numbered") == 4242)
         #expect(try unpack(archive, into: "given", ["OWNER": "daemon"]).status == 0)
         for name in ["given", "given/deep", "given/deep/file", "given/numbered"] { #expect(owner(name) == getpwnam("daemon").pointee.pw_uid, "\(name)") }
+        var status = stat()
+        lstat(folder.file("given/deep/file"), &status)
+        #expect(status.st_gid == getpwnam("daemon").pointee.pw_gid, "the owner's own group")
+        #expect(try unpack(archive, into: "given", ["OWNER": "daemon", "GROUP": "mail"]).status == 0)
+        lstat(folder.file("given/deep/file"), &status)
+        #expect(status.st_gid == getgrnam("mail").pointee.gr_gid)
+    }
+
+    /// Somebody who may write in the tree exchanges a folder for a link that leads out of it, as fast as they can.
+    @Test func aFolderThatIsExchangedForALinkMeanwhileLeadsNowhere() throws {
+        _ = try unpack(TarBuilder.archive([.file("d/kept", "0")]))
+        let attacker = Process()
+        attacker.executableURL = URL(fileURLWithPath: "/usr/bin/perl")
+        attacker.arguments = ["-e", "chdir shift; while (1) { rename 'd', 'e'; symlink '../outside', 'd'; unlink 'd'; rename 'e', 'd' }", folder.file("root")]
+        try attacker.run()
+        defer { kill(attacker.processIdentifier, SIGKILL) }
+        var written = 0
+        for round in 1...25 {
+            let outcome = try unpack(TarBuilder.archive([.file("d/kept", "evil \(round)"), .file("d/new \(round)")]), ["EXISTING": "replace"])
+            #expect([0, 1, 65].contains(outcome.status), "\(outcome)")
+            if outcome.status == 0 { written += 1 }
+            #expect(folder.tree("outside") == ["kept 100644 7 \(geteuid()) "], "round \(round)")
+        }
+        print("written \(written) times of 25 under attack")
     }
 
     @Test func onlyWhatIsChosenComesWithoutItsLeadingFolders() throws {

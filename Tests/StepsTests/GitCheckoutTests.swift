@@ -153,6 +153,8 @@ import Testing
         #expect(status.st_uid == getpwnam("daemon").pointee.pw_uid)
         // Root does not obey what is configured in somebody else's repository.
         expectRefused(try checkOut(first), "belongs to daemon")
+        try tool("rm", "-rf", folder.file("site/.git"))
+        expectRefused(try checkOut(first), "site belongs to daemon")
         expectRefused(try checkOut(first, ["AS": "no-such-account"]), "no account no-such-account")
     }
 

@@ -123,6 +123,10 @@ extension EndToEnd {
             installed() {
                 if ! there test -d "$BACKEND" 2>/dev/null; then lab factory new1; fi
                 lab backup
+                # Nothing of an earlier run is at work there, and nothing is claimed.
+                lab power-cut new1
+                lab boot new1
+                there rm -rf /var/lib/reprise
                 there sh -c 'command -v pg_dropcluster >/dev/null && pg_dropcluster --stop 15 main; rm -rf /var/lib/postgresql/reprise' || true
             }
             # Signals what restores there; the brackets keep this very shell out. Fails where nothing does.

@@ -129,10 +129,10 @@ extension EndToEnd {
                 there rm -rf /var/lib/reprise
                 there sh -c 'command -v pg_dropcluster >/dev/null && pg_dropcluster --stop 15 main; rm -rf /var/lib/postgresql/reprise' || true
             }
-            # Signals what restores there; the brackets keep this very shell out. Fails where nothing does.
+            # Signals the restoring programs, and not those who wait for them. Fails where there are none.
             signal_restore() {
                 there sh -c 'found=1; for p in /proc/[0-9]*; do
-                    if tr "\0" " " <"$p/cmdline" 2>/dev/null | grep -q "pg_restore [-]-verbose"; then kill -"$1" "${p#/proc/}" 2>/dev/null && found=0; fi
+                    case $(readlink "$p/exe") in */pg_restore) kill -"$1" "${p#/proc/}" 2>/dev/null && found=0 ;; esac
                 done; exit $found' - "$1"
             }
             # Until a restore with the unsafe settings is under way; it is held there.

@@ -127,7 +127,7 @@ extension EndToEnd {
                 lab power-cut new1
                 lab boot new1
                 there rm -rf /var/lib/reprise
-                there sh -c 'command -v pg_dropcluster >/dev/null && pg_dropcluster --stop 15 main; rm -rf /var/lib/postgresql/reprise' || true
+                there sh -c 'pg_ctlcluster 15 main stop -m immediate 2>/dev/null; rm -rf /etc/postgresql/15 /var/lib/postgresql/15 /var/lib/postgresql/reprise'
             }
             # Signals the restoring programs, and not those who wait for them. Fails where there are none.
             signal_restore() {

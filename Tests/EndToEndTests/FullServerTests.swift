@@ -50,6 +50,7 @@ extension EndToEnd {
                 kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
                 expect "the server's fsync in the middle" off "$(setting fsync)"
                 expect "what the boot does in the middle" manual "$(there cat /etc/postgresql/15/main/start.conf)"
+                signal_restore CONT
                 # Nobody is there to finish it but the host's own job.
                 await "the end of the unsafe settings" gone "$MARK"
                 safe
@@ -66,6 +67,7 @@ extension EndToEnd {
                 installed
                 restoring_fast
                 BEFORE=$(identifier)
+                expect "the server's fsync before the cut" off "$(setting fsync)"
                 kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
                 lab power-cut new1
                 [[ -e $DISK$MARK ]] || { echo "the cut came too late"; exit 1; }
@@ -82,7 +84,7 @@ extension EndToEnd {
 
         @Test func aServerWithFsyncOffIsRefused() async throws {
             try await Scenario.play(Self.prelude + #"""
-                sed 's/^      access:/      settings: {fsync: "off"}\n&/' plans/full-server.yaml >"$WORK/plan.yaml"
+                sed 's/^      access:$/      settings: {fsync: "off"}\n&/' plans/full-server.yaml >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
                 installed
                 try start
@@ -121,13 +123,24 @@ extension EndToEnd {
             installed() {
                 if ! there test -d "$BACKEND" 2>/dev/null; then lab factory new1; fi
                 lab backup
-                there sh -c 'command -v pg_dropcluster >/dev/null && pg_dropcluster --stop 15 main; rm -rf /var/lib/postgresql/reprise' || true
+                # Nothing of an earlier run is at work there, and nothing is claimed.
+                lab power-cut new1
+                lab boot new1
+                there rm -rf /var/lib/reprise
+                there sh -c 'pg_ctlcluster 15 main stop -m immediate 2>/dev/null; rm -rf /etc/postgresql/15 /var/lib/postgresql/15 /var/lib/postgresql/reprise'
             }
+            # Signals the restoring programs, and not those who wait for them. Fails where there are none.
+            signal_restore() {
+                there sh -c 'found=1; for p in /proc/[0-9]*; do
+                    case $(readlink "$p/exe") in */pg_restore) kill -"$1" "${p#/proc/}" 2>/dev/null && found=0 ;; esac
+                done; exit $found' - "$1"
+            }
+            # Until a restore with the unsafe settings is under way; it is held there.
             restoring_fast() {
                 "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 &
                 BACKGROUND=$!
                 local end=$((SECONDS + 400))
-                until [[ -e $DISK/etc/postgresql/15/main/conf.d/zz-reprise-fast.conf ]] && restoring; do
+                until [[ -e $DISK/etc/postgresql/15/main/conf.d/zz-reprise-fast.conf ]] && restoring && signal_restore STOP && there true && [[ -e $DISK$MARK ]]; do
                     kill -0 "$BACKGROUND" 2>/dev/null || { echo "the run ended before it restored:"; tail -n 20 "$WORK/background.log"; exit 1; }
                     ((SECONDS < end)) || { echo "the restore never began"; exit 1; }
                     sleep 0.01

@@ -28,31 +28,33 @@ package struct PostgresClusterStep: WantedStateKind {
     package init() {}
 
     package func wantedState(on host: String, _ context: StepContext) async throws -> WantedState {
-        WantedState(script: ClusterProgram.make, environment: try Self.environment(context))
+        WantedState(script: ClusterProgram.make, environment: try Self.environment(context.with))
     }
 
     /// What a restore needs to make the cluster anew.
     package func outputs(of evidence: [String], _ context: StepContext) throws -> [String: JSONValue] {
-        ["cluster": .object(try Self.environment(context).mapValues { .string($0) })]
+        ["cluster": .object(try Self.environment(context.with).mapValues { .string($0) })]
     }
 
-    static func environment(_ context: StepContext) throws -> [String: String] {
-        let version = context.optionalString("version") ?? "", name = context.optionalString("name") ?? "main"
+    /// - Parameter with: the step's own fields.
+    static func environment(_ with: [String: JSONValue]) throws -> [String: String] {
+        func text(_ field: String, _ fallback: String) -> String { with[field]?.stringValue ?? fallback }
+        let version = text("version", ""), name = text("name", "main")
         guard version.isEmpty || version.wholeMatch(of: #/\d{1,2}(\.\d)?/#) != nil else { throw refused("`version: \(version)` is no major version of PostgreSQL, such as 15") }
         guard name.wholeMatch(of: #/[a-z][a-z0-9_]*/#) != nil else { throw refused("`name: \(name)`: a cluster's name has small letters, digits and _ only") }
-        let locale = try context.string("locale"), encoding = try context.string("encoding")
+        let locale = text("locale", "en_US.UTF-8"), encoding = text("encoding", "UTF8")
         for word in [locale, encoding] where word.wholeMatch(of: #/[A-Za-z0-9_.@-]+/#) == nil { throw refused("`\(word)` is no name of a locale or encoding") }
         return [
-            "CLUSTER_VERSION": version, "CLUSTER_NAME": name, "CLUSTER_PORT": "\(context.optionalInteger("port") ?? 5432)",
-            "CLUSTER_LOCALE": locale, "CLUSTER_ENCODING": encoding, "CLUSTER_CHECKSUMS": context.boolean("checksums", default: true) ? "1" : "0",
-            "CLUSTER_SETTINGS": try settings(context), "CLUSTER_ACCESS": try access(context),
+            "CLUSTER_VERSION": version, "CLUSTER_NAME": name, "CLUSTER_PORT": "\(with["port"]?.integerValue ?? 5432)",
+            "CLUSTER_LOCALE": locale, "CLUSTER_ENCODING": encoding, "CLUSTER_CHECKSUMS": with["checksums"]?.boolValue ?? true ? "1" : "0",
+            "CLUSTER_SETTINGS": try settings(with), "CLUSTER_ACCESS": try access(with),
         ]
     }
 
     /// Lines of a file of settings, in the order of their names.
-    private static func settings(_ context: StepContext) throws -> String {
-        var settings = (context.with["settings"]?.objectValue ?? [:]).mapValues(\.plainText)
-        let listen = context.strings("listen")
+    private static func settings(_ with: [String: JSONValue]) throws -> String {
+        var settings = (with["settings"]?.objectValue ?? [:]).mapValues(\.plainText)
+        let listen = with["listen"]?.arrayValue?.compactMap(\.stringValue) ?? []
         if !listen.isEmpty { settings["listen_addresses"] = listen.joined(separator: ",") }
         let lines = try settings.sorted { $0.key < $1.key }.map { name, value in
             guard name.wholeMatch(of: #/[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?/#) != nil else { throw refused("`\(name)` is no name of a setting") }
@@ -64,9 +66,9 @@ package struct PostgresClusterStep: WantedStateKind {
         return (["# Written by Reprise; settings of your own belong into another file here."] + lines).joined(separator: "\n")
     }
 
-    private static func access(_ context: StepContext) throws -> String {
-        guard let records = context.with["access"]?.arrayValue else { return "" }
-        let own = "local all \(try quoted(context.optionalString("superuser") ?? "postgres", "\"")) peer"
+    private static func access(_ with: [String: JSONValue]) throws -> String {
+        guard let records = with["access"]?.arrayValue else { return "" }
+        let own = "local all \(try quoted(with["superuser"]?.stringValue ?? "postgres", "\"")) peer"
         let lines = try records.map { record in
             func word(_ field: String, _ fallback: String) throws -> String {
                 let value = record[field]?.stringValue ?? fallback
@@ -92,7 +94,7 @@ package struct PostgresClusterStep: WantedStateKind {
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {
-        guard let wanted = try? Self.environment(context) else { return [] }
+        guard let wanted = try? Self.environment(context.with) else { return [] }
         let version = wanted["CLUSTER_VERSION"].flatMap { $0.isEmpty ? nil : $0 } ?? "15", name = wanted["CLUSTER_NAME"] ?? "main"
         let lines = (wanted["CLUSTER_SETTINGS"] ?? "").split(separator: "\n").map(String.init)
         let access = (wanted["CLUSTER_ACCESS"] ?? "").split(separator: "\n").map(String.init)

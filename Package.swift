@@ -60,7 +60,7 @@ let package = Package(
         module("Journal", ["RunCore", "BlockingIO", grdb, crypto]),
         module("SSH", ["RunCore", "BlockingIO", "CLibSSH2", crypto]),
         module("ObjectStorage", ["RunCore", "BlockingIO", "SSH", "CLibCurl", crypto]),
-        module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ"]),
+        module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ", crypto]),
         module("Reconcile", ["RunCore", "BlockingIO", "PostgreSQL"]),
         module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL", "Reconcile"]),
         module(

@@ -138,7 +138,7 @@ private let fileProgram = #"""
         set_rights($out);
         $out->sync or problem("flush $new");
         close $out or problem("write $new");
-        validate($new);
+        validate($new, $content);
         rename $new, $path or problem("rename $new to $path");
         undef $candidate;
         sync_folder($folder);
@@ -146,7 +146,7 @@ private let fileProgram = #"""
 
     # The plan's own word on whether the file may take its place: a script that finds it as $FILE and $1.
     sub validate {
-        my ($file) = @_;
+        my ($file, $content) = @_;
         my $script = $ENV{WISH_VALIDATE};
         return if $script eq '';
         my $pid = open(my $said, '-|') // problem('start the command in `validate`');
@@ -161,6 +161,10 @@ private let fileProgram = #"""
         my @lines = <$said>;
         close $said;
         return if $? == 0;
+        # What is said is kept on the host, too.
+        if ($ENV{WISH_SECRET}) {
+            for my $secret (sort { length $b <=> length $a } grep { length >= 4 } split /\n/, $content) { s/\Q$secret\E/[redacted]/g for @lines }
+        }
         my $how = $? & 127 ? 'signal ' . ($? & 127) : 'exit status ' . ($? >> 8);
         print STDERR @lines;
         chomp @lines;

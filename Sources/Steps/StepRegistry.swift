@@ -14,6 +14,7 @@ package struct StepRegistry: Sendable {
         PostgresSettleStep.self, PostgresSwapStep.self, HTTPCheckStep.self, SiteCheckStep.self, SQLCheckStep.self, FilesCheckStep.self, ArchiveStep.self, GitCheckoutStep.self, CertificateStep.self,
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self,
         TableProofStep.self, TableCleanupStep.self,
+        ChooseBackupStep.self, PostgresClusterStep.self, PostgresRolesStep.self,
         PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self, FirewallStep.self,
     ])
 

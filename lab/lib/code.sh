@@ -73,6 +73,6 @@ tls_up() {
             -extfile <(printf 'subjectAltName=DNS:%s\nbasicConstraints=critical,CA:false\nextendedKeyUsage=serverAuth\n' "$SITE_NAME")
         cat site.pem ca.pem >fullchain.pem
     ) 2>/dev/null
-    chmod 644 "$dir/ca.pem" "$dir/fullchain.pem"
+    chmod 644 "$dir/ca.pem"
     [[ -z ${SUDO_UID:-} ]] || chown -R "$SUDO_UID" "$dir"
 }

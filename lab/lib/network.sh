@@ -51,6 +51,8 @@ host_link_up() {
         ip link add "$outside" type veth peer name eth0 netns "$ns"
     fi
     ip link set "$outside" master "$LAB_BRIDGE" up
+    # The same for ever: others go on sending to the address that they have learned.
+    ip -n "$ns" link set eth0 address "02:00:0a:4d:00:$(printf %02x "${ip##*.}")"
     ip -n "$ns" addr replace "$ip/24" dev eth0
     ip -n "$ns" link set eth0 up
     ip -n "$ns" link set lo up

@@ -80,7 +80,7 @@ package struct DatabaseSwapFailure: RepriseError, Equatable {
     }
 
     static func misuse(_ message: String) -> Self { .init("misuse", message, ["give the databases other names"], .usage) }
-    static func missing(_ name: String) -> Self {
+    package static func missing(_ name: String) -> Self {
         .init("missing", "there is no database named \"\(name)\"", ["look at the server with: psql -l"])
     }
     static func inconsistent(_ evidence: String) -> Self {

@@ -78,6 +78,9 @@ package struct FirewallStep: WantedStateKind {
                 chain input {
                     type filter hook input priority filter; policy drop;
                     ct state established,related accept
+                    # Connections that are older than the rules: the kernel tracks them only from now on, and takes what the other side sends
+                    # for a new one. None can be opened by it: that takes a packet with SYN alone.
+                    tcp flags & (syn | ack) == ack accept
                     ct state invalid drop
                     iif lo accept
                     # ICMP and ICMPv6, by number: a bare host has no /etc/protocols.

@@ -19,6 +19,10 @@ package struct PostgresRestoreStep: StepKind {
             FieldSchema("jobs", .integer, default: .integer(2), range: 1...64, help: "parallel jobs of pg_restore"),
             FieldSchema("tolerate", .list(.string), help: "regular expressions; errors of pg_restore that match are warnings"),
             FieldSchema("settings", .map(.string), help: "server settings for the restoring sessions"),
+            FieldSchema(
+                "cluster", .stepRef,
+                help: "the postgres-cluster step of a server that serves nobody yet: restored without waiting for the disk, which no crash survives unnoticed"),
+            FieldSchema("roles", .stepRef, help: "the postgres-roles step, whose roles are made again where the cluster had to be begun again"),
         ], isDestructive: false)
 
     package init() {}
@@ -36,20 +40,57 @@ package struct PostgresRestoreStep: StepKind {
                 "postgres-restore.drill-replicates", "a plain SQL dump cannot be restored without its publications and subscriptions, as a drill has to",
                 hints: ["drill with a backup in pg_dump's custom format"])
         }
+        let cluster = try cluster(context)
         // Where the host knows the restoring job already, the scratch database is its business and is not made anew.
         if try await !context.jobExists(on: database.host, part: "restore") {
+            if let cluster { try await bringBack(cluster, database, context) }
             try await prepare(database, scratch, contents, context)
         }
-        let job = try restoreJob(database, scratch, path, contents, context)
+        var job = try restoreJob(database, scratch, path, contents, context)
+        if let cluster { job = try fast(job, cluster, database) }
         let outcome = try await context.run(job)
         let warnings = try judge(outcome, contents, context)
         try await endLeftovers(database, scratch, context)
         return StepOutcome(
             evidence: outcome.evidence,
             outputs: [
-                "database": .string(scratch), "seconds": .number(Double(outcome.result.durationMilliseconds) / 1000),
+                "database": .string(scratch), "fast": .bool(outcome.stdoutText.contains("evidence: fast\n")), "seconds": .number(Double(outcome.result.durationMilliseconds) / 1000),
                 "tolerated-errors": .integer(Int64(warnings.count)),
             ], warnings: warnings)
+    }
+
+    // MARK: A server that serves nobody yet
+
+    /// What the cluster was made with, for a program on the host.
+    private func cluster(_ context: StepContext) throws -> [String: String]? {
+        guard context.with["cluster"] != nil else { return nil }
+        guard let made = try context.outputs(ofStepIn: "cluster")["cluster"]?.objectValue else {
+            throw StepRefused(
+                "postgres-restore.no-cluster", "`cluster` names a step that left no cluster: it has to be a postgres-cluster step that was not left out",
+                exitStatus: .usage)
+        }
+        return made.compactMapValues(\.stringValue)
+    }
+
+    /// A cluster that a host's going down in the middle of a fast restore has spoilt is made anew, with its roles. Any other is left as it is.
+    private func bringBack(_ cluster: [String: String], _ database: DatabaseRef, _ context: StepContext) async throws {
+        var job = DurableJob(host: database.host, part: "cluster", script: .shell(ClusterProgram.make))
+        job.environment = cluster
+        let outcome = try await context.run(job)
+        _ = try WantedStateReport(of: outcome, on: database.host, context, kind: Self.schema.name)
+        guard context.with["roles"] != nil else { return }
+        _ = try await WantedRoles(try context.outputs(ofStepIn: "roles")).make(on: database, context)
+    }
+
+    /// The same restore in a program of root's, which makes the server fast before it and safe after it, whatever became of it.
+    private func fast(_ job: DurableJob, _ cluster: [String: String], _ database: DatabaseRef) throws -> DurableJob {
+        guard case .shell(let program) = job.script else { return job }
+        var job = job
+        job.script = .shell(ClusterProgram.restore)
+        job.runAs = nil
+        job.environment.merge(cluster) { own, _ in own }
+        job.environment.merge(["RESTORE_PROGRAM": program, "RESTORE_AS": database.superuser, "RESTORE_FAST": "1"]) { own, _ in own }
+        return job
     }
 
     // MARK: Scratch database
@@ -135,6 +176,9 @@ package struct PostgresRestoreStep: StepKind {
 
     /// Warnings for errors that the plan tolerates; throws where any other is left.
     private func judge(_ outcome: DurableJobOutcome, _ contents: ArchiveTOC, _ context: StepContext) throws -> [String] {
+        guard outcome.result.exitStatus != ClusterProgram.notSafeStatus else {
+            throw StepFailed("postgres-restore.not-safe", outcome.tail(lines: 3), hints: ["mend the cause, then: reprise retry \(context.run) \(context.step)"], evidence: outcome.evidence)
+        }
         let errors = RestoreErrors.read(outcome.stderrText)
         let patterns = try context.strings("tolerate").map { pattern in
             do { return try Regex(pattern) } catch {

@@ -27,6 +27,9 @@ package struct PostgresSwapStep: StepKind {
     package func perform(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let connection = try await context.administer(database)
+        if let oid = try await firstOfItsName(database, Catalog(connection), context) {
+            return try await adopt(oid, database, connection, context)
+        }
         let swap = try await planned(database, Catalog(connection), context)
         var warnings: [String] = []
         var moved = 0
@@ -49,6 +52,51 @@ package struct PostgresSwapStep: StepKind {
             outputs: ["damaged": .string(swap.retiredName), "summary": .string("\(swap.productionName) is the restored database; the damaged one is kept as \(swap.retiredName).")],
             warnings: warnings)
     }
+
+    // MARK: A server that has no production yet
+
+    /// The restored database, where no other has production's name; which one is meant is journaled before anything changes.
+    private func firstOfItsName(_ database: DatabaseRef, _ catalog: Catalog, _ context: StepContext) async throws -> UInt32? {
+        let value = try await context.decided("first") {
+            guard try await catalog.database(named: database.database) == nil else { return .null }
+            let scratch = try context.string("scratch")
+            guard let restored = try await catalog.database(named: scratch) else { throw DatabaseSwapFailure.missing(scratch) }
+            return .integer(Int64(restored.oid))
+        }
+        return value.integerValue.map { UInt32($0) }
+    }
+
+    /// The restored database gets production's name and owner. A new attempt goes on from what it finds.
+    private func adopt(_ oid: UInt32, _ database: DatabaseRef, _ connection: PostgresConnection, _ context: StepContext) async throws -> StepOutcome {
+        let catalog = Catalog(connection), deadline = context.deadline ?? Deadline(after: .seconds(120))
+        let name = try SQLIdentifier(database.database).sql
+        for attempt in 1...20 {
+            guard let found = try await catalog.database(oid: oid) else { throw DatabaseSwapFailure.missing(try context.string("scratch")) }
+            if found.name == database.database { break }
+            _ = try await catalog.terminateSessions(inDatabase: oid)
+            let scratch = try SQLIdentifier(found.name).sql
+            do {
+                Failpoint.hit("swap.before-rename", context.place())
+                try await connection.transaction(deadline: deadline) { connection in
+                    if let owner = database.applicationRole {
+                        try await connection.execute("ALTER DATABASE \(scratch) OWNER TO \(try SQLIdentifier(owner).sql)", deadline: deadline)
+                    }
+                    try await connection.execute("COMMENT ON DATABASE \(scratch) IS NULL", deadline: deadline)
+                    try await connection.execute("ALTER DATABASE \(scratch) RENAME TO \(name)", deadline: deadline)
+                }
+                Failpoint.hit("swap.after-rename", context.place())
+            } catch let error as PostgresError where error.sqlState == "55006" && attempt < 20 {
+                // Somebody is inside again.
+                try await Task.sleep(for: .milliseconds(100))
+            }
+        }
+        await connection.close()
+        return StepOutcome(
+            evidence: ["production-oid": .integer(Int64(oid))],
+            outputs: ["summary": .string("\(database.database) is the restored database; there was none of this name before.")])
+    }
+
+    // MARK: In production's place
 
     /// Which databases are meant: journaled before anything changes.
     private func planned(_ database: DatabaseRef, _ catalog: Catalog, _ context: StepContext) async throws -> DatabaseSwap {

@@ -1,0 +1,237 @@
+/// Shell programs that make a PostgreSQL cluster, and that end the unsafe settings it is restored with. They run as root.
+///
+/// While a cluster runs with settings that no crash may meet, three things say so: a mark with the boot id of that moment, the one file
+/// with the settings, and a start.conf by which no boot starts it. The mark is written first and removed last. Where the boot id is
+/// another one while the mark stands, the cluster's files are worth nothing and are begun again.
+enum ClusterProgram {
+    /// The unsafe settings could not be ended.
+    static let notSafeStatus = 91
+
+    /// What all of them use. In the environment: CLUSTER_VERSION (empty: the newest that is installed), CLUSTER_NAME, CLUSTER_PORT.
+    static let functions = #"""
+        refuse() { echo "$*" >&2; exit 65; }
+        changed() { echo "changed: $*"; }
+        [ "$(id -u)" = 0 ] || refuse "a cluster is made by root: log in as root, or set ansible_become for the host"
+        export LC_ALL=C
+        # Where everybody may be, so that those who go on as another user can.
+        cd /
+        version=${CLUSTER_VERSION:-}
+        if [ -z "$version" ]; then version=$(ls /usr/lib/postgresql 2>/dev/null | grep -E '^[0-9]+(\.[0-9]+)?$' | sort -V | tail -n 1); fi
+        [ -n "$version" ] && [ -x "/usr/lib/postgresql/$version/bin/postgres" ] && command -v pg_createcluster >/dev/null \
+            || refuse "PostgreSQL${version:+ $version} is not installed: a step of kind packages installs it, such as postgresql-15"
+        name=$CLUSTER_NAME port=$CLUSTER_PORT
+        bin=/usr/lib/postgresql/$version/bin
+        conf=/etc/postgresql/$version/$name
+        data=/var/lib/postgresql/$version/$name
+        marks=/var/lib/postgresql/reprise
+        making=$marks/$version-$name.making
+        made=$marks/$version-$name.made
+        fast=$marks/$version-$name.fast
+        fastconf=$conf/conf.d/zz-reprise-fast.conf
+        boot=$(cat /proc/sys/kernel/random/boot_id)
+
+        # put FILE MODE: standard input becomes the file, whole or not at all; a power cut does not take it back.
+        put() {
+            cat >"$1.reprise"
+            chmod "$2" "$1.reprise"
+            if [ -d "$conf" ] && [ "${1#"$conf"}" != "$1" ]; then chown postgres:postgres "$1.reprise"; fi
+            sync "$1.reprise"
+            mv -- "$1.reprise" "$1"
+            sync "$(dirname "$1")"
+        }
+        drop() { rm -f -- "$1"; sync "$(dirname "$1")"; }
+        running() { [ -e "$data/postmaster.pid" ] && kill -0 "$(head -n 1 "$data/postmaster.pid")" 2>/dev/null; }
+        # Not Debian's wrapper, which reads the cluster's settings and ends on those that it does not understand.
+        ask() { runuser -u postgres -- "$bin/psql" -XAtq -w -h /var/run/postgresql -p "$port" -d postgres -v ON_ERROR_STOP=1 -c "$1"; }
+        # Without standard output and error: the server lives on and must not hold those of this job.
+        control() { pg_ctlcluster "$version" "$name" "$@" </dev/null >"$marks/said" 2>&1; }
+        start() {
+            running && return 0
+            control start || { cat "$marks/said" >&2; tail -n 5 "/var/log/postgresql/postgresql-$version-$name.log" >&2; echo "cluster $version/$name does not start" >&2; return 1; }
+        }
+        stop() {
+            running || return 0
+            control stop -m fast || { cat "$marks/said" >&2; echo "cluster $version/$name does not stop" >&2; return 1; }
+        }
+        # The first complaint of a start that failed.
+        why() { grep -hE '^Error|FATAL|LOG:  (unrecognized|invalid|syntax)' "$marks/said" "/var/log/postgresql/postgresql-$version-$name.log" | sed 's/.*LOG:  //; s/.*FATAL:  //' | head -n 1; }
+        boots() { printf '%s\n' "$1" | put "$conf/start.conf" 644; }
+
+        # Ends the unsafe settings. Repeatable after any crash in the same boot.
+        make_safe() {
+            stop || return 1
+            rm -f -- "$fastconf"
+            sync "$conf/conf.d"
+            # Silent and worthless against a running server, so it comes after the stop.
+            runuser -u postgres -- "$bin/initdb" --sync-only -D "$data" >"$marks/said" 2>&1 || { cat "$marks/said" >&2; return 1; }
+            start || return 1
+            unsafe=$(ask "SELECT string_agg(name || '=' || setting, ' ') FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on'") || return 1
+            [ -z "$unsafe" ] || { echo "cluster $version/$name still runs with $unsafe" >&2; return 1; }
+            boots auto
+            drop "$fast"
+        }
+
+        """#
+
+    /// Runs RESTORE_PROGRAM as the user RESTORE_AS, with settings under which a restore need not wait for the disk, and ends them whatever
+    /// became of it. Exit status 91: they could not be ended.
+    ///
+    /// RESTORE_FAST=1 where the cluster may be made fast; it is only where Reprise made it and it holds nothing but scratch databases.
+    static let restore =
+        functions + #"""
+            make_fast() {
+                if [ ! -e "$made" ]; then echo "evidence: safe, the cluster was not made by Reprise"; return 0; fi
+                others=$(ask "SELECT count(*) FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')
+                    AND coalesce(shobj_description(oid, 'pg_database'), '') NOT LIKE 'reprise scratch database of run %'") || return 1
+                if [ "$others" != 0 ]; then echo "evidence: safe, the cluster holds other databases"; return 0; fi
+                printf '%s\n' "$boot" | put "$fast" 644 || return 1
+                boots manual || return 1
+                stop || return 1
+                room=$(df -Pk "$data" | awk 'NR == 2 { print $4 }')
+                wal=1GB
+                if [ "$room" -gt 41943040 ]; then wal=4GB; fi
+                put "$fastconf" 644 <<CONF
+            # Reprise restores with these and removes them. Never leave a server with them: a crash would destroy everything in it.
+            fsync = off
+            full_page_writes = off
+            synchronous_commit = off
+            wal_level = minimal
+            max_wal_senders = 0
+            archive_mode = off
+            autovacuum = off
+            max_wal_size = $wal
+            checkpoint_timeout = 1h
+            listen_addresses = ''
+            CONF
+                [ -e "$fastconf" ] || return 1
+                start || return 1
+                echo "evidence: fast"
+            }
+            ended() { make_safe || { echo "the unsafe settings of the restore could not be ended; nothing starts this cluster until they are" >&2; exit 91; }; }
+            trap 'ended; exit 143' TERM INT HUP
+            if [ "$RESTORE_FAST" = 1 ]; then make_fast || { ended; exit 1; }; fi
+            status=0
+            runuser -u "$RESTORE_AS" -- sh -c "$RESTORE_PROGRAM" </dev/null || status=$?
+            if [ -e "$fast" ]; then ended; fi
+            exit "$status"
+            """#
+
+    /// Brings the cluster into the wanted state. More of the environment: CLUSTER_LOCALE, CLUSTER_ENCODING, CLUSTER_CHECKSUMS (1 or 0),
+    /// CLUSTER_SETTINGS (the lines of a file of settings), CLUSTER_ACCESS (the lines of pg_hba.conf; empty: left as it is).
+    static let make =
+        functions + #"""
+            mkdir -p "$marks"
+            chmod 755 "$marks"
+            plain() { printf %s "$1" | tr 'A-Z' 'a-z' | sed 's/utf-8/utf8/'; }
+            known_locale() {
+                case $CLUSTER_LOCALE in C | POSIX) return 0 ;; esac
+                locale -a | while read -r known; do [ "$(plain "$known")" != "$(plain "$CLUSTER_LOCALE")" ] || echo yes; done | grep -q yes
+            }
+            # A cluster that is made before its locale would come up as SQL_ASCII.
+            if ! known_locale; then
+                command -v locale-gen >/dev/null || refuse "the host does not know the locale $CLUSTER_LOCALE, and has no locale-gen to make it: install the package locales"
+                line=$(awk -v wanted="$CLUSTER_LOCALE" '$1 == wanted { print; exit }' /usr/share/i18n/SUPPORTED)
+                [ -n "$line" ] || refuse "there is no locale $CLUSTER_LOCALE; see /usr/share/i18n/SUPPORTED on the host"
+                grep -qxF "$line" /etc/locale.gen || printf '%s\n' "$line" >>/etc/locale.gen
+                locale-gen >/dev/null
+                known_locale || refuse "the locale $CLUSTER_LOCALE could not be made"
+                changed "locale $CLUSTER_LOCALE made"
+            fi
+
+            destroy() {
+                stop || return 1
+                rm -rf --one-file-system -- "$data" "$conf"
+                sync /var/lib/postgresql /etc/postgresql
+            }
+            if [ -e "$making" ]; then
+                destroy
+                drop "$making"
+                changed "a cluster that was left half-made was removed"
+            fi
+            if [ -e "$fast" ] && [ "$(cat "$fast")" != "$boot" ]; then
+                destroy
+                rm -f -- "$made"
+                drop "$fast"
+                changed "the cluster was being restored when the host went down, with settings that do not survive that; it is begun again"
+            fi
+            if [ -e "$fast" ]; then
+                make_safe
+                changed "settings of a restore that was cut off are ended"
+            fi
+
+            if [ ! -e "$conf/postgresql.conf" ]; then
+                [ ! -e "$data" ] || refuse "there is a data folder $data and no cluster that it belongs to: look whose it is, and move it away"
+                : | put "$making" 644
+                checksums=--data-checksums
+                [ "$CLUSTER_CHECKSUMS" = 1 ] || checksums=
+                pg_createcluster "$version" "$name" --port "$port" --locale "$CLUSTER_LOCALE" --encoding "$CLUSTER_ENCODING" -- $checksums >"$marks/said" 2>&1 \
+                    || { cat "$marks/said" >&2; exit 1; }
+                : | put "$made" 644
+                drop "$making"
+                changed "cluster $version/$name made"
+            fi
+            pg_lsclusters -h | awk -v v="$version" -v n="$name" '$1 == v && $2 == n { print $3 }' | grep -qx "$port" \
+                || refuse "cluster $version/$name is there and does not listen on port $port: name its port, or give the new one another name"
+
+            # Settings in one file of their own, which is left out of the way of people's.
+            mkdir -p "$conf/conf.d"
+            chown postgres:postgres "$conf/conf.d"
+            grep -Eq "^ *include_dir *= *'conf.d'" "$conf/postgresql.conf" || { echo "include_dir = 'conf.d'" >>"$conf/postgresql.conf"; changed "conf.d included"; }
+            wanted=$conf/conf.d/reprise.conf
+            reload=0
+            # What was written and not looked at yet, because the host went down.
+            if [ -e "$marks/settings-before" ] || [ -e "$marks/access-before" ]; then reload=1; fi
+            if [ "$(cat "$wanted" 2>/dev/null || echo none)" != "$CLUSTER_SETTINGS" ]; then
+                [ -e "$marks/settings-before" ] || cp -p "$wanted" "$marks/settings-before" 2>/dev/null || : >"$marks/settings-before"
+                printf '%s\n' "$CLUSTER_SETTINGS" | put "$wanted" 644
+                reload=1
+                changed "settings"
+            fi
+            if [ -n "$CLUSTER_ACCESS" ] && [ "$(cat "$conf/pg_hba.conf")" != "$CLUSTER_ACCESS" ]; then
+                [ -e "$marks/access-before" ] || cp -p "$conf/pg_hba.conf" "$marks/access-before"
+                printf '%s\n' "$CLUSTER_ACCESS" | put "$conf/pg_hba.conf" 640
+                reload=1
+                changed "access"
+            fi
+            grep -qx auto "$conf/start.conf" || { boots auto; changed "it starts with the host"; }
+
+            # What PostgreSQL does not take is taken back, so that a later boot does not fail on it.
+            take_back() {
+                if [ -e "$marks/settings-before" ]; then mv -- "$marks/settings-before" "$wanted"; fi
+                if [ -e "$marks/access-before" ]; then mv -- "$marks/access-before" "$conf/pg_hba.conf"; fi
+                if running; then ask 'SELECT pg_reload_conf()' >/dev/null || true; fi
+            }
+            if ! running; then
+                if ! start; then
+                    if [ "$reload" = 1 ]; then take_back; refuse "cluster $version/$name does not start with these settings, and they were taken back: $(why)"; fi
+                    exit 1
+                fi
+                changed "cluster $version/$name started"
+            fi
+            if [ "$reload" = 1 ]; then
+                # These two read the files as they are now, before any of it is in force. A setting that needs a restart cannot be judged so.
+                wrong=$(ask "SELECT string_agg(coalesce(name, '') || ' in ' || sourcefile || ', line ' || sourceline || ': ' || error, '; ') FROM pg_file_settings
+                    WHERE error IS NOT NULL AND coalesce(name, '') NOT IN (SELECT name FROM pg_settings WHERE context = 'postmaster')")
+                wrong=$wrong$(ask "SELECT string_agg('pg_hba.conf, line ' || line_number || ': ' || error, '; ') FROM pg_hba_file_rules WHERE error IS NOT NULL")
+                if [ -n "$wrong" ]; then take_back; refuse "PostgreSQL does not take what the plan says, and it was taken back: $wrong"; fi
+                if [ "$(ask "SELECT count(*) FROM pg_file_settings f JOIN pg_settings s USING (name) WHERE f.error IS NOT NULL AND s.context = 'postmaster'")" != 0 ]; then
+                    stop
+                    if ! start; then reason=$(why); take_back; start; refuse "cluster $version/$name does not start with these settings, and they were taken back: $reason"; fi
+                    changed "cluster $version/$name restarted"
+                else
+                    ask 'SELECT pg_reload_conf()' >/dev/null
+                fi
+                rm -f -- "$marks/settings-before" "$marks/access-before"
+            fi
+
+            found=$(ask "SELECT current_setting('server_version') || '|' || pg_encoding_to_char(encoding) || '|' || datcollate || '|' || current_setting('data_checksums') || '|' || current_setting('fsync') || '|' || current_setting('full_page_writes') FROM pg_database WHERE datname = 'template0'")
+            echo "evidence: server|encoding|locale|checksums|fsync|full_page_writes $found"
+            encoding=$(echo "$found" | cut -d'|' -f2) collate=$(echo "$found" | cut -d'|' -f3) sums=$(echo "$found" | cut -d'|' -f4)
+            other="cluster $version/$name was there before and has"
+            remedy="move it away, or keep the package from making it with create_main_cluster = false in /etc/postgresql-common/createcluster.conf"
+            [ "$(plain "$encoding")" = "$(plain "$CLUSTER_ENCODING")" ] || refuse "$other the encoding $encoding, not $CLUSTER_ENCODING: $remedy"
+            [ "$(plain "$collate")" = "$(plain "$CLUSTER_LOCALE")" ] || refuse "$other the locale $collate, not $CLUSTER_LOCALE: $remedy"
+            [ "$CLUSTER_CHECKSUMS" = 0 ] || [ "$sums" = on ] || refuse "$other no data checksums: $remedy"
+            case $found in *'|on|on') ;; *) refuse "cluster $version/$name runs with fsync or full_page_writes off: a crash would destroy what is in it; find out who set that" ;; esac
+            """#
+}

@@ -135,7 +135,7 @@ extension EndToEnd {
                 Self.bare + #"""
                     there sh -euc 'mkdir -p /root/big && cd /root/big && perl -e "for (1..6000) { open F, q(>), qq(f\$_) or die; print F qq(\$_ ) x 12000 }" && tar -cf /root/big.tar . && rm -r /root/big'
                     plan <<<"  - {id: unpack, kind: archive, on: new2, with: {path: /root/big.tar, into: /srv/big, owner: www-data}}"
-                    background
+                    "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
                     unpacked() { there sh -c 'ls /srv/big 2>/dev/null | wc -l'; }
                     begun() { [[ $(unpacked) -gt 200 ]]; }
                     await "the first files" begun
@@ -183,7 +183,7 @@ extension EndToEnd {
                     expect_said "shop.example.org leads to 10.77.0.11, not to this host"
                     expect "what the issuer was asked" 0 "$(there grep -c newOrder /root/acme/log || true)"
                     there sh -c '{ cat /root/hosts; echo "10.77.0.15 shop.example.org www.shop.example.org"; } >/etc/hosts'
-                    try reprise retry
+                    try reprise retry certificate
                     expect "the exit status" 8 "$CODE"
                     expect "where the certificate comes from" /etc/letsencrypt/live/shop.example.org/fullchain.pem "$(there readlink /etc/ssl/site/fullchain.pem)"
                     there openssl x509 -in /etc/ssl/site/fullchain.pem -noout -ext subjectAltName | grep -q 'DNS:www.shop.example.org' || { echo "it is not for both names"; exit 1; }
@@ -227,7 +227,7 @@ extension EndToEnd {
                 try start
                 expect "the exit status with a wrong password" 3 "$CODE"
                 expect_said "/login leads to"
-                if grep -rqF 'no-such & password' "$WORK/state" || grep -rqF lab-password "$WORK/state"; then echo "a password is in the journal"; exit 1; fi
+                if grep -rqF 'no-such & password' "$WORK/state"; then echo "a password is in the journal"; exit 1; fi
                 LAB_CHECK=lab-password
                 visit 0000000000000000000000000000000000000000000000000000000000000000
                 try start

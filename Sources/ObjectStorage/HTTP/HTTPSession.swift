@@ -71,8 +71,8 @@ package final class HTTPSession: Sendable {
         return calendar.date(from: DateComponents(year: year, month: month + 1, day: day, hour: clock[0], minute: clock[1], second: clock[2]))
     }
 
-    /// As libcurl wants it: for any host and port.
-    private static func connection(_ address: String) -> String {
+    /// As libcurl and curl's `--connect-to` want it: for any host and port.
+    package static func connection(_ address: String) -> String {
         let colons = address.utf8.filter { $0 == UInt8(ascii: ":") }.count
         // An IPv6 address without brackets; with them, a port may follow.
         if colons > 1, !address.hasPrefix("[") { return "::[\(address)]:" }

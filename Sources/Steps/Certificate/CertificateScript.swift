@@ -125,6 +125,7 @@ enum CertificateScript {
         # MARK: a new one
         command -v certbot >/dev/null || refuse "certbot is not installed: name it in a packages step before this one"
         own=${ADDRESSES:-$(hostname -I || :)}
+        own=${own% }
         for name in $(names); do
             case $name in '*.'*) refuse "a certificate for $name takes a DNS challenge, which this step does not do: restore one, or issue it by hand" ;; esac
             found=$(getent ahosts "$name" | cut -d' ' -f1 | sort -u | tr '\n' ' ' || :)
@@ -139,7 +140,7 @@ enum CertificateScript {
                 case $address in 127.* | ::1) fits=1 ;; esac
             done
             if [ "$fits" = 0 ]; then
-                echo "$name leads to ${found% }, not to this host (${own% }): the issuer would ask there. Point it here, or name its address under acme, addresses, then try again" >&2
+                echo "$name leads to ${found% }, not to this host ($own): the issuer would ask there. Point it here, or name its address under acme, addresses, then try again" >&2
                 exit 1
             fi
         done

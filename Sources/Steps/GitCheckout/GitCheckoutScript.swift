@@ -57,7 +57,10 @@ enum GitCheckoutScript {
         [ -z "$CA_FILE" ] || export GIT_SSL_CAINFO="$CA_FILE"
         g() { git -c core.hooksPath=/dev/null -c advice.detachedHead=false -c gc.auto=0 -c core.fsmonitor=false "$@"; }
         # At most five names, on one line.
-        some() { printf '%s\n' "$1" | head -n 5 | tr '\n' ' '; [ "$(printf '%s\n' "$1" | wc -l)" -le 5 ] || printf '…'; }
+        some() {
+            printf '%s' "$(printf '%s\n' "$1" | head -n 5 | sed '$!s/$/,/' | paste -sd ' ' -)"
+            [ "$(printf '%s\n' "$1" | wc -l)" -le 5 ] || printf ', …'
+        }
 
         [ ! -f .git ] || refuse "$INTO/.git is a file: this is a part of another repository"
         if [ -d .git ] && [ "$(stat -c %U .git)" != "$(id -un)" ]; then

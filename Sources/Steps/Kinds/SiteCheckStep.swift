@@ -3,6 +3,7 @@ internal import Foundation
 internal import ObjectStorage
 package import PlanModel
 internal import RunCore
+internal import SSH
 
 /// Visits a web application from this machine, as a person's browser would: certificate, log-in, pages, files.
 ///
@@ -70,10 +71,17 @@ package struct SiteCheckStep: StepKind {
 
     package func manualCommands(_ context: StepContext) -> [String] {
         let site = context.optionalString("site") ?? "https://SITE"
-        let address = context.optionalString("connect-to").map { " --connect-to '::\($0.replacingOccurrences(of: "'", with: ""))'" } ?? ""
-        let authority = context.optionalString("ca-file").map { " --cacert '\($0.replacingOccurrences(of: "'", with: ""))'" } ?? ""
-        let paths = context.with["requests"]?.arrayValue?.compactMap { $0["path"]?.stringValue } ?? ["/"]
-        return ["# from this machine: the certificate's end, then each page with the cookies of the earlier ones"]
-            + paths.map { "curl -sSiv\(address)\(authority) -b cookies -c cookies '\((site + $0).replacingOccurrences(of: "'", with: ""))'" }
+        var curl = "curl -sSi -b cookies -c cookies"
+        if let address = context.optionalString("connect-to") { curl += " --connect-to \(shellQuoted(HTTPSession.connection(address)))" }
+        if let file = context.optionalString("ca-file") { curl += " --cacert \(shellQuoted(file))" }
+        let requests = context.with["requests"]?.arrayValue ?? []
+        return ["# from this machine, each with the cookies of the earlier ones; look at the status, and at the certificate's end:", "\(curl) -v \(shellQuoted(site + "/"))"]
+            + requests.map { request in
+                // What is secret or was picked from a page is for the person to fill in.
+                let form = (request["form"]?.objectValue ?? [:]).sorted { $0.key < $1.key }.map { name, value in
+                    " --data-urlencode \(shellQuoted("\(name)=\(value["secret"] == nil ? value.plainText : "SECRET")"))"
+                }
+                return curl + form.joined() + " " + shellQuoted(site + (request["path"]?.stringValue ?? "/"))
+            }
     }
 }

@@ -49,7 +49,8 @@ package struct FileStep: WantedStateKind {
 
     package func manualCommands(_ context: StepContext) -> [String] {
         guard let wish = try? wish(context) else { return [] }
-        let content = context.optionalString("secret").map { "the secret \($0)" } ?? "the step's `content`"
-        return ["# on \(context.hosts.joined(separator: ", ")):"] + wish.manualCommands(content: content)
+        let place = ["# on \(context.hosts.joined(separator: ", ")):"]
+        if let secret = context.optionalString("secret") { return place + wish.manualCommands("the secret \(secret)") }
+        return place + wish.manualCommands(text: context.optionalString("content"))
     }
 }

@@ -74,6 +74,7 @@ package struct TemplateStep: WantedStateKind {
     package func manualCommands(_ context: StepContext) -> [String] {
         let mode = Self.hasSecrets(context) ? "0600" : "0644"
         guard let wish = try? context.fileWish(.file(content: [], isSecret: false), mode: mode) else { return [] }
-        return ["# on \(context.hosts.joined(separator: ", ")):"] + wish.manualCommands(content: "the step's `template` with its values filled in")
+        return ["# on \(context.hosts.joined(separator: ", ")):"]
+            + wish.manualCommands(text: context.optionalString("template"), "with the step's values in the places @{NAME}")
     }
 }

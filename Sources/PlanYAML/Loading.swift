@@ -58,8 +58,10 @@ package func readPlan(_ source: SourceText, kinds: [StepKindSchema], inventory: 
 ) {
     let composed = composeYAML(source)
     guard let root = composed.root else { return (nil, composed.diagnostics) }
-    let (plan, found) = validatePlan(document: root, kinds: kinds, inventory: inventory)
-    return (composed.diagnostics.errors.isEmpty ? plan : nil, composed.merging(found, of: source))
+    var files = PlanFiles(besides: source.file, kinds: kinds)
+    let (plan, found) = validatePlan(document: files.filled(root), kinds: kinds, inventory: inventory)
+    let isRefused = !composed.diagnostics.errors.isEmpty || !files.problems.isEmpty
+    return (isRefused ? nil : plan, composed.merging(found + files.problems, of: source))
 }
 
 /// Reads an inventory's text; finds all problems in one pass.

@@ -41,14 +41,23 @@ struct FileWish: Sendable {
 
     var content: [UInt8] { if case .file(let content, _) = thing { content } else { [] } }
 
-    /// The same by hand, without the content.
-    func manualCommands(content: String) -> [String] {
+    /// The same by hand.
+    ///
+    /// - Parameters:
+    ///   - text: what is in the file; nil where that is not to be shown.
+    ///   - what: says it in words.
+    func manualCommands(text: String? = nil, _ what: String = "") -> [String] {
         let path = shellQuoted(path)
         switch thing {
         case .file:
             let rights = "install -m \(mode)" + (owner.isEmpty ? "" : " -o \(owner)") + (group.isEmpty ? "" : " -g \(group)")
             let check = validate.isEmpty ? [] : ["FILE=\(path).new sh -eu <<'CHECK'"] + validate.split(separator: "\n").map(String.init) + ["CHECK"]
-            return ["# put \(content) into \(path).new, then:"] + check + ["\(rights) -- \(path).new \(path) && rm -- \(path).new"]
+            var fill = ["# put \(what) into \(path).new, then:"]
+            if let text {
+                let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+                fill = (what.isEmpty ? [] : ["# \(what):"]) + ["cat >\(path).new <<'END_OF_FILE'"] + (lines.last == "" ? lines.dropLast() : lines) + ["END_OF_FILE"]
+            }
+            return fill + check + ["\(rights) -- \(path).new \(path) && rm -- \(path).new"]
         case .directory:
             return ["install -d -m \(mode)" + (owner.isEmpty ? "" : " -o \(owner)") + (group.isEmpty ? "" : " -g \(group)") + " -- \(path)"]
         case .link(let target): return ["ln -sfnT -- \(shellQuoted(target)) \(path)"]

@@ -5,7 +5,7 @@ extension EndToEnd {
     @Suite
     struct HostKindTests {
         private static let bare = #"""
-            sed 's/^    app:/    bare:\n      hosts:\n        new2:\n          ansible_host: 10.77.0.15\n&/; s/^  stores:/  secrets:\n    app-env: env:LAB_APP_ENV\n    missing: env:LAB_NOT_SET_ANYWHERE\n\n&/' \
+            sed 's/^    app:/    bare:\n      hosts:\n        new2:\n          ansible_host: 10.77.0.15\n&/; s/^  secrets:/&\n    app-env: env:LAB_APP_ENV\n    missing: env:LAB_NOT_SET_ANYWHERE/' \
                 inventory/lab.yaml >"$WORK/inventory.yaml"
             INVENTORY=$WORK/inventory.yaml PLAN=$WORK/plan.yaml
             export LAB_APP_ENV='unset'

@@ -11,6 +11,7 @@ package struct FileStep: WantedStateKind {
         fields: [
             FileFields.path,
             FieldSchema("content", .string, help: "the whole file"),
+            FieldSchema("from-file", .string, help: "or a file that lies beside the plan, taken as it is; its text becomes part of the run"),
             FieldSchema("secret", .secretRef, help: "or the secret that is the whole file; `secret-file` keeps others from reading it"),
             FieldSchema("directory", .boolean, help: "true: a folder; those above it are made too"),
             FieldSchema("link-to", .string, help: "a symbolic link that leads there"),
@@ -37,7 +38,7 @@ package struct FileStep: WantedStateKind {
         guard things.count == 1, let only = things.first else {
             throw StepRefused(
                 "file.what", "step \(context.step): " + (things.isEmpty ? "nothing says what is wanted" : "\(things.map(\.field).joined(separator: " and ")) exclude each other"),
-                hints: ["give exactly one of content, secret, directory: true, link-to and absent: true"], exitStatus: .usage)
+                hints: ["give exactly one of content, from-file, secret, directory: true, link-to and absent: true"], exitStatus: .usage)
         }
         return try context.fileWish(only.thing, mode: only.mode)
     }
@@ -48,7 +49,8 @@ package struct FileStep: WantedStateKind {
 
     package func manualCommands(_ context: StepContext) -> [String] {
         guard let wish = try? wish(context) else { return [] }
-        let content = context.optionalString("secret").map { "the secret \($0)" } ?? "the step's `content`"
-        return ["# on \(context.hosts.joined(separator: ", ")):"] + wish.manualCommands(content: content)
+        let place = ["# on \(context.hosts.joined(separator: ", ")):"]
+        if let secret = context.optionalString("secret") { return place + wish.manualCommands("the secret \(secret)") }
+        return place + wish.manualCommands(text: context.optionalString("content"))
     }
 }

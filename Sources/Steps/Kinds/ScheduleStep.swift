@@ -86,7 +86,7 @@ package struct ScheduleStep: WantedStateKind {
     package func manualCommands(_ context: StepContext) -> [String] {
         guard let wish = try? Self.wish(context) else { return [] }
         let place = ["# on \(context.hosts.joined(separator: ", ")), as root:"]
-        guard case .file(let content, _) = wish.thing else { return place + wish.manualCommands(content: "") }
+        guard case .file(let content, _) = wish.thing else { return place + wish.manualCommands() }
         return place + ["cat >\(wish.path) <<'CRON'"] + String(decoding: content, as: UTF8.self).split(separator: "\n").map(String.init) + ["CRON"]
     }
 }

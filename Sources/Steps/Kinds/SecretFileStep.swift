@@ -30,6 +30,6 @@ package struct SecretFileStep: WantedStateKind {
     package func manualCommands(_ context: StepContext) -> [String] {
         guard let wish = try? context.fileWish(.file(content: [], isSecret: true), mode: "0600") else { return [] }
         return ["# on \(context.hosts.joined(separator: ", ")), with umask 077:"]
-            + wish.manualCommands(content: "the secret \(context.optionalString("secret") ?? "")")
+            + wish.manualCommands("the secret \(context.optionalString("secret") ?? "")")
     }
 }

@@ -10,7 +10,8 @@ package struct TemplateStep: WantedStateKind {
         name: "template", summary: "writes a file on hosts from a text with values filled in, secrets too",
         fields: [
             FileFields.path,
-            FieldSchema("template", .string, isRequired: true, help: "the text; @{NAME} stands for a value, @@{ for a literal @{"),
+            FieldSchema("template", .string, help: "the text; @{NAME} stands for a value, @@{ for a literal @{"),
+            FieldSchema("from-file", .string, help: "or a file that lies beside the plan and holds the text; it becomes part of the run"),
             FieldSchema("values", .map(.any), allowsSecret: true, help: "what the names stand for; {secret: NAME} for a secret"),
             FileFields.mode("0644, with secrets 0600"), FileFields.owner, FileFields.group, FileFields.validate,
         ], needsHost: true)
@@ -73,6 +74,7 @@ package struct TemplateStep: WantedStateKind {
     package func manualCommands(_ context: StepContext) -> [String] {
         let mode = Self.hasSecrets(context) ? "0600" : "0644"
         guard let wish = try? context.fileWish(.file(content: [], isSecret: false), mode: mode) else { return [] }
-        return ["# on \(context.hosts.joined(separator: ", ")):"] + wish.manualCommands(content: "the step's `template` with its values filled in")
+        return ["# on \(context.hosts.joined(separator: ", ")):"]
+            + wish.manualCommands(text: context.optionalString("template"), "with the step's values in the places @{NAME}")
     }
 }

@@ -36,11 +36,3 @@ static inline struct curl_slist *reprise_curl_first_certificate(CURL *handle) {
 static inline CURLcode reprise_curl_message_result(const CURLMsg *message) {
     return message->data.result;
 }
-
-// Calls of Linux's own that glibc declares only under _GNU_SOURCE, which cannot be set for an imported module.
-#include <spawn.h>
-// Unlike posix_fallocate it never falls back to writing every block.
-extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
-extern int sync_file_range(int descriptor, off_t offset, off_t length, unsigned int flags);
-extern int pipe2(int ends[2], int flags);
-extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *actions, int lowest);

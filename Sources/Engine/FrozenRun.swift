@@ -25,6 +25,8 @@ package struct FrozenRun: Codable, Sendable {
     /// What every attempt asks for, worked out once: an attempt must not cost as much as the plan has steps.
     private final class Index: Sendable {
         let steps: [StepID: PlanStep]
+        /// Steps that make hosts.
+        let provisioning: [StepID]
         /// The parameters as they go into the hash of every step.
         private let environment: [UInt8]
         private let specHashes = Mutex<[StepID: String]>([:])
@@ -39,6 +41,7 @@ package struct FrozenRun: Codable, Sendable {
 
         init(_ plan: Plan, _ parameters: ParameterBinding) throws {
             steps = Dictionary((plan.steps + plan.finally).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+            provisioning = (plan.steps + plan.finally).filter { $0.kind == ProvisionStep.schema.name }.map(\.id)
             environment = try EventCodec.json(parameters.environment)
         }
     }
@@ -104,6 +107,12 @@ package struct FrozenRun: Codable, Sendable {
         }
         var seen = Set<String>()
         return names.filter { seen.insert($0).inserted }
+    }
+
+    /// The run's inventory, with the addresses and host keys of hosts that its steps have made so far.
+    func inventory(knowing outputs: StepOutputs) -> Inventory {
+        guard !index.provisioning.isEmpty else { return inventory }
+        return inventory.knowing(index.provisioning.compactMap { outputs[$0].flatMap(ProvisionStep.host) })
     }
 
     /// SHA-256 of the step as frozen, in hex: what an attempt's intent and its jobs on hosts are bound to.
@@ -189,7 +198,7 @@ extension FrozenRun {
             run: run, step: id, attempt: attempt, isUndo: isUndo, isResumed: isResumed, isDrill: isDrill,
             allowsSameCluster: plan.allow.contains(.sameCluster), hosts: hosts(of: step).filter { !isUndo || !foundDone(step, record).contains($0) },
             with: try rendered(step, isUndo: isUndo, outputs: outputs, run: run, kinds: kinds), parameters: parameterValues,
-            inventory: inventory, secretParameters: parameters.secretEnvironment,
+            inventory: inventory(knowing: outputs), secretParameters: parameters.secretEnvironment,
             outputs: outputs, deadline: deadline, specHash: try specHash(of: id), services: services)
     }
 
@@ -231,7 +240,7 @@ extension FrozenRun {
     private func scope(_ step: PlanStep, outputs: StepOutputs, run: RunID?) -> TemplateScope {
         let names = hosts(of: step)
         return TemplateScope(
-            parameters: parameters, host: names.count == 1 ? inventory.host(names[0]) : nil,
+            parameters: parameters, host: names.count == 1 ? inventory(knowing: outputs).host(names[0]) : nil,
             run: ["mode": mode.rawValue].merging(run.map { ["id": $0.rawValue] } ?? [:]) { first, _ in first },
             output: { id, name in outputs[id]?[name].flatMap(PlanValue.init(json:)) })
     }

@@ -28,12 +28,14 @@ package actor HostPool {
     }
 
     /// The connection to `host`; several callers share one.
-    /// - Parameter admit: is called once for each new connection, before anybody uses it: pins the host and announces the fence.
+    /// - Parameters:
+    ///   - inventory: what is known of hosts by now, where that is more than in the beginning.
+    ///   - admit: is called once for each new connection, before anybody uses it: pins the host and announces the fence.
     func connection(
-        _ host: String, admit: @escaping @Sendable (HostConnection) async throws -> Void
+        _ host: String, in inventory: Inventory? = nil, admit: @escaping @Sendable (HostConnection) async throws -> Void
     ) async throws -> HostConnection {
         if let task = connections[host] { return try await task.value }
-        let task = Task { [inventory, connector] in
+        let task = Task { [inventory = inventory ?? self.inventory, connector] in
             let connection = try await connector.connect(host, inventory)
             do {
                 try await admit(connection)

@@ -18,6 +18,9 @@ struct RunServices: StepServices {
         get async { await driver.ticket }
     }
 
+    /// With what is known by now of hosts that the run itself has made.
+    private var inventory: Inventory { driver.frozen.inventory(knowing: driver.outputs) }
+
     func ledger(_ host: String) async throws -> any JobLedger {
         try await connection(host).ledger
     }
@@ -34,20 +37,20 @@ struct RunServices: StepServices {
     }
 
     private func connection(_ host: String) async throws -> HostConnection {
-        try await driver.hosts.connection(host) { connection in
+        try await driver.hosts.connection(host, in: inventory) { connection in
             try await driver.admit(host, connection)
         }
     }
 
     func store(_ name: String) async throws -> any ObjectStore {
-        guard let store = driver.frozen.inventory.store(name) else {
+        guard let store = inventory.store(name) else {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
         return try driver.adapters.makeStore(store) { host in
             // The connection that was used, so that another's newer one is left alone.
             let used = Latest<any JobLedger>()
             return HostDirectoryStore.Reach(
-                host: host, becomesRoot: driver.frozen.inventory.host(host)?.become ?? false,
+                host: host, becomesRoot: inventory.host(host)?.become ?? false,
                 connect: {
                     used.value = try await ledger(host)
                     return try await remote(host)
@@ -58,12 +61,12 @@ struct RunServices: StepServices {
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection {
         // Also where the server is reached without it: the session is what holds the run's fence on the host.
         let remote = try await remote(database.host)
-        return try await DatabaseConnector(database, driver.frozen.inventory, remote, driver.redactor)
+        return try await DatabaseConnector(database, inventory, remote, driver.redactor)
             .connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
     }
 
     func secret(_ name: String) async throws -> String {
-        guard let reference = SecretReference(name) ?? driver.frozen.inventory.secret(name) else {
+        guard let reference = SecretReference(name) ?? inventory.secret(name) else {
             throw StepRefused("steps.unknown-secret", "the inventory has no secret \(name)")
         }
         let value = try await SecretResolver.resolve(name, reference)
@@ -132,7 +135,7 @@ extension RunDriver {
             for resource in frozen.claims(on: host) {
                 Failpoint.hit("host.before-release", "\(host) \(resource)")
                 // A host that cannot be reached now keeps its claim until somebody says: reprise claims release.
-                _ = try? await hosts.connection(host) { try await self.admit(host, $0) }.ledger.releaseClaim(resource: resource, ticket: ticket)
+                _ = try? await hosts.connection(host, in: frozen.inventory(knowing: outputs)) { try await self.admit(host, $0) }.ledger.releaseClaim(resource: resource, ticket: ticket)
                 Failpoint.hit("host.after-release", "\(host) \(resource)")
             }
         }

@@ -69,7 +69,7 @@ package struct SSHConnector: HostConnector {
             name: name, host: endpoint.address, port: endpoint.port,
             user: endpoint.user ?? environment["USER"] ?? environment["LOGNAME"] ?? "root",
             identityFiles: endpoint.identityFiles.isEmpty ? defaultIdentities : endpoint.identityFiles.map(expanded),
-            useAgent: environment["SSH_AUTH_SOCK"] != nil, knownHostsFiles: files.map(expanded))
+            useAgent: environment["SSH_AUTH_SOCK"] != nil, knownHostsFiles: files.map(expanded), hostKeys: endpoint.hostKeys)
     }
 
     /// The user's own configuration; one that is not there says nothing.

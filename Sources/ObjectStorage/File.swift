@@ -1,4 +1,4 @@
-internal import CLibCurl
+internal import CLinux
 internal import Glibc
 internal import RunCore
 

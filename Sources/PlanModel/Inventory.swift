@@ -44,6 +44,36 @@ package struct Inventory: Codable, Hashable, Sendable {
     }
 }
 
+/// Where a host is that did not exist when the run was started, as the step that made it says.
+package struct ProvisionedHost: Codable, Hashable, Sendable {
+    /// Its name in the inventory.
+    package var host: String
+    package var address: String
+    package var port: Int?
+    package var user: String?
+    /// Public host keys, each `TYPE BASE64`; at least one.
+    package var hostKeys: [String]
+
+    package init(host: String, address: String, port: Int? = nil, user: String? = nil, hostKeys: [String]) {
+        (self.host, self.address, self.port, self.user, self.hostKeys) = (host, address, port, user, hostKeys)
+    }
+}
+
+extension Inventory {
+    /// The inventory with what is known of hosts by now. A name that it does not have is passed over.
+    package func knowing(_ hosts: [ProvisionedHost]) -> Inventory {
+        var result = self
+        for made in hosts {
+            guard let index = result.hosts.firstIndex(where: { $0.name == made.host }) else { continue }
+            result.hosts[index].address = made.address
+            result.hosts[index].port = made.port ?? result.hosts[index].port
+            result.hosts[index].user = made.user ?? result.hosts[index].user
+            result.hosts[index].hostKeys = made.hostKeys
+        }
+        return result
+    }
+}
+
 /// A machine that is reached over SSH.
 package struct Host: Codable, Hashable, Sendable {
     package var name: String
@@ -58,6 +88,9 @@ package struct Host: Codable, Hashable, Sendable {
     package var jump: [JumpHost]
     /// From `UserKnownHostsFile`; empty: the inventory's.
     package var knownHosts: [String]
+    /// Public host keys that the step which made the host told, `ssh-ed25519 AAAA…`; no others are then known. nil: files tell. Optional, so
+    /// that copies of older versions are read.
+    package var hostKeys: [String]?
     /// All groups it belongs to, parents included, in order of precedence.
     package var groups: [String]
     /// Every variable with its inherited ones, ours included, in the order of first definition.

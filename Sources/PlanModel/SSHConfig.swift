@@ -224,10 +224,12 @@ package struct HostEndpoint: Hashable, Sendable {
     package var jump: [JumpHost]
     /// Empty: the user's own.
     package var knownHosts: [String]
+    /// The host's public keys, where the run knows them by itself; nil: `knownHosts` tell.
+    package var hostKeys: [String]?
 
     package init(
         address: String, port: Int = 22, user: String? = nil, identityFiles: [String] = [], jump: [JumpHost] = [],
-        knownHosts: [String] = []
+        knownHosts: [String] = [], hostKeys: [String]? = nil
     ) {
         self.address = address
         self.port = port
@@ -235,6 +237,7 @@ package struct HostEndpoint: Hashable, Sendable {
         self.identityFiles = identityFiles
         self.jump = jump
         self.knownHosts = knownHosts
+        self.hostKeys = hostKeys
     }
 }
 
@@ -248,7 +251,8 @@ extension Inventory {
             user: host.user ?? settings.user, identityFiles: host.identityFile.map { [$0] } ?? settings.identityFiles,
             jump: host.jump.isEmpty ? settings.jump : host.jump,
             knownHosts: !host.knownHosts.isEmpty
-                ? host.knownHosts : !knownHosts.isEmpty ? knownHosts : settings.knownHosts)
+                ? host.knownHosts : !knownHosts.isEmpty ? knownHosts : settings.knownHosts,
+            hostKeys: host.hostKeys)
     }
 
     /// The endpoint of one hop: a host of the inventory where it is one, else what the ssh configuration says.

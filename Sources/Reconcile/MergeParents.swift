@@ -52,7 +52,7 @@ extension TableDiff {
     /// - Returns: nil where that table gives none, or the constraint is about columns that are not merged.
     fileprivate func following(_ foreignKey: TableShape.ForeignKey, to parent: TableDiff, because reason: String) -> String? {
         let names = Set(pair.columns.map(\.name)), theirs = Set(parent.pair.columns.map(\.name))
-        guard parent.givesParents, pair.key != nil, names.isSuperset(of: foreignKey.columns), theirs.isSuperset(of: foreignKey.parentColumns) else {
+        guard parent.givesParents, names.isSuperset(of: foreignKey.columns), theirs.isSuperset(of: foreignKey.parentColumns) else {
             return nil
         }
         func matches(_ row: String) -> String { foreignKey.leads(from: "w", to: row) }

@@ -148,7 +148,7 @@ private struct DiffWriter {
             INSERT INTO reprise_audit.skips
             SELECT \(id), \(self.place), CASE d.verdict WHEN 'skip' THEN d.reason WHEN 'decide' THEN 'not decided' ELSE 'columns not decided' END,
                    \(names), d.backup, d.live
-            FROM \(diff.table.sql) AS d
+            FROM \(diff.table.sql) AS d\(eachCopy)
             WHERE d.verdict IN ('skip', 'decide') OR (d.verdict = 'update' AND pg_catalog.array_position(d.take, NULL) IS NOT NULL)
             """, deadline: deadline)
         try await connection.execute(
@@ -179,6 +179,9 @@ private struct DiffWriter {
             FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
             """
     }
+
+    /// Rows of a table without a key that look the same are one difference.
+    private var eachCopy: String { pair.key == nil ? ", pg_catalog.generate_series(1, d.copies)" : "" }
 
     private var insertingCopies: String {
         "CREATE TEMP TABLE reprise_step ON COMMIT DROP AS SELECT d.seq, true AS unchanged FROM \(diff.table.sql) AS d WHERE d.verdict = 'insert'"
@@ -211,12 +214,11 @@ private struct DiffWriter {
     }
 
     private func insert(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
-        let audited = pair.key == nil ? ", pg_catalog.generate_series(1, d.copies)" : ""
         let count = try await connection.execute(
             """
             INSERT INTO reprise_audit.changes
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(audited) WHERE d.verdict = 'insert' AND s.unchanged
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(eachCopy) WHERE d.verdict = 'insert' AND s.unchanged
             """, deadline: deadline)
         let keyed = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
         let source = pair.key == nil ? copies : keyed

@@ -100,10 +100,12 @@ extension TableDiff {
         }
         // Those that the backup does not have keep what the live row holds, and a new row gets nothing.
         let others = undefaulted.map { "l.\($0.name.sql)" }
+        // Without a key several rows may look the same, and one stands for all of them.
+        let one = pair.key == nil ? "DISTINCT ON (d.seq) " : ""
         return withGenerated(
             """
-            (SELECT d.seq AS "reprise seq", d.verdict AS "reprise verdict", d.take AS "reprise take", \((columns + others).joined(separator: ", "))
-             FROM \(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isAbout("b")) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
+            (SELECT \(one)d.seq AS "reprise seq", d.verdict AS "reprise verdict", d.take AS "reprise take", \((columns + others).joined(separator: ", "))
+             FROM \(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isOfBackup("b")) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
              WHERE d.verdict IN ('insert', 'update'))
             """)
     }
@@ -185,7 +187,7 @@ extension TableDiff {
     /// - Returns: nil where the constraint is about columns that are not merged.
     func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> String? {
         let coming = comesInTime ? parent : nil
-        guard pair.key != nil, names.isSuperset(of: foreignKey.columns) else { return nil }
+        guard names.isSuperset(of: foreignKey.columns) else { return nil }
         let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
         let values = sql.list(foreignKey.columns, of: "w")

@@ -9,6 +9,7 @@ extension MergePreview {
             return "\(table.name): \(counts.isEmpty ? "no differences" : counts.joined(separator: "; "))"
                 + (columns.isEmpty ? "" : "; columns that change: \(columns.joined(separator: ", "))")
                 + (table.choices.changed == 0 ? "" : "; \(table.choices.text)")
+                + (table.largeObjectRows == 0 ? "" : "; what is in the large objects that \(table.largeObjectRows) rows name is not compared")
                 + (table.undecidedRows == 0 ? "" : "; \(table.undecidedRows) wait for a decision")
         }
         return "\(lines.joined(separator: ". ")). Preview \(hash.prefix(12))."

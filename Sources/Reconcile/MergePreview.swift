@@ -24,6 +24,8 @@ package struct MergePreview: Sendable, Hashable, Codable {
         /// Rows of which a person has to say something, all of them counted and the first thousand listed.
         package let undecidedRows: Int
         package let undecided: [Undecided]
+        /// Live rows that name large objects: which ones is compared, and not what is in them.
+        package var largeObjectRows = 0
         /// Nobody named the table: its rows come because others hang on them.
         package let isFollowed: Bool
 
@@ -81,7 +83,16 @@ package struct MergePreview: Sendable, Hashable, Codable {
             columns: diff.pair.columns.map(\.name), key: diff.pair.key?.columns ?? [],
             samples: try await samples(diff, connection, deadline), choices: try await choices(diff, connection, deadline),
             undecidedRows: try await undecidedCount(diff, connection, deadline), undecided: try await undecided(diff, connection, deadline),
-            isFollowed: diff.isFollowed)
+            largeObjectRows: try await largeObjectRows(diff, connection, deadline), isFollowed: diff.isFollowed)
+    }
+
+    private static func largeObjectRows(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Int {
+        let columns = diff.pair.columns.filter(\.refersToLargeObjects).map { "nullif(l.\($0.name.sql)::pg_catalog.oid, 0)" }
+        guard !columns.isEmpty, !diff.policy.ignoresLargeObjects else { return 0 }
+        let found = try await connection.query(
+            "SELECT pg_catalog.count(*) AS rows FROM \(diff.pair.live.from) AS l WHERE pg_catalog.num_nonnulls(\(columns.joined(separator: ", "))) > 0",
+            deadline: deadline)
+        return try found.only().integer("rows")
     }
 
     private static func choices(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Choices {

@@ -5,11 +5,10 @@ internal import PostgreSQL
 extension TableDiff {
     /// Rows that the live table's constraints would not take as it is now. Asked in the preview, and again in the merge.
     func skipRefused(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        guard let key = pair.key else { return }
         if let sql = skippingUnfit { try await connection.execute(sql, deadline: deadline) }
         if let sql = skippingReferenced { try await connection.execute(sql, deadline: deadline) }
-        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != key.index || $0.isExclusion) }
-        for index in indexes { try await connection.execute(skippingTaken(index, key), deadline: deadline) }
+        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion) }
+        for index in indexes { try await connection.execute(skippingTaken(index), deadline: deadline) }
         for index in indexes { try await connection.execute(skippingRivals(index), deadline: deadline) }
     }
 
@@ -84,12 +83,14 @@ extension TableDiff {
     }
 
     /// A value that must not repeat and that another live row has by now.
-    private func skippingTaken(_ index: TableShape.UniqueIndex, _ key: TableShape.Key) -> String {
-        let keys = key.columns.enumerated().map { "\($1.sql) AS \(keyAlias($0))" }.joined(separator: ", ")
-        let isSame = key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "l.\(keyAlias($0))") }.joined(separator: " AND ")
+    private func skippingTaken(_ index: TableShape.UniqueIndex) -> String {
+        let keys = (pair.key?.columns ?? []).enumerated().map { "\($1.sql) AS \(keyAlias($0)), " }.joined()
+        let isSame = pair.key.map { key in
+            key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "l.\(keyAlias($0))") }.joined(separator: " AND ")
+        } ?? "false"
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.name)"))
-            FROM \(values(index)) AS w JOIN (SELECT \(keys), \(index.values) FROM \(pair.live.from)\(index.condition)) AS l
+            FROM \(values(index)) AS w JOIN (SELECT \(keys)\(index.values) FROM \(pair.live.from)\(index.condition)) AS l
                  ON \(meet(index, "w", "l"))
             WHERE d.seq = w.seq AND NOT (\(isSame))
             """
@@ -99,8 +100,8 @@ extension TableDiff {
     private func skippingRivals(_ index: TableShape.UniqueIndex) -> String {
         """
         UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.name)"))
-        FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, "w", "o")) AND w.seq <> o.seq
-        WHERE d.seq = w.seq
+        FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, "w", "o"))
+        WHERE d.seq = w.seq AND (w.seq <> o.seq OR d.copies > 1)
         """
     }
 }

@@ -18,7 +18,7 @@ extension MergePlan {
     func skipChildren(ofTaken parent: TableDiff, _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard parent.pair.key != nil else { return }
         var count = 0
-        for diff in diffs where diff.pair.key != nil && diff.table != parent.table {
+        for diff in diffs where diff.table != parent.table {
             for foreignKey in diff.pair.live.foreignKeys where foreignKey.parent == parent.pair.live.name {
                 guard let sql = diff.skippingChildren(of: foreignKey, parent) else { continue }
                 count += try await connection.execute(sql, deadline: deadline)
@@ -33,7 +33,7 @@ extension TableDiff {
     ///
     /// - Returns: nothing where the parent's policy takes such rows for the same, or what is asked is not compared.
     fileprivate func skippingChildrenOfOthers(of foreignKey: TableShape.ForeignKey, _ parent: TableDiff) -> [String] {
-        guard pair.key != nil, !parent.policy.mergesOtherRows, names.isSuperset(of: foreignKey.columns),
+        guard !parent.policy.mergesOtherRows, names.isSuperset(of: foreignKey.columns),
             Set(parent.pair.columns.map(\.name)).isSuperset(of: foreignKey.parentColumns)
         else { return [] }
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
@@ -62,7 +62,7 @@ extension TableDiff {
             FROM \(pair.backup.from) AS w,
                  (SELECT p.* FROM \(parent.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(parent.pair.backup.from) AS p ON \(parent.isAbout("p"))
                   WHERE d.verdict = 'insert' AND NOT s.unchanged) AS p
-            WHERE d.verdict = 'insert' AND \(isAbout("w")) AND \(matches)
+            WHERE d.verdict = 'insert' AND \(isOfBackup("w")) AND \(matches)
             """
     }
 }

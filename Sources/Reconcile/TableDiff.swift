@@ -58,6 +58,9 @@ package struct TableDiff: Sendable, Hashable, Codable {
         return key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "\(row).\(key.columns[$0].sql)") }.joined(separator: " AND ")
     }
 
+    /// True where the backup's row `row` is the one of a difference `d`.
+    func isOfBackup(_ row: String) -> String { pair.key == nil ? "\(sql.image(row)) = d.backup" : isAbout(row) }
+
     // MARK: Making it
 
     /// Compares, and judges each difference by the policy alone. What stands in the way of it is looked for by `MergePlan`.

@@ -14,6 +14,8 @@ package struct SSHTarget: Hashable, Sendable {
     package var agentSocket: String?
     /// Read in order; a file that does not exist is skipped.
     package var knownHostsFiles: [String]
+    /// The host's public keys, `TYPE BASE64`, where they are known by other means; the files then say nothing of it. nil: they do.
+    package var hostKeys: [String]?
     /// Hosts to pass through, the first one dialled first.
     package var jump: [SSHTarget]
     /// Limit for TCP connect, key exchange and authentication together.
@@ -25,7 +27,7 @@ package struct SSHTarget: Hashable, Sendable {
 
     package init(
         name: String, host: String, port: Int = 22, user: String, identityFiles: [String] = [], useAgent: Bool = true,
-        agentSocket: String? = nil, knownHostsFiles: [String], jump: [SSHTarget] = [], connectTimeout: Duration = .seconds(15),
+        agentSocket: String? = nil, knownHostsFiles: [String], hostKeys: [String]? = nil, jump: [SSHTarget] = [], connectTimeout: Duration = .seconds(15),
         keepaliveInterval: Duration = .seconds(5), deadPeerTimeout: Duration = .seconds(20)
     ) {
         self.name = name
@@ -36,6 +38,7 @@ package struct SSHTarget: Hashable, Sendable {
         self.useAgent = useAgent
         self.agentSocket = agentSocket
         self.knownHostsFiles = knownHostsFiles
+        self.hostKeys = hostKeys
         self.jump = jump
         self.connectTimeout = connectTimeout
         self.keepaliveInterval = keepaliveInterval

@@ -10,12 +10,14 @@ package struct StepRegistry: Sendable {
 
     /// All kinds that Reprise comes with.
     package static let standard = StepRegistry([
-        CommandStep.self, ApprovalStep.self, FetchBackupStep.self, PostgresCheckStep.self, PostgresRestoreStep.self, PostgresRestoreTablesStep.self,
-        PostgresVerifyStep.self, PostgresSettleStep.self, PostgresSwapStep.self, HTTPCheckStep.self, SiteCheckStep.self, SQLCheckStep.self,
-        FilesCheckStep.self, ArchiveStep.self, GitCheckoutStep.self, CertificateStep.self, TableRestoreStep.self, TableDiffStep.self,
-        TableMergeStep.self, TableUndoStep.self, TableProofStep.self, TableCleanupStep.self, ChooseBackupStep.self, PostgresClusterStep.self,
-        PostgresRolesStep.self, PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self,
-        FirewallStep.self,
+        CommandStep.self, ApprovalStep.self, ProvisionStep.self,
+        ChooseBackupStep.self, FetchBackupStep.self,
+        PostgresCheckStep.self, PostgresClusterStep.self, PostgresRolesStep.self, PostgresRestoreStep.self, PostgresRestoreTablesStep.self, PostgresVerifyStep.self,
+        PostgresSettleStep.self, PostgresSwapStep.self,
+        TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self, TableProofStep.self, TableCleanupStep.self,
+        PackagesStep.self, FileStep.self, TemplateStep.self, SecretFileStep.self, ServiceStep.self, ScheduleStep.self, FirewallStep.self,
+        ArchiveStep.self, GitCheckoutStep.self, CertificateStep.self,
+        HTTPCheckStep.self, SQLCheckStep.self, FilesCheckStep.self, SiteCheckStep.self,
     ])
 
     package var schemas: [StepKindSchema] { kinds.values.map { $0.schema }.sorted { $0.name < $1.name } }

@@ -43,5 +43,36 @@ extension EndToEnd {
                 expect "the trigger" O "$(sql chms_production "SELECT tgenabled FROM pg_trigger WHERE tgname = 'touch_members'")"
                 """#)
         }
+
+        /// Another database of the same server still has the rows: they are streamed, and nothing of a backup is needed.
+        @Test(.timeLimit(.minutes(10)))
+        func whatAnotherDatabaseStillHasComesBackWithoutABackup() async throws {
+            try await Scenario.play(
+                TableScene.mistake + #"""
+                before=$(some members true)
+                copy_gone() { sql postgres 'DROP DATABASE IF EXISTS chms_copy WITH (FORCE)'; }
+                UNDO+=(copy_gone)
+                copy_gone
+                sql postgres 'CREATE DATABASE chms_copy TEMPLATE chms_seed'
+                perl -pe 's/^      from: .*/$&\n      from-name: chms_copy/' plans/table-from-database.yaml >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                try merge --param from=production
+                expect "the exit status" 5 "$CODE"
+                expect_said "20 missing: insert"
+                expect_said "both tables streamed in the order of their keys"
+                try reprise approve approve-merge --comment "agreed"
+                expect "the exit status" 0 "$CODE"
+                back
+                expect "what is left beside the tables" "" "$(sql chms_production "SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname LIKE 'reprise\_rescue%'")"
+                try reprise undo --yes --reason "to see it go"
+                expect "the members" "$before" "$(some members true)"
+                # The database itself is no other database.
+                next_journal
+                PLAN=plans/table-from-database.yaml
+                try merge --param from=production
+                expect "the exit status" 2 "$CODE"
+                expect_said "into which the rows are to be merged"
+                """#)
+        }
     }
 }

@@ -46,6 +46,28 @@ import Testing
         #expect(try needsApproval(frozen(parameters: ["approve=no"])) == false)
     }
 
+    /// What a step has told of the host that it made is known from then on, and the frozen copy stays as it was.
+    @Test func aHostThatTheRunHasMadeIsKnownByWhatItsStepSaid() throws {
+        let inventory = Inventory(hosts: [Host(name: "new1")])
+        let text = """
+            reprise: 1
+            name: made
+            steps:
+              - {id: make, kind: provision, on: orchestrator, with: {host: new1, run: "true"}}
+              - {id: use, kind: command, on: new1, with: {run: hostname}}
+
+            """
+        let plan = try #require(readPlan(SourceText(Array(text.utf8), file: "made.yaml"), kinds: StepRegistry.standard.schemas, inventory: inventory).plan)
+        let binding = try #require(ParameterBinding.bind([], to: plan).binding)
+        let run = try FrozenRun(plan: plan, inventory: inventory, parameters: binding, mode: .recovery, planPath: "p")
+        #expect(run.inventory(knowing: StepOutputs()).host("new1")?.address == nil)
+        let made: JSONValue = ["host": "new1", "address": "203.0.113.7", "hostKeys": ["ssh-ed25519 AAAA"]]
+        let outputs = StepOutputs([StepID("make")!: ["provisioned": made]])
+        #expect(run.inventory(knowing: outputs).host("new1")?.address == "203.0.113.7")
+        #expect(run.inventory(knowing: outputs).host("new1")?.hostKeys == ["ssh-ed25519 AAAA"])
+        #expect(run.inventory.host("new1")?.address == nil)
+    }
+
     @Test func aDrillLeavesOutTheCutover() throws {
         let ids = try frozen(mode: .drill).steps.map(\.step.id.rawValue)
         #expect(!ids.contains("swap"))

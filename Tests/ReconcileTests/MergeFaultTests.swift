@@ -18,9 +18,9 @@ struct MergeFaultTests {
         let plan = try MergePlan([try await bench.diff("t", policy: MergePolicy(.takeBackup))])
         let agreed = try await plan.prepare(bench.connection, deadline: soon())
         let other = try await bench.connectAgain(), merging = bench.connection
-        // Whoever has waited for that long looks; the other session never does.
+        // Whoever has waited for that long looks, once: long enough for the other one to begin to wait. That one never looks.
         for sql in ["SET deadlock_timeout = '1min'", "BEGIN", "UPDATE app.t SET n = 22 WHERE id = 2"] { try await other.execute(sql, deadline: soon()) }
-        try await merging.execute("SET deadlock_timeout = '2s'", deadline: soon())
+        try await merging.execute("SET deadlock_timeout = '6s'", deadline: soon())
         let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), merging, deadline: soon()) }
         try await untilItWaits(merging, bench)
         try await other.execute("UPDATE app.t SET n = 11 WHERE id = 1", deadline: soon())

@@ -31,6 +31,17 @@ struct ObstacleTests {
 
     static let obstacles = [
         Obstacle(
+            "a table without a key, whose rows hang on others and have become too many or unfit",
+            """
+            CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1), (2); CREATE TABLE t (p int REFERENCES p, u int, n int);
+            INSERT INTO t VALUES (1, 1, 1), (1, 1, 1), (2, NULL, 2), (2, NULL, 2), (1, 7, 3), (1, 8, -3), (NULL, 9, 4), (1, 10, 5), (1, 10, 6), (1, NULL, 7), (1, NULL, 7)
+            """,
+            "DELETE FROM t; DELETE FROM p WHERE id = 2; CREATE UNIQUE INDEX once ON t (u); ALTER TABLE t ADD CHECK (n > 0); INSERT INTO t VALUES (NULL, 7, 99)",
+            [
+                "another row of the backup has its value of once": 4, "another row has its value of once": 1, "its parent is not there, by t_p_fkey": 2,
+                "the check constraint t_n_check forbids it": 1,
+            ], ["(,7,99)", "(,9,4)", "(1,,7)", "(1,,7)"]),
+        Obstacle(
             "an exclusion constraint, of a live row and of two that come back",
             """
             CREATE EXTENSION btree_gist SCHEMA public; CREATE TABLE t (id int PRIMARY KEY, room int, during int4range);

@@ -25,6 +25,18 @@ struct PreviewTests {
         #expect(preview.tables[0].samples.compactMap(\.backup).flatMap { $0 }.allSatisfy { ($0?.count ?? 0) <= 200 })
     }
 
+    /// Which one a row names is compared; what is in it, nobody looks at, and a person should know.
+    @Test func largeObjectsAreToldOfThatNobodyLookedInto() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, picture oid); INSERT INTO t VALUES (1, lo_create(0)), (2, lo_create(0)), (3, NULL), (4, 0)")
+        try await bench.backUp("t")
+        let preview = try await MergePlan([try await bench.diff("t")]).prepare(bench.connection, deadline: soon())
+        #expect(preview.text.hasPrefix("app.t: no differences; what is in the large objects that 2 rows name is not compared. Preview "))
+        var policy = MergePolicy()
+        policy.ignoresLargeObjects = true
+        let numbers = try await MergePlan([try await bench.diff("t", policy: policy)]).prepare(bench.connection, deadline: soon())
+        #expect(numbers.text.hasPrefix("app.t: no differences. Preview "))
+    }
+
     @Test func whereNothingDiffersThereAreNoRowsToShow() async throws {
         let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY)")
         try await bench.backUp("t")

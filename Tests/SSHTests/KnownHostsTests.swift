@@ -104,6 +104,21 @@ import Testing
         #expect(!server.log.contains("Accepted"))
     }
 
+    /// Whoever made the host has told its keys: then no file says anything of it, neither for nor against.
+    @Test func theKeysThatAHostWasMadeWithAreTheOnlyOnesKnown() async throws {
+        let server = try LoopbackServer()
+        let impostor = try LoopbackServer()
+        var target = server.target()
+        target.knownHostsFiles = [impostor.knownHosts]
+        target.hostKeys = [try server.publicKey("ed25519")]
+        #expect(await works(target))
+        target.knownHostsFiles = [server.knownHosts]
+        target.hostKeys = [try impostor.publicKey("ed25519")]
+        let error = try #require(await failure(target))
+        #expect(error.code == "ssh.host-key-changed" && error.message.contains("the keys that loopback was made with"))
+        #expect(error.hints.contains { $0.contains("start a new run") } && !error.hints.contains { $0.contains("ssh-keygen -R") })
+    }
+
     @Test func anUnknownHostKeyStopsWithTheCommandThatAddsIt() async throws {
         let server = try LoopbackServer()
         try "".write(toFile: server.knownHosts, atomically: true, encoding: .utf8)

@@ -1,5 +1,4 @@
 internal import BlockingIO
-internal import CLibCurl
 internal import Crypto
 internal import Glibc
 internal import RunCore
@@ -63,9 +62,9 @@ package enum Unwrapper {
         let source = try File(path, O_RDONLY, followsLinks: true)
         let output = try File(scratch, O_WRONLY | O_CREAT | O_TRUNC)
         do {
-            let child = try ChildProcess(program, ["-dc"], input: source.descriptor, wrapper)
-            let (size, sha256) = try child.drain(into: output, quotaBytes: quotaBytes, interrupt, name: path)
-            guard child.waitForSuccess() else {
+            let child = try start(program, source, wrapper)
+            let (size, sha256) = try drain(child, into: output, quotaBytes: quotaBytes, interrupt, name: path)
+            guard child.waitForEnd() == 0 else {
                 throw UnwrapFailed(
                     kind: .damaged, message: "\(path) is damaged: \(program) could not unwrap all of it",
                     hints: ["fetch it again, and if it stays so use an older backup"])
@@ -78,79 +77,35 @@ package enum Unwrapper {
             throw error
         }
     }
-}
 
-/// A program whose output is read; killed and reaped when it is let go of.
-private final class ChildProcess {
-    private var process: pid_t = 0
-    private let output: Int32
-    private var isReaped = false
-
-    init(_ program: String, _ arguments: [String], input: Int32, _ wrapper: Wrapper) throws {
-        var ends: [Int32] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemCallFailed("pipe", errno: errno) }
-        output = ends[0]
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, input, 0)
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-        // Descriptors that some library opened without close-on-exec are none of its business.
-        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
-        var argv: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
-        defer { argv.forEach { free($0) } }
-        let result = posix_spawnp(&process, program, &actions, nil, &argv, environ)
-        close(ends[1])
-        guard result == 0 else {
-            close(output)
+    private static func start(_ program: String, _ source: File, _ wrapper: Wrapper) throws -> ChildOutput {
+        do {
+            return try ChildOutput(program, ["-dc"], descriptors: [0: source.descriptor])
+        } catch let error as ChildOutput.CannotRun {
             throw UnwrapFailed(
-                kind: .noProgram, message: "cannot run \(program): \(String(cString: strerror(result)).lowercased())",
-                hints: ["install it: apt-get install \(wrapper.package ?? program)"])
+                kind: .noProgram, message: "cannot run \(error.program): \(error.reason)", hints: ["install it: apt-get install \(wrapper.package ?? program)"])
         }
-    }
-
-    deinit {
-        if !isReaped {
-            kill(process, SIGKILL)
-            reap()
-        }
-        close(output)
     }
 
     /// Copies what the program writes, and hashes it on the way.
-    func drain(into file: File, quotaBytes: Int64, _ interrupt: Interrupt, name: String) throws -> (Int64, String) {
+    private static func drain(
+        _ child: ChildOutput, into file: File, quotaBytes: Int64, _ interrupt: Interrupt, name: String
+    ) throws -> (Int64, String) {
         var hash = SHA256()
         var offset: Int64 = 0
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 4096)
-        defer { buffer.deallocate() }
-        while true {
-            // A program that neither writes nor ends for minutes, reading from a local file, hangs.
-            _ = try interrupt.wait(
-                for: [(output, .read)], until: Deadline(after: .seconds(300)), operation: "\(name) to be unwrapped")
-            let count = read(output, buffer.baseAddress, buffer.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw SystemCallFailed("read from a pipe", errno: errno) }
-            if count == 0 { return (offset, Percent.lowercaseHex(hash.finalize())) }
-            guard offset + Int64(count) <= quotaBytes else {
+        // A program that neither writes nor ends for minutes, reading from a local file, hangs.
+        try child.read(interrupt, until: Deadline(after: .seconds(300)), operation: "\(name) to be unwrapped") { portion in
+            guard offset + Int64(portion.count) <= quotaBytes else {
                 throw UnwrapFailed(
                     kind: .quota, message: "\(name) unwraps to more than \(quotaBytes) bytes",
                     hints: ["this may be a decompression bomb; if it is a true backup, raise the quota"])
             }
-            let bytes = UnsafeRawBufferPointer(rebasing: buffer.prefix(count))
-            hash.update(bufferPointer: bytes)
-            try file.write(bytes, at: offset)
-            offset += Int64(count)
+            try portion.withUnsafeBytes { bytes in
+                hash.update(bufferPointer: bytes)
+                try file.write(bytes, at: offset)
+            }
+            offset += Int64(portion.count)
         }
-    }
-
-    /// To be called at the end of the output, when the program has nothing left to do but to end.
-    func waitForSuccess() -> Bool { reap() == 0 }
-
-    @discardableResult private func reap() -> Int32 {
-        var status: Int32 = 0
-        while waitpid(process, &status, 0) < 0, errno == EINTR {}
-        isReaped = true
-        return status
+        return (offset, Percent.lowercaseHex(hash.finalize()))
     }
 }

@@ -33,10 +33,9 @@ package struct ArchiveRows: RowSource {
         let list = try SpoolFile()
         try list.append(entries.map { "\($0);\n" }.joined().utf8)
         let errors = try SpoolFile()
-        let program = try ProgramOutput(
-            pgRestore, ["--data-only", "--use-list=/dev/fd/\(ProgramOutput.inputDescriptor)", "--file=-", "--", path], input: list, errors: errors)
+        let program = try start(list, errors)
         var parser = CopyParser(tables: tables), rows = 0
-        try program.read(interrupt, deadline) { portion in
+        try program.read(interrupt, until: deadline, operation: "rows out of the archive") { portion in
             try parser.take(portion) { columns, bytes, count in
                 rows += count
                 try take(RowChunk(columns: columns, bytes: bytes))
@@ -50,6 +49,20 @@ package struct ArchiveRows: RowSource {
                 hints: ["see whether it is whole: reprise backup verify", "or choose an older backup"], exitStatus: .failed)
         }
         return rows
+    }
+}
+
+extension ArchiveRows {
+    /// - Throws: `ReconcileRefused` (`reconcile.no-program`) where it cannot be started.
+    private func start(_ list: SpoolFile, _ errors: SpoolFile) throws -> ChildOutput {
+        do {
+            return try ChildOutput(
+                pgRestore, ["--data-only", "--use-list=/dev/fd/3", "--file=-", "--", path], descriptors: [3: try list.open(), 2: try errors.open()])
+        } catch let error as ChildOutput.CannotRun {
+            throw ReconcileRefused(
+                "reconcile.no-program", "cannot run \(error.program): \(error.reason)",
+                hints: ["install PostgreSQL's client programs on this machine: apt-get install postgresql-client"], exitStatus: .failed)
+        }
     }
 }
 

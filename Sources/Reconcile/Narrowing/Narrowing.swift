@@ -55,29 +55,29 @@ package struct Narrowing: Sendable {
     package func run(
         backup: any RowSource, live: any RowSource, deadline: Deadline, report: @escaping @Sendable (Progress) -> Void = { _ in }
     ) async throws -> Candidates {
-        let meeting = try Meeting(columns, key, moments, try Elimination(limits), deadline, report)
-        let (backupRows, liveRows) = await withTaskCancellationHandler {
-            async let backupRows = read(backup, .backup, meeting, deadline)
-            async let liveRows = read(live, .live, meeting, deadline)
-            return await (backupRows, liveRows)
+        let queues = RowQueues(deadline)
+        let matcher = try Matcher(columns, key, moments, Elimination(limits), report)
+        let (backupRows, liveRows, found) = try await withTaskCancellationHandler {
+            async let backupRows = read(backup, .backup, queues, deadline)
+            async let liveRows = read(live, .live, queues, deadline)
+            // A thread of its own: whoever reads goes on reading while lines are compared.
+            async let found = DedicatedThread(name: "narrowing").run { try matcher.run(queues) }
+            return await (backupRows, liveRows, try found)
         } onCancel: {
-            meeting.giveUp(because: CancellationError())
+            queues.giveUp(because: CancellationError())
         }
-        try meeting.requireWhole()
-        // Off the cooperative threads: it may be a long look through files.
-        let (backupLines, liveLines, keys) = try await DedicatedThread(name: "narrowing").run { try meeting.finish() }
-        return Candidates(backupRows: backupRows, liveRows: liveRows, backup: backupLines, live: liveLines, keys: keys)
+        return Candidates(backupRows: backupRows, liveRows: liveRows, backup: found.backup, live: found.live, keys: found.keys)
     }
 
-    /// - Returns: how many rows there were; where it failed, the meeting knows why.
-    private func read(_ source: any RowSource, _ side: Side, _ meeting: Meeting, _ deadline: Deadline) async -> Int {
+    /// - Returns: how many rows there were; where it failed, the queues know why.
+    private func read(_ source: any RowSource, _ side: Side, _ queues: RowQueues, _ deadline: Deadline) async -> Int {
         do {
-            let rows = try await source.read(deadline: deadline) { try meeting.take(side, $0) }
-            try meeting.end(side)
+            let rows = try await source.read(deadline: deadline) { try queues.put(side, $0) }
+            queues.end(side)
             return rows
         } catch {
             // The other side may be waiting for this one.
-            meeting.giveUp(because: error)
+            queues.giveUp(because: error)
             return 0
         }
     }
@@ -113,34 +113,35 @@ package final class RowLines: @unchecked Sendable {
     private final class Place: @unchecked Sendable { var at = 0 }
 }
 
-/// Where the two streams meet.
+/// What both streams have brought and nobody has compared yet.
 ///
 /// `@unchecked Sendable`: what changes is only touched while `condition` is locked.
-private final class Meeting: @unchecked Sendable {
-    private let columns: [SQLIdentifier]
-    private let key: [SQLIdentifier]?
-    /// Of lines that hold the columns that are compared and nothing else.
-    private let reader: RowReader
-    private let deadline: Deadline
-    private let report: @Sendable (Narrowing.Progress) -> Void
+private final class RowQueues: @unchecked Sendable {
     private let condition = NSCondition()
-    private var alignment = Alignment()
-    private var elimination: Elimination
-    private var rows = Narrowing.Progress()
+    private let deadline: Deadline
+    private var backup = Queue()
+    private var live = Queue()
     /// Why it was given up: what went wrong first.
     private var failure: (any Error)?
-    private var told = ContinuousClock.now
 
-    /// Lines of one side that may wait for the other.
-    private static let mostPendingBytes = 1 << 20
-
-    init(
-        _ columns: [SQLIdentifier], _ key: [SQLIdentifier]?, _ moments: Set<SQLIdentifier>, _ elimination: Elimination, _ deadline: Deadline,
-        _ report: @escaping @Sendable (Narrowing.Progress) -> Void
-    ) throws {
-        reader = try RowReader(columns: columns, compared: columns, key: key, moments: moments)
-        (self.columns, self.key, self.elimination, self.deadline, self.report) = (columns, key, elimination, deadline, report)
+    private struct Queue {
+        var chunks: [RowChunk] = []
+        var bytes = 0
+        var hasEnded = false
     }
+
+    /// What is taken out at once.
+    struct Portion {
+        var backup: [RowChunk] = []
+        var live: [RowChunk] = []
+        /// After these chunks there are no more.
+        var ends: Set<Side> = []
+    }
+
+    /// Bytes of one side that may wait to be compared: enough for a server to go on sending while the other side is looked at.
+    private static let mostBytes = 2 << 20
+
+    init(_ deadline: Deadline) { self.deadline = deadline }
 
     private func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
         condition.lock()
@@ -151,37 +152,104 @@ private final class Meeting: @unchecked Sendable {
         return try body()
     }
 
+    private static func place(_ side: Side) -> ReferenceWritableKeyPath<RowQueues, Queue> { side == .backup ? \.backup : \.live }
+
+    private func wait(for what: String) throws {
+        guard !deadline.hasPassed else { throw DeadlineExceeded(what) }
+        _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
+    }
+
     func giveUp(because error: any Error) { locked { failure = failure ?? error } }
 
-    /// - Throws: what went wrong first on either side.
-    func requireWhole() throws { try locked { if let failure { throw failure } } }
+    func end(_ side: Side) { locked { self[keyPath: Self.place(side)].hasEnded = true } }
 
-    func end(_ side: Side) throws {
+    func put(_ side: Side, _ chunk: RowChunk) throws {
+        let queue = Self.place(side)
         try locked {
-            alignment.end(side)
-            try advance()
+            while self[keyPath: queue].bytes > Self.mostBytes, failure == nil { try wait(for: "the other side of a comparison") }
+            guard failure == nil else { throw CancellationError() }
+            self[keyPath: queue].chunks.append(chunk)
+            self[keyPath: queue].bytes += chunk.bytes.count
         }
     }
 
-    func take(_ side: Side, _ chunk: RowChunk) throws {
-        // Outside of the lock: both sides are prepared at once.
+    /// - Parameter sides: of which more is of use at present.
+    /// - Returns: nil once both have ended and all was taken.
+    /// - Throws: what went wrong first on either side.
+    func take(of sides: Set<Side>, ended: Set<Side>) throws -> Portion? {
+        try locked {
+            while true {
+                if let failure { throw failure }
+                var portion = Portion()
+                if sides.contains(.backup) { swap(&portion.backup, &backup.chunks) }
+                if sides.contains(.live) { swap(&portion.live, &live.chunks) }
+                if sides.contains(.backup) { backup.bytes = 0 }
+                if sides.contains(.live) { live.bytes = 0 }
+                if backup.hasEnded, backup.chunks.isEmpty { portion.ends.insert(.backup) }
+                if live.hasEnded, live.chunks.isEmpty { portion.ends.insert(.live) }
+                if !portion.backup.isEmpty || !portion.live.isEmpty || portion.ends != ended { return portion }
+                if ended.count == 2 { return nil }
+                try wait(for: "rows to compare")
+            }
+        }
+    }
+}
+
+/// Lets the two streams meet. Used by one thread.
+///
+/// `@unchecked Sendable`: handed to that thread and touched by no other.
+private final class Matcher: @unchecked Sendable {
+    private let columns: [SQLIdentifier]
+    private let key: [SQLIdentifier]?
+    /// Of lines that hold the columns that are compared and nothing else.
+    private let reader: RowReader
+    private let report: @Sendable (Narrowing.Progress) -> Void
+    private var alignment = Alignment()
+    private var elimination: Elimination
+    private var rows = Narrowing.Progress()
+    private var told = ContinuousClock.now
+
+    /// Lines of one side that may wait for the other.
+    private static let mostPendingBytes = 1 << 20
+
+    init(
+        _ columns: [SQLIdentifier], _ key: [SQLIdentifier]?, _ moments: Set<SQLIdentifier>, _ elimination: Elimination,
+        _ report: @escaping @Sendable (Narrowing.Progress) -> Void
+    ) throws {
+        reader = try RowReader(columns: columns, compared: columns, key: key, moments: moments)
+        (self.columns, self.key, self.elimination, self.report) = (columns, key, elimination, report)
+    }
+
+    func run(_ queues: RowQueues) throws -> (backup: RowLines, live: RowLines, keys: RowLines) {
+        do {
+            var ended: Set<Side> = []
+            while let portion = try queues.take(of: wanted, ended: ended) {
+                for chunk in portion.backup { try take(.backup, chunk) }
+                for chunk in portion.live { try take(.live, chunk) }
+                for side in portion.ends.subtracting(ended) { alignment.end(side) }
+                ended = portion.ends
+                try advance()
+                tell()
+            }
+            return try finish()
+        } catch {
+            // Whoever reads is not to wait for this thread any more.
+            queues.giveUp(because: error)
+            throw error
+        }
+    }
+
+    private var wanted: Set<Side> { Set([.backup, .live].filter { !alignment.hasEnough($0, bytes: Self.mostPendingBytes) }) }
+
+    private func take(_ side: Side, _ chunk: RowChunk) throws {
         let lines = try RowReader(columns: chunk.columns, compared: columns, key: nil).projected(chunk.bytes)
         let count = lines.withUnsafeBytes { bytes in
             var count = 0, at = 0
             while let end = bytes.endOfLine(at) { (count, at) = (count + 1, end) }
             return count
         }
-        try locked {
-            while alignment.hasEnough(side, bytes: Self.mostPendingBytes), failure == nil {
-                guard !deadline.hasPassed else { throw DeadlineExceeded("the other side of a comparison") }
-                _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
-            }
-            guard failure == nil else { throw CancellationError() }
-            if side == .backup { rows.backupRows += count } else { rows.liveRows += count }
-            alignment.take(side, lines)
-            try advance()
-            tell()
-        }
+        if side == .backup { rows.backupRows += count } else { rows.liveRows += count }
+        alignment.take(side, lines)
     }
 
     private func advance() throws {
@@ -203,15 +271,13 @@ private final class Meeting: @unchecked Sendable {
         report(rows)
     }
 
-    func finish() throws -> (backup: RowLines, live: RowLines, keys: RowLines) {
-        try locked {
-            let (backup, live, keys) = (try RowLines(), try RowLines(), try RowLines())
-            let keyOf = try key.map { try RowReader(columns: columns, compared: $0, key: nil) }
-            try elimination.finish { side, line in
-                try (side == .backup ? backup : live).append(line)
-                if let keyOf { try keys.append(keyOf.projected(line)) }
-            }
-            return (backup, live, keys)
+    private func finish() throws -> (backup: RowLines, live: RowLines, keys: RowLines) {
+        let (backup, live, keys) = (try RowLines(), try RowLines(), try RowLines())
+        let keyOf = try key.map { try RowReader(columns: columns, compared: $0, key: nil) }
+        try elimination.finish { side, line in
+            try (side == .backup ? backup : live).append(line)
+            if let keyOf { try keys.append(keyOf.projected(line)) }
         }
+        return (backup, live, keys)
     }
 }

@@ -17,7 +17,9 @@ func checkHostKey(_ key: HostKey, target: SSHTarget, knownHosts: KnownHosts) thr
             "the host key of \(target.name) (\(place)) is not the known one: known \(known.joined(separator: ", ")); presented \(key.type) \(key.fingerprint)",
             hints: [
                 "somebody may be in the middle: compare the presented fingerprint with the host's console (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub)",
-                "if the host was rebuilt: ssh-keygen -R \(shellQuoted(place)) -f \(shellQuoted(file)), then add the new key",
+                target.hostKeys == nil
+                    ? "if the host was rebuilt: ssh-keygen -R \(shellQuoted(place)) -f \(shellQuoted(file)), then add the new key"
+                    : "if the host was rebuilt since this run made it, start a new run",
             ])
     case .certificateAuthorityOnly(let entry):
         throw SSHError(

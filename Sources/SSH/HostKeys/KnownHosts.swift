@@ -32,6 +32,14 @@ struct KnownHosts {
 
     init() {}
 
+    /// What is known of a host: from its files, or the keys that it was made with and nothing else.
+    init(of target: SSHTarget) throws {
+        try self.init(files: target.hostKeys == nil ? target.knownHostsFiles : [])
+        guard let keys = target.hostKeys else { return }
+        let place = Self.name(host: target.host, port: target.port)
+        add(text: keys.map { "\(place) \($0)\n" }.joined(), file: "the keys that \(target.name) was made with")
+    }
+
     /// Reads the files in order. One that does not exist is skipped; one that cannot be read is an error.
     init(files: [String]) throws {
         for file in files {

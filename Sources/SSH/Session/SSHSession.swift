@@ -58,7 +58,7 @@ package actor SSHSession: RemoteHost {
         let thread = DedicatedThread(name: "ssh \(target.name)")
         let (engine, key) = try await withInterrupt { interrupt in
             try await thread.run {
-                let knownHosts = try KnownHosts(files: target.knownHostsFiles)
+                let knownHosts = try KnownHosts(of: target)
                 let socket = SessionSocket(descriptor: try carried ?? connectTCP(to: target, deadline: deadline, interrupt: interrupt))
                 let session = try Handshake.makeSession(socket)
                 do {

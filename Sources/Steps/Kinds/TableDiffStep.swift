@@ -29,24 +29,52 @@ package struct TableDiffStep: StepKind {
     package func perform(_ context: StepContext) async throws -> StepOutcome { try await TableRights.named { try await work(context) } }
 
     private func work(_ context: StepContext) async throws -> StepOutcome {
-        let database = try context.database()
-        let value = try context.outputs(ofStepIn: "restored")["rescue"] ?? .null
-        let rescue = try decodeJSON(RescueTables.self, encodeJSON(value))
+        let database = try context.database(), restored = try context.outputs(ofStepIn: "restored")
         let rules = try RuleFields.read(context.with), decisions = try Self.decisions(context)
         let connection = try await context.services.connect(database, name: database.database)
         let deadline = context.deadline ?? Deadline(after: .seconds(3600))
-        context.services.report(StepProgress("comparing \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
-        try await rescue.requireWhole(connection, deadline: deadline)
-        let plan = try await rescue.plan(rules, followingParents: context.optionalString("parents") == "follow", connection, deadline: deadline)
+        let (plan, way) =
+            if let source = restored["elsewhere"] {
+                try await stream(try decodeJSON(RowsElsewhere.self, encodeJSON(source)), rules, connection, deadline, context)
+            } else {
+                try await join(try decodeJSON(RescueTables.self, encodeJSON(restored["rescue"] ?? .null)), rules, connection, deadline, context)
+            }
         let preview = try await plan.prepare(connection, decisions: decisions, deadline: deadline)
         await connection.close()
         try Self.requireDecided(preview, context)
         return StepOutcome(
             evidence: try decodeJSON(JSONValue.self, encodeJSON(preview)),
             outputs: [
-                "plan": try decodeJSON(JSONValue.self, encodeJSON(plan)), "preview": .string(preview.hash), "summary": .string(preview.text),
-                "summary-samples": .string(preview.samplesText), "undecided": .string(preview.undecidedLines),
+                "plan": try decodeJSON(JSONValue.self, encodeJSON(plan)), "preview": .string(preview.hash),
+                "summary": .string("\(preview.text) Compared: \(way)."), "summary-samples": .string(preview.samplesText),
+                "undecided": .string(preview.undecidedLines),
             ], warnings: preview.unusedDecisions.map { "line \($0) of the decisions decides no row that waits for one" })
+    }
+
+    private typealias Found = (plan: MergePlan, way: String)
+
+    private func join(
+        _ rescue: RescueTables, _ rules: MergeRuleSet, _ live: PostgresConnection, _ deadline: Deadline, _ context: StepContext
+    ) async throws -> Found {
+        context.services.report(StepProgress("comparing \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
+        try await rescue.requireWhole(live, deadline: deadline)
+        let plan = try await rescue.plan(rules, followingParents: context.optionalString("parents") == "follow", live, deadline: deadline)
+        return (plan, TableComparison.Way.joined.rawValue)
+    }
+
+    /// Only what may differ is laid beside the live tables, in the schema that the table-restore step made.
+    private func stream(
+        _ source: RowsElsewhere, _ rules: MergeRuleSet, _ live: PostgresConnection, _ deadline: Deadline, _ context: StepContext
+    ) async throws -> Found {
+        let other = try await source.connect(context)
+        let comparison = TableComparison(with: .database(other), of: live, in: try TableRestoreStep.schemaName(context.run))
+        let names = source.tables.map { TableComparison.Names(backup: $0, live: $0) }
+        let compared = try await comparison.compare(names, by: rules, deadline: deadline) { table, progress in
+            context.services.report(StepProgress("comparing \(table)", done: Int64(progress.backupRows), unit: .rows))
+        }
+        await other.close()
+        let ways = Set(compared.map(\.way.rawValue)).sorted().joined(separator: "; ")
+        return (try MergePlan(compared.map(\.diff)), ways)
     }
 
     private static let decisionsLimit = 64 << 20

@@ -7,13 +7,16 @@ internal import SSH
 
 /// Lays tables of a backup beside the live ones, in a schema of the run's own: what a diff compares with. No live table is touched.
 ///
+/// Where the rows are in another database, on whatever server, nothing is laid there yet: the diff streams both sides beside each other.
 /// Whatever an earlier attempt left in that schema is thrown away and loaded anew; that is how a doubt is resolved here.
 package struct TableRestoreStep: StepKind {
     package static let schema = StepKindSchema(
-        name: "table-restore", summary: "loads tables of a backup beside the live ones, in a schema of their own",
+        name: "table-restore", summary: "loads tables of a backup beside the live ones, in a schema of their own; or names another database that has their rows",
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
-            FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("backup", .stepRef, help: "the fetch-backup step; this or `from`"),
+            FieldSchema("from", .databaseRef, help: "a database of the inventory that has the rows as they were, such as a delayed standby"),
+            FieldSchema("from-name", .identifier, help: "for `from`: the database on that server, if it is another one"),
             FieldSchema("tables", .list(.string), isRequired: true, help: "`name` (of schema public) or `schema.name`"),
             FieldSchema(
                 "parents", .choice(["skip", "follow"]), default: .string("skip"),
@@ -25,6 +28,17 @@ package struct TableRestoreStep: StepKind {
     package func perform(_ context: StepContext) async throws -> StepOutcome { try await TableRights.named { try await work(context) } }
 
     private func work(_ context: StepContext) async throws -> StepOutcome {
+        switch (context.with["backup"], context.with["from"]) {
+        case (.some, nil): return try await loadBackup(context)
+        case (nil, .some): return try await nameSource(context)
+        case (nil, nil), (.some, .some):
+            throw StepRefused(
+                "table-restore.one-source", "step \(context.step): the rows come from a `backup` or `from` another database, and one of them has to be said",
+                exitStatus: .usage)
+        }
+    }
+
+    private func loadBackup(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let backup = try context.outputs(ofStepIn: "backup")
         guard let path = backup["path"]?.stringValue else {
@@ -54,16 +68,49 @@ package struct TableRestoreStep: StepKind {
     private func prepare(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws {
         context.services.report(StepProgress("making \(rescue.schema)"))
         let connection = try await context.services.connect(database, name: database.database)
+        try await makeSchema(rescue.schema, of: rescue.tables.map(\.definition), connection, database, context)
+        await connection.close()
+    }
+
+    /// What an earlier attempt made under this name is thrown away.
+    private func makeSchema(
+        _ schema: SQLIdentifier, of definitions: [String], _ connection: PostgresConnection, _ database: DatabaseRef, _ context: StepContext
+    ) async throws {
         try await context.requireDrillable(connection, database)
         let deadline = context.deadline ?? Deadline(after: .seconds(300))
         Failpoint.hit("table-restore.before-make", context.place())
         try await connection.transaction(deadline: deadline) { connection in
-            try await connection.execute("DROP SCHEMA IF EXISTS \(rescue.schema.sql) CASCADE", deadline: deadline)
-            try await connection.execute("CREATE SCHEMA \(rescue.schema.sql)", deadline: deadline)
-            for table in rescue.tables { try await connection.execute(table.definition, deadline: deadline) }
+            try await connection.execute("DROP SCHEMA IF EXISTS \(schema.sql) CASCADE", deadline: deadline)
+            try await connection.execute("CREATE SCHEMA \(schema.sql)", deadline: deadline)
+            for definition in definitions { try await connection.execute(definition, deadline: deadline) }
         }
         Failpoint.hit("table-restore.after-make", context.place())
-        await connection.close()
+    }
+
+    // MARK: Rows of another database
+
+    private func nameSource(_ context: StepContext) async throws -> StepOutcome {
+        let database = try context.database(), source = try RowsElsewhere(context)
+        guard context.optionalString("parents") != "follow" else {
+            throw StepRefused(
+                "table-restore.no-parents", "`parents: follow` needs the whole tables of a backup beside the live ones, and those of \(source.database) stay where they are",
+                hints: ["name the parents' tables under `tables` as well"], exitStatus: .usage)
+        }
+        let deadline = context.deadline ?? Deadline(after: .seconds(300)), schema = try Self.schemaName(context.run)
+        let other = try await source.connect(context)
+        for table in source.tables { _ = try await TableShape.read(table, other, deadline: deadline) }
+        await other.close()
+        let live = try await context.services.connect(database, name: database.database)
+        for table in source.tables { _ = try await TableShape.read(table, live, deadline: deadline) }
+        try await makeSchema(schema, of: [], live, database, context)
+        await live.close()
+        let names = source.tables.map { "\($0)" }.joined(separator: ", ")
+        return StepOutcome(
+            evidence: ["source": .string(source.database)],
+            outputs: [
+                "elsewhere": try decodeJSON(JSONValue.self, encodeJSON(source)), "schema": .string(schema.name),
+                "summary": .string("\(names): the rows of database \(source.database) on \(source.host) are compared with the live ones as they lie there."),
+            ])
     }
 
     private func load(_ rescue: RescueTables, _ path: String, _ database: DatabaseRef, _ context: StepContext) async throws {
@@ -121,10 +168,42 @@ package struct TableRestoreStep: StepKind {
 
     package func manualCommands(_ context: StepContext) -> [String] {
         guard let database = try? context.database() else { return [] }
+        if let source = try? RowsElsewhere(context) {
+            return ["# on \(source.host): the rows as they were, to look at"] + source.tables.map { "psql -d \(shellQuoted(source.database)) -c \(shellQuoted("SELECT * FROM \($0.sql) LIMIT 10"))" }
+        }
         return [
             "# on \(database.host), as \(database.superuser): the tables into a database of their own, to look at",
             "createdb -T template0 rescue && pg_restore --dbname=rescue \(context.strings("tables").map { "--table=\(shellQuoted($0))" }.joined(separator: " ")) NAME.dump",
         ]
+    }
+}
+
+/// Tables whose rows, as they were, are in another database.
+struct RowsElsewhere: Sendable, Codable {
+    /// The database's name in the inventory.
+    let reference: String
+    let host: String
+    let database: String
+    let tables: [QualifiedName]
+
+    /// - Throws: `StepRefused` where it is the very database into which rows are to be merged.
+    init(_ context: StepContext) throws {
+        let source = try context.database("from"), live = try context.database()
+        (reference, host) = (source.name, source.host)
+        database = context.optionalString("from-name") ?? source.database
+        tables = try context.strings("tables").map(TableName.read)
+        guard host != live.host || source.port != live.port || database != live.database else {
+            throw StepRefused(
+                "table-restore.same-database", "`from` names \(database) on \(host), into which the rows are to be merged",
+                hints: ["name another database of that server under `from-name`, or another server"], exitStatus: .usage)
+        }
+    }
+
+    func connect(_ context: StepContext) async throws -> PostgresConnection {
+        guard let source = context.inventory.database(reference) else {
+            throw StepRefused("steps.unknown-database", "the inventory has no database \(reference)")
+        }
+        return try await context.services.connect(source, name: database)
     }
 }
 

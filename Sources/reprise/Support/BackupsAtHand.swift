@@ -15,14 +15,22 @@ struct PlannedBackup {
     let choice: String
     let isDatabase: Bool
 
-    /// Of each step that fetches one, but for those of which an earlier step decides.
+    /// Of each step that fetches or chooses one, but for those of which an earlier step decides.
     static func all(_ preview: PlanPreview, _ inventory: Inventory) -> [PlannedBackup] {
         preview.steps.compactMap { step in
-            guard step.kind == FetchBackupStep.schema.name, let store = step.with["store"]?.stringValue.flatMap(inventory.store),
+            guard [FetchBackupStep.schema.name, ChooseBackupStep.schema.name].contains(step.kind), let store = step.with["store"]?.stringValue.flatMap(inventory.store),
                 let choice = step.with["choose"]?.stringValue, !step.notYetKnown.contains("choose")
             else { return nil }
             return PlannedBackup(step: step.id, store: store, choice: choice, isDatabase: step.with["kind"]?.stringValue != "files")
         }
+    }
+
+    /// What the step `id` will fetch: its own choice, or that of the step that its `choose` names.
+    static func fetched(by id: String, _ preview: PlanPreview, _ inventory: Inventory) -> PlannedBackup? {
+        let all = all(preview, inventory)
+        if let own = all.first(where: { $0.step == id }) { return own }
+        let choice = preview.steps.first { $0.id == id }?.with["choose"]?.stringValue ?? ""
+        return all.first { choice.contains("steps.\($0.step).key") }
     }
 
     /// Asks the store for it.

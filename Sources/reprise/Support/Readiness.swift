@@ -39,8 +39,8 @@ struct Finding: Encodable, Sendable {
 
 /// Looks whether a run could start: reaches every host and store that the plan uses, and changes nothing.
 struct Readiness {
-    private let frozen: FrozenRun
-    private let preview: PlanPreview
+    let frozen: FrozenRun
+    let preview: PlanPreview
 
     init(_ frozen: FrozenRun, preview: PlanPreview) {
         self.frozen = frozen
@@ -49,8 +49,10 @@ struct Readiness {
 
     func check() async throws -> [Finding] {
         let hosts = Set(preview.steps.flatMap(\.on)).union(databases.map(\.host)).subtracting([Inventory.orchestrator]).sorted()
+        let made = Dictionary(
+            preview.steps.filter { $0.kind == ProvisionStep.schema.name }.compactMap { step in step.with["host"]?.stringValue.map { ($0, step.id) } }) { first, _ in first }
         return await withTaskGroup(of: (Int, [Finding]).self) { group in
-            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host: host)) } }
+            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made[host])) } }
             for (index, store) in stores.enumerated() { group.addTask { (hosts.count + index, await check(store: store)) } }
             return await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.flatMap(\.1)
         }
@@ -69,7 +71,8 @@ struct Readiness {
 
     private static let leastFreeBytes = 1 << 30
 
-    private func check(host: String) async -> [Finding] {
+    private func check(_ host: String, madeBy step: String?) async -> [Finding] {
+        if let step { return [Finding(.ok, host, "step \(step) makes it; what it will lack cannot be seen before")] }
         do {
             let connection = try await Wiring.connector().connect(host, frozen.inventory)
             let facts = connection.facts
@@ -86,7 +89,12 @@ struct Readiness {
                 findings.append(Finding(.warning, "\(host): clock", "its clock differs from this machine's by \(durationText(Double(drift) / 1000))"))
             }
             findings += checkRights(host, facts)
+            findings += await checkRoom(host, connection)
             for database in databases where database.host == host {
+                if let step = clusterStep(on: host), !(await answers(database, connection)) {
+                    findings.append(Finding(.ok, "\(host): database \(database.name)", "no server answers yet; step \(step) makes one"))
+                    continue
+                }
                 if facts.perlVersion.isEmpty {
                     findings.append(Finding(.missing, host, "it has no perl, which the way to its databases needs", hints: ["on \(host): apt-get install perl"]))
                 }
@@ -98,6 +106,15 @@ struct Readiness {
         } catch {
             return [Finding(error, host)]
         }
+    }
+
+    func clusterStep(on host: String) -> String? {
+        preview.steps.first { $0.kind == PostgresClusterStep.schema.name && $0.on.contains(host) }?.id
+    }
+
+    private func answers(_ database: DatabaseRef, _ connection: HostConnection) async -> Bool {
+        let result = try? await connection.remote?.run(database.psql("select 1"), stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
+        return result?.status == 0
     }
 
     /// Steps that work as another user than the one who keeps the ledger there: only root can become somebody else.
@@ -117,6 +134,8 @@ struct Readiness {
         // It gives the backup to its owner, also where this machine carries it over.
         case "fetch-backup": "root"
         case "postgres-restore", "postgres-verify": database?.superuser
+        // They set the host up: packages, services, what belongs to other accounts.
+        case "packages", "service", "schedule", "firewall", "archive", "certificate", "postgres-cluster": "root"
         default: step.with["as"]?.stringValue
         }
     }

@@ -291,7 +291,7 @@ extension EndToEnd {
                 scripts/lab ssh app1 'rm -rf /var/backups/carry; umask 077; mkdir -p /var/backups/carry'
                 newest=$(scripts/lab ssh db1 'ls /var/backups/chms/db_*.dump.gz | tail -n 1')
                 scripts/lab ssh db1 "cat $newest" | scripts/lab ssh app1 "umask 077; cat > /var/backups/carry/${newest##*/}"
-                perl -0777 -pe 's/    backups:\n      kind: s3.*?(?=\n\S|\n    \S|\z)/    backups: {kind: directory, host: app1, path: \/var\/backups\/carry, database-pattern: db_YYYYMMDD_HHMISS.dump.gz}\n/s' \
+                perl -0777 -pe 's/    backups:\n      kind: s3.*?(?=\n\S|\n {2,4}\S|\z)/    backups: {kind: directory, host: app1, path: \/var\/backups\/carry, database-pattern: db_YYYYMMDD_HHMISS.dump.gz}\n/s' \
                     inventory/lab.yaml >"$WORK/inventory.yaml"
                 INVENTORY=$WORK/inventory.yaml
                 try reprise backup list --inventory "$INVENTORY"

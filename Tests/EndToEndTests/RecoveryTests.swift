@@ -203,7 +203,7 @@ extension EndToEnd {
             try await Scenario.play(
                 """
                 fresh
-                newest=$(scripts/lab aws reader s3 ls s3://chms-backups/database/ | awk '{print $4}' | sort | tail -n 1)
+                newest=$(scripts/lab aws reader s3 ls s3://chms-backups/database/ | awk '$4 ~ /gz$/ {print $4}' | sort | tail -n 1)
                 cut=db_$(date -u -d '+2 minutes' +%Y%m%d_%H%M%S).dump.gz
                 UNDO+=("scripts/lab aws writer s3 rm s3://chms-backups/database/$cut")
                 # A whole gzip around an archive that was cut off: only a full decode finds that out.

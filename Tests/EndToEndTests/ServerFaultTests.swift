@@ -38,7 +38,7 @@ extension EndToEnd {
 
         /// `newest` names the newest backup of the database; `put` stores a dump, which it reads, as a newer one, whose key is then `$KEY`.
         private static let backups = #"""
-            newest() { scripts/lab aws writer s3api list-objects-v2 --bucket chms-backups --prefix database/db_ --query 'sort_by(Contents,&Key)[-1].Key' --output text; }
+            newest() { scripts/lab aws writer s3api list-objects-v2 --bucket chms-backups --prefix database/db_ --query 'sort_by(Contents[?ends_with(Key, `".gz"`)],&Key)[-1].Key' --output text; }
             unpacked() { scripts/lab aws writer s3 cp "s3://chms-backups/$1" - | gzip -dc; }
             put() {
                 sleep 1

@@ -101,7 +101,7 @@ extension EndToEnd {
                 check
                 expect "the exit status" 1 "$CODE"
                 expect_said "needs extensions that db1 does not have: citext"
-                key=$(scripts/lab aws writer s3api list-objects-v2 --bucket chms-backups --prefix database/db_ --query 'sort_by(Contents,&Key)[-1].Key' --output text)
+                key=$(scripts/lab aws writer s3api list-objects-v2 --bucket chms-backups --prefix database/db_ --query 'sort_by(Contents[?ends_with(Key, `".gz"`)],&Key)[-1].Key' --output text)
                 sleep 1
                 new=database/db_$(date -u +%Y%m%d_%H%M%S).dump.gz
                 UNDO+=("scripts/lab aws writer s3 rm s3://chms-backups/$new")

@@ -27,17 +27,17 @@ package final class HTTPSession: Sendable {
 
         package func header(_ name: String) -> String? { headers.first { $0.name == name }?.value }
         /// Of the body, in hex.
-        package var sha256: String { SHA256.hash(data: body).map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined() }
+        package var sha256: String { Percent.lowercaseHex(SHA256.hash(data: body)) }
     }
 
-    /// - Parameter form: sent as a POST, encoded; values may be secrets, and reach neither a log nor an error.
+    /// - Parameter form: sent as a POST, as `application/x-www-form-urlencoded`; values may be secrets, and reach neither a log nor an error.
     /// - Throws: `ObjectStorageError` where no answer came; any status is an answer.
     package func request(
         _ url: String, form: [(name: String, value: String)]? = nil, headers: [HTTPHeader] = [], limitBytes: Int, timeout: Duration
     ) async throws -> Answer {
         var request = HTTPRequest(method: form == nil ? .get : .post, url: Secret(url), headers: headers + [HTTPHeader("Accept", "*/*")])
         request.visit = visit
-        if let form { request.body = Secret(form.map { "\(Self.encoded($0.name))=\(Self.encoded($0.value))" }.joined(separator: "&")) }
+        if let form { request.body = Secret(form.map { "\(Percent.encode($0.name))=\(Percent.encode($0.value))" }.joined(separator: "&")) }
         let (head, body, _) = try await worker.perform(
             request, limits: TransferLimits(deadline: timeout), decide: { _ in .collect(limitBytes: limitBytes) }, sink: { _ in })
         return Answer(status: head.status, headers: head.headers, body: body)
@@ -77,19 +77,6 @@ package final class HTTPSession: Sendable {
         // An IPv6 address without brackets; with them, a port may follow.
         if colons > 1, !address.hasPrefix("[") { return "::[\(address)]:" }
         return colons == 1 || address.contains("]:") ? "::\(address)" : "::\(address):"
-    }
-
-    /// `application/x-www-form-urlencoded`.
-    static func encoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var bytes: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2d, 0x2e, 0x5f, 0x7e: bytes.append(byte)
-            default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }
 

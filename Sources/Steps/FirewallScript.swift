@@ -4,10 +4,7 @@
 /// (`true`: also where somebody else wrote /etc/nftables.conf). Only the table `inet reprise` is touched, in one transaction of the kernel. What
 /// nft listed after the rules were loaded is kept under `/var/lib/reprise-firewall`: rules that differ from it were changed by hand or lost.
 let firewallScript =
-    #"""
-    say() { printf '%s\n' "$*" >&2; }
-    refuse() { say "$*"; exit 65; }
-    changed() { printf 'changed: %s\n' "$*"; }
+    WantedState.words + #"""
     [ "$(id -u)" = 0 ] || refuse "a firewall is managed by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"
     command -v nft >/dev/null || refuse 'this host has no nft: install the package nftables with a step of kind packages'
     export LC_ALL=C

@@ -5,10 +5,7 @@
 /// `no`, or empty: as it is), `RECOMMENDS` and `START_SERVICES` (`true` or `false`), `WAIT` (seconds for locks that others hold).
 /// For each package it ends with `evidence: NAME VERSION`. Exit status 75: a lock was held all the time.
 let packagesScript =
-    #"""
-    say() { printf '%s\n' "$*" >&2; }
-    refuse() { say "$*"; exit 65; }
-    changed() { printf 'changed: %s\n' "$*"; }
+    WantedState.words + #"""
     [ "$(id -u)" = 0 ] || refuse "packages are installed by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"
     command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || refuse 'this host has no apt: only hosts of Debian and its kin are served'
     export PACKAGES LC_ALL=C DEBIAN_FRONTEND=noninteractive DEBIAN_PRIORITY=critical APT_LISTCHANGES_FRONTEND=none UCF_FORCE_CONFFOLD=1 NEEDRESTART_SUSPEND=1

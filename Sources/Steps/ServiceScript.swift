@@ -5,10 +5,7 @@
 /// `RELOAD_PATHS` (files, one a line), `RESTART_NOW` and `RELOAD_NOW` (1: something else changed). What the files held when the service
 /// last took them up is kept on the host, under `/var/lib/reprise-services`: so a restart that a crash prevented is made up for.
 let serviceScript =
-    #"""
-    say() { printf '%s\n' "$*" >&2; }
-    refuse() { say "$*"; exit 65; }
-    changed() { printf 'changed: %s\n' "$*"; }
+    WantedState.words + #"""
     [ "$(id -u)" = 0 ] || refuse "services are managed by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"
     export LC_ALL=C
     STAMPS=/var/lib/reprise-services

@@ -30,6 +30,14 @@ package struct WantedState: Sendable {
     }
 
     static let refusedStatus = 65
+
+    /// What such a script begins with: how it speaks. `refuse` ends it with `refusedStatus`.
+    static let words = #"""
+        say() { printf '%s\n' "$*" >&2; }
+        refuse() { say "$*"; exit 65; }
+        changed() { printf 'changed: %s\n' "$*"; }
+
+        """#
 }
 
 extension WantedStateKind {

@@ -1,5 +1,5 @@
 /// A side of a comparison.
-package enum Side: Sendable, Hashable { case backup, live }
+package enum Side: Sendable, Hashable, CaseIterable { case backup, live }
 
 /// Lets equal rows of two sides take each other away, in whatever order they come; what is left are candidates for differences.
 ///

@@ -119,8 +119,7 @@ package final class RowLines: @unchecked Sendable {
 private final class RowQueues: @unchecked Sendable {
     private let condition = NSCondition()
     private let deadline: Deadline
-    private var backup = Queue()
-    private var live = Queue()
+    private var queues: [Side: Queue] = [.backup: Queue(), .live: Queue()]
     /// Why it was given up: what went wrong first.
     private var failure: (any Error)?
 
@@ -128,12 +127,17 @@ private final class RowQueues: @unchecked Sendable {
         var chunks: [RowChunk] = []
         var bytes = 0
         var hasEnded = false
+
+        mutating func empty() -> [RowChunk] {
+            defer { (chunks, bytes) = ([], 0) }
+            return chunks
+        }
     }
 
     /// What is taken out at once.
     struct Portion {
-        var backup: [RowChunk] = []
-        var live: [RowChunk] = []
+        /// Of sides that have any.
+        var chunks: [Side: [RowChunk]] = [:]
         /// After these chunks there are no more.
         var ends: Set<Side> = []
     }
@@ -152,8 +156,6 @@ private final class RowQueues: @unchecked Sendable {
         return try body()
     }
 
-    private static func place(_ side: Side) -> ReferenceWritableKeyPath<RowQueues, Queue> { side == .backup ? \.backup : \.live }
-
     private func wait(for what: String) throws {
         guard !deadline.hasPassed else { throw DeadlineExceeded(what) }
         _ = condition.wait(until: Date(timeIntervalSinceNow: 0.5))
@@ -161,15 +163,14 @@ private final class RowQueues: @unchecked Sendable {
 
     func giveUp(because error: any Error) { locked { failure = failure ?? error } }
 
-    func end(_ side: Side) { locked { self[keyPath: Self.place(side)].hasEnded = true } }
+    func end(_ side: Side) { locked { queues[side]?.hasEnded = true } }
 
     func put(_ side: Side, _ chunk: RowChunk) throws {
-        let queue = Self.place(side)
         try locked {
-            while self[keyPath: queue].bytes > Self.mostBytes, failure == nil { try wait(for: "the other side of a comparison") }
+            while let bytes = queues[side]?.bytes, bytes > Self.mostBytes, failure == nil { try wait(for: "the other side of a comparison") }
             guard failure == nil else { throw CancellationError() }
-            self[keyPath: queue].chunks.append(chunk)
-            self[keyPath: queue].bytes += chunk.bytes.count
+            queues[side]?.chunks.append(chunk)
+            queues[side]?.bytes += chunk.bytes.count
         }
     }
 
@@ -181,14 +182,12 @@ private final class RowQueues: @unchecked Sendable {
             while true {
                 if let failure { throw failure }
                 var portion = Portion()
-                if sides.contains(.backup) { swap(&portion.backup, &backup.chunks) }
-                if sides.contains(.live) { swap(&portion.live, &live.chunks) }
-                if sides.contains(.backup) { backup.bytes = 0 }
-                if sides.contains(.live) { live.bytes = 0 }
-                if backup.hasEnded, backup.chunks.isEmpty { portion.ends.insert(.backup) }
-                if live.hasEnded, live.chunks.isEmpty { portion.ends.insert(.live) }
-                if !portion.backup.isEmpty || !portion.live.isEmpty || portion.ends != ended { return portion }
-                if ended.count == 2 { return nil }
+                for side in sides {
+                    if let chunks = queues[side]?.empty(), !chunks.isEmpty { portion.chunks[side] = chunks }
+                }
+                portion.ends = Set(queues.filter { $1.hasEnded && $1.chunks.isEmpty }.keys)
+                if !portion.chunks.isEmpty || portion.ends != ended { return portion }
+                if ended.count == queues.count { return nil }
                 try wait(for: "rows to compare")
             }
         }
@@ -224,8 +223,9 @@ private final class Matcher: @unchecked Sendable {
         do {
             var ended: Set<Side> = []
             while let portion = try queues.take(of: wanted, ended: ended) {
-                for chunk in portion.backup { try take(.backup, chunk) }
-                for chunk in portion.live { try take(.live, chunk) }
+                for side in Side.allCases {
+                    for chunk in portion.chunks[side] ?? [] { try take(side, chunk) }
+                }
                 for side in portion.ends.subtracting(ended) { alignment.end(side) }
                 ended = portion.ends
                 try advance()
@@ -239,7 +239,7 @@ private final class Matcher: @unchecked Sendable {
         }
     }
 
-    private var wanted: Set<Side> { Set([.backup, .live].filter { !alignment.hasEnough($0, bytes: Self.mostPendingBytes) }) }
+    private var wanted: Set<Side> { Set(Side.allCases.filter { !alignment.hasEnough($0, bytes: Self.mostPendingBytes) }) }
 
     private func take(_ side: Side, _ chunk: RowChunk) throws {
         let lines = try RowReader(columns: chunk.columns, compared: columns, key: nil).projected(chunk.bytes)

@@ -22,6 +22,8 @@ extension EndToEnd {
         func aBareHostGetsCodeFilesAndCertificateOnce() async throws {
             try await Scenario.play(
                 Self.bare + #"""
+                    # Of its own: what other scenarios have left in the store is not to be counted on.
+                    lab backup
                     plan <<PLAN
                       - id: packages
                         kind: packages

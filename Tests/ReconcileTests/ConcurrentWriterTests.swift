@@ -13,11 +13,21 @@ struct ConcurrentWriterTests {
     /// What the other session wrote last, row by row; nil: it deleted the row.
     private final class Writer: Sendable {
         private let last = Mutex<[Int: String?]>([:])
+        private let rows = Mutex(0)
         private let isStopped = Mutex(false)
         var written: [Int: String?] { last.withLock { $0 } }
 
         /// Not by cancelling its task: a statement that is given up may have been carried out.
         func stop() { isStopped.withLock { $0 = true } }
+
+        /// Until it has written so many rows more: a time would be too short on a busy machine, where it has not begun.
+        func writes(_ more: Int) async throws {
+            let enough = rows.withLock(\.self) + more, deadline = soon()
+            while rows.withLock(\.self) < enough {
+                try #require(!deadline.hasPassed, "the writer writes nothing")
+                try await Task.sleep(for: .milliseconds(1))
+            }
+        }
 
         /// Writes until it is stopped. Each value is written once only.
         func run(_ connection: PostgresConnection, seed: UInt64) async throws {
@@ -32,7 +42,10 @@ struct ConcurrentWriterTests {
                     default: "INSERT INTO app.t VALUES (\(id), '\(value)', NULL) ON CONFLICT (id) DO NOTHING"
                     }
                 let rows = try await connection.execute(sql, deadline: soon())
-                if rows > 0 { last.withLock { $0[id] = .some(sql.hasPrefix("DELETE") ? nil : value) } }
+                if rows > 0 {
+                    last.withLock { $0[id] = .some(sql.hasPrefix("DELETE") ? nil : value) }
+                    self.rows.withLock { $0 += 1 }
+                }
                 // So that there is room for the merge on a machine of few cores.
                 try? await Task.sleep(for: .milliseconds(random.below(3)))
             }
@@ -53,11 +66,11 @@ struct ConcurrentWriterTests {
             let plan = try MergePlan([try await bench.diff("t", policy: policy)]), connection = try await bench.connectAgain(as: "writer")
             let writer = Writer(), writerSeed = random.next()
             let writing = Task { try await writer.run(connection, seed: writerSeed) }
-            try await Task.sleep(for: .milliseconds(random.below(100)))
+            try await writer.writes(1 + random.below(30))
             let agreed = try await plan.prepare(bench.connection, deadline: soon())
-            try await Task.sleep(for: .milliseconds(random.below(150)))
+            try await writer.writes(1 + random.below(40))
             let outcome = try await mergeAsASteps(plan, agreed.hash)
-            try await Task.sleep(for: .milliseconds(random.below(50)))
+            try await writer.writes(random.below(20))
             writer.stop()
             try await writing.value
             await connection.close()
@@ -71,7 +84,7 @@ struct ConcurrentWriterTests {
             left += outcome.tables[0].skipped["changed since the preview"] ?? 0
             for id in 1...60 where writer.written[id] == nil { #expect(now[id] == .some("saved"), "row \(id); \(at)") }
         }
-        #expect(overwritten > 0 && left > 0, "the writer was too slow to meet any merge; seed \(seed)")
+        #expect(overwritten > 0 && left > 0, "the writer met no merge; seed \(seed)")
 
         /// At most five times, as a step does it; a second session that took a key in between is the only excuse.
         func mergeAsASteps(_ plan: MergePlan, _ agreed: String) async throws -> MergeOutcome {

@@ -181,7 +181,11 @@ struct NarrowingTests {
         try await blocker.execute("BEGIN", deadline: soon())
         try await blocker.execute("LOCK TABLE app.t IN ACCESS EXCLUSIVE MODE", deadline: soon())
         let task = Task { try await streamed(.archive(path: archive.path, contents: archive.contents), bench, .exact, .init()) }
-        try await Task.sleep(for: .milliseconds(300))
+        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'app.t'::regclass AND NOT granted", deadline = soon()
+        while try await bench.value(waits) == "0" {
+            try #require(!deadline.hasPassed, "the comparison never came to the live side")
+            try await Task.sleep(for: .milliseconds(20))
+        }
         task.cancel()
         let started = ContinuousClock.now
         await #expect(throws: (any Error).self) { _ = try await task.value }

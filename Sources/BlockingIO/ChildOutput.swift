@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Foundation
 internal import Glibc
 internal import RunCore
 
@@ -21,8 +22,9 @@ package final class ChildOutput {
     ///   - program: a path, or a name that is looked for in `PATH`.
     ///   - descriptors: open files of ours, by the number under which the program finds them. Its standard input and error are
     ///     `/dev/null` where they are not among these; everything else of ours it does not get.
+    ///   - environment: variables that it gets beside ours; those that we have keep their values.
     /// - Throws: `CannotRun`, `SystemCallFailed`.
-    package init(_ program: String, _ arguments: [String], descriptors: [Int32: Int32]) throws {
+    package init(_ program: String, _ arguments: [String], descriptors: [Int32: Int32], environment: [String: String] = [:]) throws {
         var ends: [Int32] = [-1, -1]
         guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemCallFailed("pipe", errno: errno) }
         output = ends[0]
@@ -37,9 +39,11 @@ package final class ChildOutput {
         for (number, own) in descriptors.sorted(by: { $0.key < $1.key }) { posix_spawn_file_actions_adddup2(&actions, own, number) }
         // Descriptors that some library opened without close-on-exec are none of its business.
         posix_spawn_file_actions_addclosefrom_np(&actions, max(2, descriptors.keys.max() ?? 2) + 1)
+        let variables = environment.merging(ProcessInfo.processInfo.environment) { $1 }.map { "\($0)=\($1)" }
         var argv: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
-        defer { argv.forEach { free($0) } }
-        let result = posix_spawnp(&process, program, &actions, nil, &argv, environ)
+        var envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) } + [nil]
+        defer { (argv + envp).forEach { free($0) } }
+        let result = posix_spawnp(&process, program, &actions, nil, &argv, &envp)
         close(ends[1])
         guard result == 0 else {
             close(output)

@@ -167,6 +167,33 @@ struct ContentHashTests {
         #expect(try await runJob(.archive(at: archives.path("cut-folder.dump")), cluster).status != 0)
     }
 
+    /// An older backup is taken in place of a damaged one: what says nothing about the archive must not be called damage.
+    @Test(arguments: [
+        ("--version) echo 15 ;; *) head -c 20000 /dev/zero | tr '\\0' '\\n'; kill -KILL $$ ;;", "program-killed", true),
+        ("--version) exit 1 ;; *) echo 'cannot open shared object file' >&2; exit 127 ;;", "program-missing", false),
+        ("--version) echo 15 ;; *) echo 'could not read from input file' >&2; exit 1 ;;", "archive-damaged", false),
+    ])
+    func aProgramThatFailsForReasonsOfItsOwnIsNoDamage(cases: String, code: String, isTransient: Bool) async throws {
+        let cluster = try await Cluster.server(), archives = try await Planted.archives.value
+        let program = archives.path("pg_restore-\(code)")
+        // By another process: a program that is open for writing in this one cannot be run.
+        try await cluster.must("cat > '\(program)' && chmod 755 '\(program)'", input: "#!/bin/sh\ncase $1 in \(cases) esac\n")
+        let outcome = try await runJob(.archive(at: archives.path("custom.dump"), pgRestore: program), cluster)
+        let failure = ContentHashFailure(jobErrors: outcome.errors)
+        #expect(failure.code == "postgresql.content-\(code)" && failure.isTransient == isTransient, "\(outcome.errors)")
+    }
+
+    /// Debian's pg_restore looks at all clusters before it reads an archive, and one may be in the making.
+    @Test(.enabled(if: FileManager.default.fileExists(atPath: "/usr/share/postgresql-common/pg_wrapper"), "this system has no pg_wrapper"))
+    func aClusterInTheMakingIsNoDamage() async throws {
+        let cluster = try await Cluster.server(), archives = try await Planted.archives.value
+        let folder = archives.path("clusters")
+        try await cluster.must("mkdir -p '\(folder)/15/main' && echo 'port = 5432' > '\(folder)/15/main/postgresql.conf'")
+        let job = ContentHashJob.archive(at: archives.path("custom.dump"), pgRestore: "/usr/bin/pg_restore")
+        let outcome = try await cluster.run("unset PGHOST PGPORT PGCLUSTER; perl -", environment: ["PG_CLUSTER_CONF_ROOT": folder], input: job.program)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+    }
+
     @Test func archivesOfInsertsAreRefusedByName() async throws {
         let cluster = try await Cluster.server()
         let archives = try await Archives(of: try await Planted.shared.value, on: cluster, options: "--inserts", formats: ["custom.dump", "plain.sql"])

@@ -144,7 +144,7 @@ package struct ContentHashFailure: RepriseError, Equatable {
     /// `postgresql.content-<reason>`; see the hint for each.
     package let code: String
     package let message: String
-    /// The server went away under the job; it only reads, and can be done again.
+    /// The server went away under the job, or a program of it was killed; it only reads, and can be done again.
     package let isTransient: Bool
 
     /// The reason that the job itself gave in a line of its standard error, else that it said none.
@@ -157,7 +157,7 @@ package struct ContentHashFailure: RepriseError, Equatable {
             .compactMap { try? JSONDecoder().decode(Envelope.self, from: Data($0.utf8)) }.first
         code = "postgresql.content-\(found?.error.code ?? "failed")"
         message = found?.error.message ?? "the job that hashes content failed without saying why"
-        isTransient = ServerGone.isSaid(in: jobErrors)
+        isTransient = ServerGone.isSaid(in: jobErrors) || found?.error.code == "program-killed"
     }
 
     private init(code: String, message: String) {
@@ -175,7 +175,8 @@ package struct ContentHashFailure: RepriseError, Equatable {
         case "postgresql.content-truncated", "postgresql.content-archive-damaged": ["choose an older backup: this one cannot be restored whole"]
         case "postgresql.content-inserts": ["make backups without --inserts, --column-inserts and --rows-per-insert"]
         case "postgresql.content-module-missing": ["install Debian's perl on that host: apt-get install perl"]
-        case "postgresql.content-program-missing": ["install PostgreSQL's client programs on that host"]
+        case "postgresql.content-program-missing": ["install PostgreSQL's client programs on that host, or mend them: pg_restore --version"]
+        case "postgresql.content-program-killed": ["see who did: dmesg | grep -i oom", "then go on: the archive is as it was"]
         default: ["the job's own log holds what pg_restore or psql said"]
         }
     }

@@ -57,7 +57,9 @@ extension ArchiveRows {
     private func start(_ list: SpoolFile, _ errors: SpoolFile) throws -> ChildOutput {
         do {
             return try ChildOutput(
-                pgRestore, ["--data-only", "--use-list=/dev/fd/3", "--file=-", "--", path], descriptors: [3: try list.open(), 2: try errors.open()])
+                pgRestore, ["--data-only", "--use-list=/dev/fd/3", "--file=-", "--", path], descriptors: [3: try list.open(), 2: try errors.open()],
+                // Debian's looks for a cluster to serve where no host is given, and fails beside one that is being made.
+                environment: ["PGHOST": ""])
         } catch let error as ChildOutput.CannotRun {
             throw ReconcileRefused(
                 "reconcile.no-program", "cannot run \(error.program): \(error.reason)",

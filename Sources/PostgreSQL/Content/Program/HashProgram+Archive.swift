@@ -23,17 +23,30 @@ extension HashProgram {
 
         sub start {
             my ($what, @command) = @_;
+            # Debian's pg_restore looks for a cluster to serve where no host is given, and fails beside one that is being made.
+            local $ENV{PGHOST} = $ENV{PGHOST} // '';
             my $pid = open my $handle, '-|', @command;
             fail('program-missing', "cannot run $command[0]: $!") unless $pid;
             binmode $handle;
             return $handle;
         }
 
+        # What says nothing about the archive must not be taken for damage: an older one would be restored for nothing.
         sub finish {
             my ($handle, $what) = @_;
             return if close $handle;
-            my $how = $? & 127 ? 'signal ' . ($? & 127) : 'status ' . ($? >> 8);
-            fail('archive-damaged', "$what ended with $how: the archive is cut off or damaged (its own message is in the log)");
+            my ($signal, $status) = ($? & 127, $? >> 8);
+            fail('program-killed', "$what was ended by signal $signal before it had read the archive to its end; the kernel does so where memory is short")
+                if grep { $signal == $_ } 1, 2, 9, 15;
+            fail('program-missing', "$what does not run on this host (its own message is in the log)") if $what eq 'pg_restore' && !runs($OPTION{pg_restore});
+            fail('archive-damaged', "$what ended with " . ($signal ? "signal $signal" : "status $status") . ': the archive is cut off or damaged (its own message is in the log)');
+        }
+
+        sub runs {
+            my ($program) = @_;
+            my $said = start('--version', $program, '--version');
+            1 while sysread $said, my $rest, 1 << 16;
+            return close $said;
         }
 
         sub wrapped_command { return {gzip => ['gzip', '-dc'], zstd => ['zstd', '-dcq'], xz => ['xz', '-dc']}->{$_[0]} }
@@ -68,8 +81,7 @@ extension HashProgram {
                     $source = start('pg_restore', $OPTION{pg_restore}, '-f', '-');
                     open STDIN, '<&', $own if $own;
                 }
-                read_script(new_stream($source), 'the archive');
-                finish($source, 'pg_restore') if $kind eq 'custom';
+                read_script(new_stream($source, $kind eq 'custom' ? 'pg_restore' : ''), 'the archive');
                 # To its end, so that the decompressor checks its own checksum.
                 1 while sysread $unwrapped, my $rest, 1 << 16;
                 finish($unwrapped, $wrapping);
@@ -102,8 +114,7 @@ extension HashProgram {
             my ($file, $kind) = @_;
             check_tar($file) if $kind eq 'tar';
             my $schema = start('pg_restore', $OPTION{pg_restore}, '--section=pre-data', '-f', '-', '--', $file);
-            read_script(new_stream($schema), 'the archive\'s schema');
-            finish($schema, 'pg_restore');
+            read_script(new_stream($schema, 'pg_restore'), 'the archive\'s schema');
             my $listing = start('pg_restore', $OPTION{pg_restore}, '--data-only', '-l', '--', $file);
             my @entries = grep { /\A(\d+); / && (!%ONLY || $ONLY{$1}) } <$listing>;
             finish($listing, 'pg_restore');
@@ -115,8 +126,7 @@ extension HashProgram {
                     print $list @{$batches[$item]};
                     $list->flush;
                     my $data = start('pg_restore', $OPTION{pg_restore}, '--data-only', '-L', $list->filename, '-f', '-', '--', $file);
-                    read_script(new_stream($data), 'the archive\'s data');
-                    finish($data, 'pg_restore');
+                    read_script(new_stream($data, 'pg_restore'), 'the archive\'s data');
                 }
             });
         }

@@ -5,10 +5,11 @@ extension HashProgram {
         my $CHUNK_BYTES = 1 << 20;
         my $OUTLINE = 0; # print the script without its rows, hash nothing
 
+        # $program: who writes it, where that is a program of ours that has to end well.
         sub new_stream {
-            my ($handle) = @_;
+            my ($handle, $program) = @_;
             fcntl($handle, 1031, $CHUNK_BYTES); # F_SETPIPE_SZ: fewer switches between the two processes; no harm where it is refused
-            return {handle => $handle, buffer => '', ended => 0};
+            return {handle => $handle, program => $program, buffer => '', ended => 0};
         }
 
         # Reads more; false at the end.
@@ -56,7 +57,7 @@ extension HashProgram {
                     return;
                 }
                 progress();
-                fill($stream) or fail('truncated', 'the data of ' . shown($entry->{schema}, $entry->{table}) . ' is cut off');
+                fill($stream) or cut_off($stream, 'the data of ' . shown($entry->{schema}, $entry->{table}) . ' is cut off');
             }
         }
 
@@ -167,8 +168,16 @@ extension HashProgram {
                 take_statement($stream, $statement);
                 $statement = '';
             }
-            fail('truncated', "$what is cut off in the middle of a statement") if $statement ne '';
-            fail('truncated', "$what lacks its closing line: it is cut off") if !$closed;
+            cut_off($stream, "$what is cut off in the middle of a statement") if $statement ne '';
+            cut_off($stream, "$what lacks its closing line: it is cut off") if !$closed;
+            finish($stream->{handle}, $stream->{program}) if $stream->{program};
+        }
+
+        # Where the program that writes the stream says itself that it failed, that is why.
+        sub cut_off {
+            my ($stream, $message) = @_;
+            finish($stream->{handle}, $stream->{program}) if $stream->{program};
+            fail('truncated', $message);
         }
 
         my ($OBJECT, $OBJECT_DIGEST, $OBJECT_BYTES);

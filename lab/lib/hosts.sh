@@ -80,7 +80,7 @@ CONF
 
 # The layers under a host's own, the topmost first.
 host_images() {
-    if is_bare "$1"; then echo "$LAB_CACHE/base"; else echo "$LAB_CACHE/role-$(host_role "$1"):$LAB_CACHE/base"; fi
+    if has_systemd "$1"; then echo "$LAB_CACHE/systemd:$LAB_CACHE/base"; elif is_bare "$1"; then echo "$LAB_CACHE/base"; else echo "$LAB_CACHE/role-$(host_role "$1"):$LAB_CACHE/base"; fi
 }
 
 # A bare host that runs, on a disk that is new where it has none.
@@ -130,15 +130,29 @@ cut_host() {
     kill -KILL "$pid" 2>/dev/null || true
     wait_until 20 "host $1 to be gone" host_gone "$1"
     rm -f "$(host_dir "$1")/init"
+    ! has_systemd "$1" || control_groups_down "$1"
 }
 
 host_gone() { ! host_pid "$1"; }
+
+# What systemd sorted its processes into; each can go when nobody is in it any more.
+control_groups_down() {
+    local tree
+    for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+        [[ ! -d $tree/rlab-$1 ]] || wait_until 10 "control groups of $1 to be empty" no_control_groups "$tree/rlab-$1"
+    done
+}
+
+no_control_groups() { find "$1" -depth -type d -exec rmdir {} + 2>/dev/null && [[ ! -d $1 ]]; }
 
 # Stops the host's services in order, then ends it.
 shut_host() {
     local pid deadline=$((SECONDS + 20))
     pid=$(host_pid "$1") || return 0
-    [[ $1 == s3 ]] || kill -TERM "$pid" 2>/dev/null || true
+    # systemd would start itself anew; this is its word for a halt.
+    local word=TERM
+    ! has_systemd "$1" || word=RTMIN+3
+    [[ $1 == s3 ]] || kill "-$word" "$pid" 2>/dev/null || true
     while [[ $1 != s3 ]] && ((SECONDS < deadline)) && host_pid "$1" >/dev/null; do sleep 0.1; done
     cut_host "$1"
 }

@@ -10,6 +10,8 @@ role_packages() {
     case $1 in
         db) echo "$common postgresql-15 postgresql-client-15 awscli" ;;
         app) echo "$common nginx-light php-fpm php-cli php-pgsql php-mbstring php-xml php-laravel-framework composer git awscli postgresql-client-15" ;;
+        # What every Debian server has that is not a container's image.
+        systemd) echo "systemd systemd-sysv libpam-systemd dbus" ;;
         s3) echo "$common git ceph-mon ceph-osd ceph-mgr radosgw ceph-common awscli" ;;
     esac
 }
@@ -107,6 +109,24 @@ make_role() {
         apt-get clean
         rm -rf /var/lib/apt/lists/*
 SCRIPT
+}
+
+# Debian's base as an installed server has it, with systemd as its init. What would reach beyond the host, or wants hardware, is masked.
+make_systemd() {
+    local dir=$1 unit units=$1/etc/systemd/system
+    in_image "$dir" "$LAB_CACHE/base" "$dir.work" <<SCRIPT
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+        chmod 755 /usr/sbin/policy-rc.d
+        apt-get -q update
+        apt-get -q -y install $(role_packages systemd)
+        rm -f /usr/sbin/policy-rc.d
+        apt-get clean
+        rm -rf /var/lib/apt/lists/*
+SCRIPT
+    mkdir -p "$units/multi-user.target.wants"
+    for unit in systemd-sysctl systemd-modules-load console-getty; do ln -sfn /dev/null "$units/$unit.service"; done
+    install -m 644 "$LAB_SOURCE"/host/lab-*.service "$units/"
+    for unit in "$LAB_SOURCE"/host/lab-*.service; do ln -sfn "../${unit##*/}" "$units/multi-user.target.wants/${unit##*/}"; done
 }
 
 # Builds what is missing, the roles side by side.

@@ -5,8 +5,8 @@
 LAB_BRIDGE=rlab0
 LAB_GATEWAY=10.77.0.1
 LAB_HOSTS=(s3 app1 db1 db2)
-# Factory-new servers: Debian's base and sshd, nothing else.
-LAB_BARE_HOSTS=(new1 new2)
+# Factory-new servers: Debian's base and sshd, nothing else. The last one's init is systemd, and it is made where `factory` asks for it.
+LAB_BARE_HOSTS=(new1 new2 new3)
 
 host_ip() {
     case $1 in
@@ -16,6 +16,7 @@ host_ip() {
         db2) echo 10.77.0.13 ;;
         new1) echo 10.77.0.14 ;;
         new2) echo 10.77.0.15 ;;
+        new3) echo 10.77.0.16 ;;
         *) usage_error "no such host in the lab: $1 (there are: ${LAB_HOSTS[*]} ${LAB_BARE_HOSTS[*]})" ;;
     esac
 }
@@ -65,6 +66,8 @@ host_link_down() {
 }
 
 is_bare() { [[ " ${LAB_BARE_HOSTS[*]} " == *" $1 "* ]]; }
+
+has_systemd() { [[ $1 == new3 ]]; }
 
 network_down() {
     local host

@@ -22,6 +22,7 @@ package struct TableComparison: Sendable {
         case joined = "joined in the database"
         case streamed = "the archive streamed against the table"
         case ordered = "both tables streamed in the order of their keys"
+        case unordered = "both tables streamed as they lie"
         /// There is no key by which the backup's rows could be told apart as they come.
         case laidBeside = "the whole backup laid beside the table"
     }
@@ -89,12 +90,14 @@ package struct TableComparison: Sendable {
             try await load(lines, into: source.table, pair.columns.map(\.name), joinedBy: pair.key, deadline)
             return Compared(diff: whole, way: .laidBeside, rows: nil)
         }
-        let liveRows = TableRows(shape, columns: pair.columns.map(\.name), order: source.isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
+        // Without a key there is nothing to order by.
+        let isOrdered = source.isOrdered && pair.key != nil
+        let liveRows = TableRows(shape, columns: pair.columns.map(\.name), order: isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
         let found = try await Narrowing(pair, limits).run(backup: source.rows(pair), live: liveRows, deadline: deadline, report: report)
         try await load(found.backup, into: source.table, pair.columns.map(\.name), joinedBy: pair.key, deadline)
         let scope = try await makeScope(found, pair, index, deadline)
         return Compared(
-            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope), way: source.isOrdered ? .ordered : .streamed,
+            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope), way: isOrdered ? .ordered : source.isOrdered ? .unordered : .streamed,
             rows: .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
     }
 

@@ -136,8 +136,9 @@ package struct TableDiff: Sendable, Hashable, Codable {
     private var window: String? {
         guard let since = policy.since, let column = pair.live.column(since.column) else { return nil }
         let value = "backup.\(column.name.sql)"
-        return ([since.from.map { ">= \(RowSQL.text($0))::\(column.type)" }, since.to.map { "< \(RowSQL.text($0))::\(column.type)" }]
-            .compactMap { $0 }.map { "\(value) \($0)" } + ["pg_catalog.num_nulls(\(value)) = 0"]).joined(separator: " AND ")
+        func literal(_ text: String) -> String { "\(RowSQL.text(text))::\(column.type)" }
+        return ([since.from.map { Self.order(column, value, "ge", literal($0)) }, since.to.map { Self.order(column, value, "lt", literal($0)) }]
+            .compactMap { $0 } + ["pg_catalog.num_nulls(\(value)) = 0"]).joined(separator: " AND ")
     }
 
     /// For each column whether the backup's value may replace the live one; NULL: a person has to say.
@@ -164,8 +165,17 @@ package struct TableDiff: Sendable, Hashable, Codable {
         case .takeBackup: "true"
         case .fillNulls: "pg_catalog.num_nulls(\(live)) = 1"
         case .newest(let name):
-            "coalesce(b.\(name.sql)\(pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? "") > l.\(name.sql), pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)))"
+            """
+            CASE pg_catalog.num_nulls(b.\(name.sql), l.\(name.sql)) WHEN 0 THEN \(Self.order(pair.live.column(name), "b.\(name.sql)", "gt", "l.\(name.sql)"))
+            ELSE pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)) END
+            """
         }
+    }
+
+    /// Two values by the order of the column's own type. As rows: the operators that a search path finds know no domains over enumerations.
+    private static func order(_ column: TableShape.Column?, _ left: String, _ how: String, _ right: String) -> String {
+        let collation = column?.collation.map { " COLLATE \($0)" } ?? ""
+        return "pg_catalog.record_\(how)(ROW(\(left)\(collation)), ROW(\(right)\(collation)))"
     }
 
     private static let undecided = "NULL"

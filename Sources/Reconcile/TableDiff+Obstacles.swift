@@ -7,7 +7,7 @@ extension TableDiff {
     func skipRefused(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         if let sql = skippingUnfit { try await connection.execute(sql, deadline: deadline) }
         if let sql = skippingReferenced { try await connection.execute(sql, deadline: deadline) }
-        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion) }
+        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
         for index in indexes { try await connection.execute(skippingTaken(index), deadline: deadline) }
         for index in indexes { try await connection.execute(skippingRivals(index), deadline: deadline) }
     }
@@ -89,7 +89,7 @@ extension TableDiff {
             key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "l.\(keyAlias($0))") }.joined(separator: " AND ")
         } ?? "false"
         return """
-            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.name)"))
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.title)"))
             FROM \(values(index)) AS w JOIN (SELECT \(keys)\(index.values) FROM \(pair.live.from)\(index.condition)) AS l
                  ON \(meet(index, "w", "l"))
             WHERE d.seq = w.seq AND NOT (\(isSame))
@@ -99,7 +99,7 @@ extension TableDiff {
     /// Two that would both be written and cannot stand beside each other: which of them is right, a person has to say.
     private func skippingRivals(_ index: TableShape.UniqueIndex) -> String {
         """
-        UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.name)"))
+        UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.title)"))
         FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, "w", "o"))
         WHERE d.seq = w.seq AND (w.seq <> o.seq OR d.copies > 1)
         """

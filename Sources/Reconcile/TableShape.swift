@@ -98,6 +98,11 @@ package struct TableShape: Sendable, Hashable, Codable {
         /// SQL over the table's own columns: rows that the index is about.
         package let predicate: String?
         package let nullsAreEqual: Bool
+        /// Of an index that a single part of the table has: that one. `predicate` says which rows lie there.
+        package var part: QualifiedName?
+
+        /// For people.
+        var title: String { "\(name)" + (part.map { " of \($0)" } ?? "") }
 
         /// The values that must not repeat, as columns `"e 0"`, `"e 1"` of a SELECT from the table.
         var values: String { expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ") }
@@ -290,23 +295,30 @@ struct ShapeReader {
         try await ask(
             """
             SELECT x.relname, i.indisexclusion, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_equal,
-                   pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
+                   CASE WHEN r.part IS NULL THEN pg_catalog.pg_get_expr(i.indpred, i.indrelid)
+                        ELSE pg_catalog.concat_ws(' AND ', '(' || r.bounds || ')', '(' || pg_catalog.pg_get_expr(i.indpred, i.indrelid) || ')') END AS predicate,
+                   r.schema, r.part,
                    ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, g, false) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS g) AS expressions,
                    \(Self.indexEquality) AS equality, \(Self.indexEnumerations) AS enumerations,
                    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
                          WHERE a.attrelid = i.indrelid AND a.attnum > 0
                                AND (a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
                                     OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                                               AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))
+                                               AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)
+                                    OR r.part IS NOT NULL AND NOT a.attisdropped)
                          ORDER BY a.attnum) AS columns
-            FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-            WHERE i.indrelid = $1 AND (i.indisunique OR i.indisexclusion) AND i.indisvalid ORDER BY x.relname
+            FROM \(Self.tableAndParts) AS r JOIN pg_catalog.pg_index i ON i.indrelid = r.relid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+            WHERE (i.indisunique OR i.indisexclusion) AND i.indisvalid
+                  -- Those that belong to an index of the whole table are the same one.
+                  AND (r.part IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid))
+            ORDER BY x.relname, r.schema, r.part
             """
         ).map { row in
             TableShape.UniqueIndex(
                 name: try SQLIdentifier(row.string("relname")), expressions: try row.strings("expressions"),
                 equality: try TableShape.Equality.read(row), isExclusion: try row.bool("indisexclusion"),
-                columns: try row.strings("columns").map(SQLIdentifier.init), predicate: try row.optionalString("predicate"), nullsAreEqual: try row.bool("nulls_equal"))
+                columns: try row.strings("columns").map(SQLIdentifier.init), predicate: try row.optionalString("predicate").flatMap { $0.isEmpty ? nil : $0 },
+                nullsAreEqual: try row.bool("nulls_equal"), part: try Self.part(row))
         }
     }
 

@@ -82,7 +82,7 @@ package struct TableComparison: Sendable {
             return Compared(diff: try rules.diff(backup: backup, live: shape, into: table), way: .joined, rows: nil)
         }
         try await live.execute("DROP TABLE IF EXISTS \(source.table.sql)", deadline: deadline)
-        try await live.execute(source.definition, deadline: deadline)
+        for definition in source.definitions { try await live.execute(definition, deadline: deadline) }
         let laid = try await TableShape.read(source.table, live, deadline: deadline)
         let whole = try rules.diff(backup: laid, live: shape, into: table), pair = whole.pair
         guard source.hasKey(pair) else {
@@ -124,7 +124,7 @@ package struct TableComparison: Sendable {
     private struct Source {
         /// Where its rows are laid.
         let table: QualifiedName
-        let definition: String
+        let definitions: [String]
         let isOrdered: Bool
         let rows: (TablePair) -> any RowSource
         /// Whether its rows can be told apart by that key.
@@ -139,13 +139,13 @@ package struct TableComparison: Sendable {
             try contents.requireUTF8()
             let found = try RescueTables.table(names.backup, as: table, contents)
             return Source(
-                table: table, definition: found.definition, isOrdered: false, rows: { _ in ArchiveRows(at: path, of: found) },
+                table: table, definitions: found.definitions, isOrdered: false, rows: { _ in ArchiveRows(at: path, of: found) },
                 hasKey: { pair in pair.key.map { contents.isUnique($0.columns, in: names.backup) } ?? true })
         case .database(let connection):
             let shape = try await TableShape.read(names.backup, connection, deadline: deadline)
             let columns = try await shape.columnDefinitions(connection, deadline: deadline)
             return Source(
-                table: table, definition: "\(table.creation) (\(columns))", isOrdered: true,
+                table: table, definitions: ["\(table.creation) (\(columns))"], isOrdered: true,
                 rows: { pair in
                     TableRows(shape, columns: pair.columns.map(\.name), order: pair.key == nil ? nil : RowSQL(pair: pair).order("t"), connection)
                 },

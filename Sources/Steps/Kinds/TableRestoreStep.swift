@@ -68,7 +68,7 @@ package struct TableRestoreStep: StepKind {
     private func prepare(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws {
         context.services.report(StepProgress("making \(rescue.schema)"))
         let connection = try await context.services.connect(database, name: database.database)
-        try await makeSchema(rescue.schema, of: rescue.tables.map(\.definition), connection, database, context)
+        try await makeSchema(rescue.schema, of: rescue.tables.flatMap(\.definitions), connection, database, context)
         await connection.close()
     }
 

@@ -110,6 +110,16 @@ extension TableDiff {
             """)
     }
 
+    /// Those of them that a foreign key is about: of one that a single part has, the rows that will lie there.
+    func wantedRows(under foreignKey: TableShape.ForeignKey) -> String {
+        foreignKey.condition.map { "(SELECT * FROM \(wantedRows) AS \(pair.live.name.name.sql) WHERE \($0))" } ?? wantedRows
+    }
+
+    /// Whether all is known of a row to be written that a foreign key asks of it.
+    func knows(_ foreignKey: TableShape.ForeignKey) -> Bool {
+        names.isSuperset(of: foreignKey.condition == nil ? foreignKey.columns : pair.live.columns.map(\.name))
+    }
+
     /// Columns whose values in a row to be written are known before it is.
     var names: Set<SQLIdentifier> { Set((pair.columns + undefaulted + generated).map(\.name)) }
 
@@ -187,7 +197,7 @@ extension TableDiff {
     /// - Returns: nil where the constraint is about columns that are not merged.
     func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> String? {
         let coming = comesInTime ? parent : nil
-        guard names.isSuperset(of: foreignKey.columns) else { return nil }
+        guard knows(foreignKey) else { return nil }
         let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
         let values = sql.list(foreignKey.columns, of: "w")
@@ -204,7 +214,7 @@ extension TableDiff {
         } ?? ""
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason)
-            FROM \(wantedRows) AS w
+            FROM \(wantedRows(under: foreignKey)) AS w
             WHERE d.seq = w."reprise seq" AND pg_catalog.num_nulls(\(values)) = 0
                   AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)
             """

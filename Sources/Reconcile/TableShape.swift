@@ -60,6 +60,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let equality: [Equality]
         package let isDeferrable: Bool
         package var parentIsPartitioned = false
+        /// Of a key that a single part of the table has: true for the rows that lie there, as SQL over the table's own columns.
+        package var condition: String?
 
         /// True where the row `parent` is the one that the row `child` names.
         func leads(from child: String, to parent: String) -> String {
@@ -252,16 +254,17 @@ struct ShapeReader {
             """
             SELECT k.conname, n.nspname, p.relname, p.relkind = 'p' AS partitioned, k.condeferrable, \(Self.constraintEquality) AS equality,
                    \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
-                   \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
-            FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-            WHERE k.conrelid = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY k.conname
+                   \(Self.columnNames("k.confkey", "k.confrelid")) AS parents, r.bounds
+            FROM \(Self.tableAndParts) AS r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.relid
+                 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+            WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY k.conname, r.schema, r.part
             """
         ).map { row in
             TableShape.ForeignKey(
                 name: try SQLIdentifier(row.string("conname")), columns: try row.strings("columns").map(SQLIdentifier.init),
                 parent: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
                 parentColumns: try row.strings("parents").map(SQLIdentifier.init), equality: try row.strings("equality").map { TableShape.Equality(comparing: $0) },
-                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"))
+                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"), condition: try row.optionalString("bounds"))
         }
     }
 
@@ -271,7 +274,7 @@ struct ShapeReader {
             SELECT n.nspname, c.relname, c.relkind = 'p' AS partitioned, \(Self.constraintEquality) AS equality, \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
                    \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
             FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE k.confrelid = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname
+            WHERE k.confrelid IN (SELECT r.relid FROM \(Self.tableAndParts) AS r) AND k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname
             """
         ).map { row in
             TableShape.Child(

@@ -7,6 +7,8 @@ package struct RescueTables: Sendable, Hashable, Codable {
     package let schema: SQLIdentifier
     package var tables: [Table]
     package let followsParents: Bool
+    /// The large objects that these rows name; nil where none are looked at.
+    package var objects: RescuedObjects?
 
     package struct Table: Sendable, Hashable, Codable {
         package let live: QualifiedName
@@ -217,13 +219,14 @@ extension RescueTables {
     ///
     /// - Throws: `ReconcileRefused` where a table holds other rows than were loaded.
     package func requireWhole(_ connection: PostgresConnection, deadline: Deadline) async throws {
-        for table in tables {
-            guard let loaded = table.rows else { continue }
-            let found = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(table.rescue.sql)", deadline: deadline)
+        let all = tables.map { ("rows of \($0.live)", $0.rescue, $0.rows) } + [objects].compactMap { $0 }.map { ("large objects", $0.known, $0.count) }
+        for (what, rescue, loaded) in all {
+            guard let loaded else { continue }
+            let found = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(rescue.sql)", deadline: deadline)
             let rows = try found.only().integer("rows", as: Int64.self)
             guard rows == loaded else {
                 throw ReconcileRefused(
-                    "reconcile.rescue-changed", "\(loaded) rows of \(table.live) were loaded into \(table.rescue), and \(rows) are there now",
+                    "reconcile.rescue-changed", "\(loaded) \(what) were loaded into \(rescue), and \(rows) are there now",
                     hints: ["a server that crashes empties these tables; load them again: cancel this run and start a new one"],
                     exitStatus: .verificationMismatch)
             }
@@ -238,40 +241,55 @@ extension RescueTables {
     package func loadingScript(archive: String, database: String) -> String {
         let targets = tables.flatMap { table in table.sources.map { ($0, table.rescue.sql) } }
         let map = targets.map { source, target in "\(Self.perl(source.sql)) => \(Self.perl(target))" }.joined(separator: ", ")
-        return """
-            set -u
-            export LC_ALL=C
-            work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT || exit 73
-            printf '%s\\n' \(tables.flatMap(\.dataIDs).map { "'\($0);'" }.joined(separator: " ")) > "$work/list" || exit 73
-            cat > "$work/filter.pl" <<'PROGRAM' || exit 73
-            use strict; use warnings;
-            my %target = (\(map));
-            my ($inside, $done) = (0, 0);
-            my $name = qr/(?:"(?:[^"]|"")+"|[^\\s."(]+)/;
-            # As the names above stand there: always quoted.
-            sub quoted { my ($word) = @_; $word =~ /^"/ ? $word : qq{"$word"} }
-            while (my $line = <STDIN>) {
-                if ($inside) { $inside = 0 if $line eq "\\\\.\\n" }
-                elsif ($line =~ /^COPY ($name)\\.($name) (\\(.*\\) )?FROM stdin;$/) {
-                    my $key = quoted($1) . "." . quoted($2);
-                    defined $target{$key} or die "data of $key was not asked for\\n";
-                    $line = "COPY $target{$key} " . ($3 // "") . "FROM stdin;\\n";
-                    $inside = 1; $done++;
+        return Self.pipe(
+            tables.flatMap(\.dataIDs), archive: archive, into: "psql -X -q -w -v ON_ERROR_STOP=1 --single-transaction -f - -d \(database)",
+            program: """
+                my %target = (\(map));
+                my ($inside, $done) = (0, 0);
+                my $name = qr/(?:"(?:[^"]|"")+"|[^\\s."(]+)/;
+                # As the names above stand there: always quoted.
+                sub quoted { my ($word) = @_; $word =~ /^"/ ? $word : qq{"$word"} }
+                while (my $line = <STDIN>) {
+                    if ($inside) { $inside = 0 if $line eq "\\\\.\\n" }
+                    elsif ($line =~ /^COPY ($name)\\.($name) (\\(.*\\) )?FROM stdin;$/) {
+                        my $key = quoted($1) . "." . quoted($2);
+                        defined $target{$key} or die "data of $key was not asked for\\n";
+                        $line = "COPY $target{$key} " . ($3 // "") . "FROM stdin;\\n";
+                        $inside = 1; $done++;
+                    }
+                    print $line or die "cannot write: $!\\n";
                 }
-                print $line or die "cannot write: $!\\n";
-            }
-            die "the archive ends in the middle of a table\\n" if $inside;
-            close STDOUT or die "cannot write: $!\\n";
-            PROGRAM
-            # Every program of the pipe has to end well.
-            { pg_restore --data-only --use-list="$work/list" --file=- -- \(archive); echo "$?" > "$work/restore"; } \\
-                | { perl "$work/filter.pl"; echo "$?" > "$work/filter"; } \\
-                | psql -X -q -w -v ON_ERROR_STOP=1 --single-transaction -f - -d \(database)
-            status=$?
-            [ "$(cat "$work/restore")" = 0 ] || exit 81
-            [ "$(cat "$work/filter")" = 0 ] || exit 82
-            exit "$status"
-            """
+                die "the archive ends in the middle of a table\\n" if $inside;
+                close STDOUT or die "cannot write: $!\\n";
+                """)
+    }
+
+    /// A script for `sh` that sends data of an archive through a program into a database.
+    ///
+    /// - Parameters:
+    ///   - dataIDs: the archive's entries.
+    ///   - program: in Perl; it may read `$work/numbers`, its argument.
+    ///   - before: what the shell does first.
+    static func pipe(_ dataIDs: [Int], archive: String, into loading: String, program: String, before: String = "") -> String {
+        """
+        set -u
+        export LC_ALL=C
+        work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT || exit 73
+        \(before)
+        printf '%s\\n' \(dataIDs.map { "'\($0);'" }.joined(separator: " ")) > "$work/list" || exit 73
+        cat > "$work/filter.pl" <<'PROGRAM' || exit 73
+        use strict; use warnings;
+        \(program)
+        PROGRAM
+        # Every program of the pipe has to end well.
+        { pg_restore --data-only --use-list="$work/list" --file=- -- \(archive); echo "$?" > "$work/restore"; } \\
+            | { perl "$work/filter.pl" "$work/numbers"; echo "$?" > "$work/filter"; } \\
+            | \(loading)
+        status=$?
+        [ "$(cat "$work/restore")" = 0 ] || exit 81
+        [ "$(cat "$work/filter")" = 0 ] || exit 82
+        exit "$status"
+        """
     }
 
     /// A text of Perl's.

@@ -46,14 +46,18 @@ extension TableDiff {
     }
 
     private var largeObjectRules: [Rule] {
-        pair.columns.enumerated().filter { $1.refersToLargeObjects }.map { place, column in
-            (
-                "its large object is not there, by column \(column.name)",
-                """
-                ("reprise verdict" = 'insert' OR "reprise take"[\(place + 1)]) AND \(column.name.sql)::pg_catalog.oid <> 0
-                AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = \(column.name.sql)::pg_catalog.oid)
-                """
+        pair.columns.enumerated().filter { $1.refersToLargeObjects }.flatMap { place, column -> [Rule] in
+            let number = "\(column.name.sql)::pg_catalog.oid"
+            let isNeeded = "(\"reprise verdict\" = 'insert' OR \"reprise take\"[\(place + 1)]) AND \(number) <> 0"
+            let differing = { (which: String) in "EXISTS (SELECT FROM \(objects!.diff.sql) AS o WHERE o.number = \(number) AND \(which))" }
+            let isComing = objects == nil ? "" : " AND NOT \(differing("o.kind = 'missing' AND o.verdict <> 'skip'"))"
+            let isGone: Rule = (
+                "its large object is not there, by column \(column.name)", "\(isNeeded) AND NOT \(ObjectSQL.exists(number))\(isComing)"
             )
+            guard objects != nil else { return [isGone] }
+            // Overwritten, or the number given out again: what hangs on it now is not what the row meant.
+            let isOther = differing("CASE o.kind WHEN 'changed' THEN o.verdict <> 'update' ELSE o.verdict = 'skip' END")
+            return [isGone, ("its large object is another one by now, by column \(column.name)", "\(isNeeded) AND \(isOther)")]
         }
     }
 

@@ -17,6 +17,8 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// Where the backup holds nothing but candidates for differences: a table of the keys to which live rows are looked at, or, where
     /// there is no key, of those live rows themselves. nil: both sides are whole.
     package let scope: QualifiedName?
+    /// The backup's large objects that its rows name; nil where the contents are not looked at.
+    package var objects: RescuedObjects?
 
     package init(
         _ pair: TablePair, policy: MergePolicy, mode: ComparisonMode = .exact, isFollowed: Bool = false, into table: QualifiedName,
@@ -179,6 +181,12 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     private static let undecided = "NULL"
+
+    /// Whether the backup's content may replace the one of an object that both rows, `b` and `l`, name in this column.
+    func takesContent(of column: TableShape.Column) -> String {
+        guard let rule = rule(column, "b.\(column.name.sql)", "l.\(column.name.sql)"), rule != Self.undecided else { return "false" }
+        return "coalesce(\(rule), false)"
+    }
 
     /// What becomes of a row `x` that both have. Columns that wait for a decision keep the others from nothing.
     var changedVerdict: String {

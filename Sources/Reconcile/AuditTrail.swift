@@ -20,12 +20,14 @@ package enum AuditTrail {
     private static func isMade(_ connection: isolated PostgresConnection, _ deadline: Deadline) async throws -> Bool {
         try await connection.query(
             """
-            SELECT pg_catalog.to_regclass('reprise_audit.changes') IS NOT NULL AND pg_catalog.to_regclass('reprise_audit.skips') IS NOT NULL
+            SELECT pg_catalog.num_nulls(\(tables.map { "pg_catalog.to_regclass('reprise_audit.\($0)')" }.joined(separator: ", "))) = 0
                    AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('reprise_audit.merges')
                                AND attname = 'xid' AND NOT attisdropped) AS made
             """, deadline: deadline
         ).only().bool("made")
     }
+
+    private static let tables = ["changes", "skips", "objects", "object_pieces"]
 
     private static let statements = [
         "SET LOCAL client_min_messages = warning",
@@ -46,6 +48,17 @@ package enum AuditTrail {
         CREATE TABLE IF NOT EXISTS reprise_audit.skips (
             merge text NOT NULL REFERENCES reprise_audit.merges, schema_name text NOT NULL, table_name text NOT NULL,
             reason text NOT NULL, columns text[] NOT NULL, backup text[], live text[])
+        """,
+        // Digests of the contents, and the pieces of those that were overwritten.
+        """
+        CREATE TABLE IF NOT EXISTS reprise_audit.objects (
+            merge text NOT NULL REFERENCES reprise_audit.merges, number oid NOT NULL, operation text NOT NULL CHECK (operation IN ('insert', 'update')),
+            before bytea, after bytea NOT NULL, PRIMARY KEY (merge, number))
+        """,
+        """
+        CREATE TABLE IF NOT EXISTS reprise_audit.object_pieces (
+            merge text NOT NULL, number oid NOT NULL, place integer NOT NULL, data bytea NOT NULL, PRIMARY KEY (merge, number, place),
+            FOREIGN KEY (merge, number) REFERENCES reprise_audit.objects)
         """,
     ]
 

@@ -52,13 +52,13 @@ extension TableDiff {
     /// - Returns: nil where that table gives none, or the constraint is about columns that are not merged.
     fileprivate func following(_ foreignKey: TableShape.ForeignKey, to parent: TableDiff, because reason: String) -> String? {
         let names = Set(pair.columns.map(\.name)), theirs = Set(parent.pair.columns.map(\.name))
-        guard parent.givesParents, names.isSuperset(of: foreignKey.columns), theirs.isSuperset(of: foreignKey.parentColumns) else {
+        guard parent.givesParents, names.isSuperset(of: foreignKey.columns), knows(foreignKey), theirs.isSuperset(of: foreignKey.parentColumns) else {
             return nil
         }
         func matches(_ row: String) -> String { foreignKey.leads(from: "w", to: row) }
         return """
             UPDATE \(parent.table.sql) AS d SET verdict = 'insert', reason = \(reason)
-            FROM \(parent.pair.backup.from) AS p, \(wantedRows) AS w
+            FROM \(parent.pair.backup.from) AS p, \(wantedRows(under: foreignKey)) AS w
             WHERE d.kind = 'missing' AND d.verdict = 'keep' AND \(parent.isAbout("p")) AND \(matches("p"))
                   AND NOT EXISTS (SELECT FROM \(foreignKey.parent.sql) AS l WHERE \(matches("l")))
             """

@@ -46,6 +46,7 @@ extension MergePlan {
             var outcome = MergeOutcome(), place = 0
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
             // Somebody may have taken a value or a parent since the preview.
+            try await lookAgainAtObjects(connection, deadline: deadline)
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await skipOrphans(connection, deadline: deadline)
             for diff in diffs {
@@ -59,11 +60,13 @@ extension MergePlan {
                 try await writer.delete(connection, &place, &outcome.tables[index])
             }
             for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).advanceSequences(connection) }
+            if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
             try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             for diff in diffs where diff.pair.key != nil {
                 try await DiffWriter(diff: diff, merge: id, deadline: deadline).requireWritten(connection)
             }
+            try await requireObjectsWritten(id, connection, deadline: deadline)
             try await triggers.enable(connection, deadline: deadline)
             return outcome
         }
@@ -118,6 +121,7 @@ extension MergePlan {
             table.skipped = Dictionary(uniqueKeysWithValues: try skips.rows.map { (try $0.string("reason"), try $0.integer("rows")) })
             outcome.tables.append(table)
         }
+        if objects != nil { outcome.tables.append(try await AuditTrail.objects(of: id, connection, deadline: deadline)) }
         return outcome
     }
 }

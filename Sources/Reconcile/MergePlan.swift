@@ -58,10 +58,12 @@ package struct MergePlan: Sendable, Hashable, Codable {
             for diff in diffs { try await diff.skipOtherRows(connection, deadline: deadline) }
             // Whoever decides about a row has looked at whose it is.
             let unused = try await decide(decisions, connection, deadline: deadline)
+            try await findObjects(connection, deadline: deadline)
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await followParents(connection, deadline: deadline)
             try await skipOrphans(connection, deadline: deadline)
             try await keepNeededParents(connection, deadline: deadline)
+            try await keepNeededObjects(connection, deadline: deadline)
             return unused
         }
         var preview = try await MergePreview.read(self, connection, deadline: deadline)
@@ -108,6 +110,16 @@ extension TableDiff {
              FROM \(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isOfBackup("b")) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
              WHERE d.verdict IN ('insert', 'update'))
             """)
+    }
+
+    /// Those of them that a foreign key is about: of one that a single part has, the rows that will lie there.
+    func wantedRows(under foreignKey: TableShape.ForeignKey) -> String {
+        foreignKey.condition.map { "(SELECT * FROM \(wantedRows) AS \(pair.live.name.name.sql) WHERE \($0))" } ?? wantedRows
+    }
+
+    /// Whether all is known of a row to be written that a foreign key asks of it.
+    func knows(_ foreignKey: TableShape.ForeignKey) -> Bool {
+        names.isSuperset(of: foreignKey.condition == nil ? foreignKey.columns : pair.live.columns.map(\.name))
     }
 
     /// Columns whose values in a row to be written are known before it is.
@@ -187,7 +199,7 @@ extension TableDiff {
     /// - Returns: nil where the constraint is about columns that are not merged.
     func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> String? {
         let coming = comesInTime ? parent : nil
-        guard names.isSuperset(of: foreignKey.columns) else { return nil }
+        guard knows(foreignKey) else { return nil }
         let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
         let values = sql.list(foreignKey.columns, of: "w")
@@ -204,7 +216,7 @@ extension TableDiff {
         } ?? ""
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason)
-            FROM \(wantedRows) AS w
+            FROM \(wantedRows(under: foreignKey)) AS w
             WHERE d.seq = w."reprise seq" AND pg_catalog.num_nulls(\(values)) = 0
                   AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)
             """

@@ -63,15 +63,13 @@ package struct MergePreview: Sendable, Hashable, Codable {
     static func read(_ plan: MergePlan, _ connection: PostgresConnection, deadline: Deadline) async throws -> MergePreview {
         var tables: [Table] = []
         for diff in plan.diffs { tables.append(try await table(diff, connection, deadline)) }
+        // After the others, which stand in the order of the plan.
+        if let objects = plan.objects { tables.append(try await table(objects, connection, deadline)) }
         return MergePreview(tables: tables, hash: try await hash(plan, connection, deadline: deadline))
     }
 
     private static func table(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Table {
-        let counts = try await connection.query(
-            """
-            SELECT kind, verdict, reason, sum(copies)::bigint AS rows FROM \(diff.table.sql) GROUP BY kind, verdict, reason ORDER BY kind, verdict, reason
-            """, deadline: deadline
-        ).rows.map { Count(kind: try kind($0), verdict: try verdict($0), reason: try $0.optionalString("reason"), rows: try $0.integer("rows")) }
+        let counts = try await counts("sum(copies)::bigint", diff.table, connection, deadline)
         let changed = try await connection.query(
             """
             SELECT u.place, pg_catalog.count(*) AS rows FROM \(diff.table.sql) AS d, pg_catalog.unnest(d.take) WITH ORDINALITY AS u(taken, place)
@@ -86,9 +84,24 @@ package struct MergePreview: Sendable, Hashable, Codable {
             largeObjectRows: try await largeObjectRows(diff, connection, deadline), isFollowed: diff.isFollowed)
     }
 
+    /// Large objects, as if they were rows.
+    private static func table(_ objects: RescuedObjects, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Table {
+        Table(
+            name: try .largeObjects(), counts: try await counts("pg_catalog.count(*)", objects.diff, connection, deadline), changedColumns: [:], columns: [], key: [],
+            samples: [], choices: Choices(changed: 0, takeBackup: 0, fillNulls: 0), undecidedRows: 0, undecided: [], isFollowed: false)
+    }
+
+    private static func counts(
+        _ rows: String, _ table: QualifiedName, _ connection: PostgresConnection, _ deadline: Deadline
+    ) async throws -> [Count] {
+        try await connection.query(
+            "SELECT kind, verdict, reason, \(rows) AS rows FROM \(table.sql) GROUP BY kind, verdict, reason ORDER BY kind, verdict, reason", deadline: deadline
+        ).rows.map { Count(kind: try kind($0), verdict: try verdict($0), reason: try $0.optionalString("reason"), rows: try $0.integer("rows")) }
+    }
+
     private static func largeObjectRows(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Int {
         let columns = diff.pair.columns.filter(\.refersToLargeObjects).map { "nullif(l.\($0.name.sql)::pg_catalog.oid, 0)" }
-        guard !columns.isEmpty, !diff.policy.ignoresLargeObjects else { return 0 }
+        guard !columns.isEmpty, !diff.policy.ignoresLargeObjects, diff.objects == nil else { return 0 }
         let found = try await connection.query(
             "SELECT pg_catalog.count(*) AS rows FROM \(diff.pair.live.from) AS l WHERE pg_catalog.num_nonnulls(\(columns.joined(separator: ", "))) > 0",
             deadline: deadline)
@@ -139,16 +152,19 @@ package struct MergePreview: Sendable, Hashable, Codable {
 
     /// Over the differences as they lie there now.
     static func hash(_ plan: MergePlan, _ connection: PostgresConnection, deadline: Deadline) async throws -> String {
+        func hash(of table: QualifiedName, by order: String) async throws -> String {
+            try await connection.query(
+                """
+                SELECT pg_catalog.encode(pg_catalog.sha256(coalesce(pg_catalog.string_agg(pg_catalog.sha256(pg_catalog.textsend(d::text)), '' ORDER BY \(order)), '')), 'hex') AS hash
+                FROM \(table.sql) AS d
+                """, deadline: deadline
+            ).only().string("hash")
+        }
         var parts: [String] = []
         for diff in plan.diffs {
-            let row = try await connection.query(
-                """
-                SELECT pg_catalog.encode(pg_catalog.sha256(coalesce(pg_catalog.string_agg(pg_catalog.sha256(pg_catalog.textsend(d::text)), '' ORDER BY seq), '')), 'hex') AS hash
-                FROM \(diff.table.sql) AS d
-                """, deadline: deadline
-            ).only()
-            parts += ["\(diff.pair.live.name)", diff.mode.rawValue, try diff.fingerprint(), try row.string("hash")]
+            parts += ["\(diff.pair.live.name)", diff.mode.rawValue, try diff.fingerprint(), try await hash(of: diff.table, by: "seq")]
         }
+        if let objects = plan.objects { parts.append(try await hash(of: objects.diff, by: "number")) }
         let all = try await connection.query(
             "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend($1::text)), 'hex') AS hash", [.text(parts.joined(separator: "\n"))],
             deadline: deadline)

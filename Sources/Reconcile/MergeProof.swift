@@ -61,6 +61,7 @@ extension AuditTrail {
                 let prover = try DiffProver(diff, merge: id, transaction: transaction, deadline)
                 tables.append(try await prover.prove(connection))
             }
+            if let objects = try await plan.proveObjects(of: id, connection, deadline: deadline) { tables.append(objects) }
             return MergeProof(merge: id, tables: tables)
         }
     }

@@ -31,7 +31,8 @@ extension AuditTrail {
             guard mine == 1 else { return MergeOutcome(wasDoneAlready: true) }
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
             let writers = plan.diffs.map { UndoWriter(diff: $0, merge: id, children: children[$0.pair.live.name] ?? [], deadline: deadline) }
-            let tables = try await takeBack(writers, connection)
+            var tables = try await takeBack(writers, connection)
+            if let objects = try await plan.takeBackObjects(of: id, connection, deadline: deadline) { tables.append(objects) }
             try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             for (writer, table) in zip(writers, tables) { try await writer.requireFormer(table, connection) }
             try await triggers.enable(connection, deadline: deadline)

@@ -21,7 +21,8 @@ extension RescueTables {
             let backup = try await TableShape.read(table.rescue, connection, deadline: deadline)
             do {
                 let live = try await TableShape.read(table.live, connection, deadline: deadline)
-                let diff = try rules.diff(backup: backup, live: live, isFollowed: table.isFollowed, into: into)
+                var diff = try rules.diff(backup: backup, live: live, isFollowed: table.isFollowed, into: into)
+                if !diff.policy.ignoresLargeObjects, !diff.objectColumns.isEmpty { diff.objects = objects }
                 if diff.pair.key != nil || !table.isFollowed { diffs.append(diff) }
             } catch let error as ReconcileRefused where error.code == "reconcile.no-table" && table.isFollowed {
                 // What is no table any more is nobody's parent either.

@@ -7,6 +7,8 @@ package struct RescueTables: Sendable, Hashable, Codable {
     package let schema: SQLIdentifier
     package var tables: [Table]
     package let followsParents: Bool
+    /// The large objects that these rows name; nil where none are looked at.
+    package var objects: RescuedObjects?
 
     package struct Table: Sendable, Hashable, Codable {
         package let live: QualifiedName
@@ -14,6 +16,8 @@ package struct RescueTables: Sendable, Hashable, Codable {
         /// Makes the empty table, with the columns that it had when it was backed up, without keys and without partitions. Not unlogged: a
         /// crash of the server would empty it, and an empty backup has no rows that are missing.
         package let definition: String
+        /// Of a table that inherits: statements that make those from which it has columns, before it. They stay empty. nil: it does not.
+        package var ancestors: [String]?
         /// The archive's entries whose data goes into it: of a partitioned table those of all its parts.
         package let dataIDs: [Int]
         /// The tables that these entries name in their COPY statements.
@@ -22,6 +26,9 @@ package struct RescueTables: Sendable, Hashable, Codable {
         package let isFollowed: Bool
         /// What was loaded; nil before that.
         package var rows: Int64?
+
+        /// The statements that make the empty table, in their order.
+        package var definitions: [String] { (ancestors ?? []) + [definition] }
     }
 
     /// - Parameters:
@@ -51,12 +58,7 @@ package struct RescueTables: Sendable, Hashable, Codable {
                 "reconcile.plain-dump", "single tables cannot be taken out of a plain SQL dump", hints: ["take a backup in pg_dump's custom format (-Fc)"])
         }
         let parts = Self.parts(archive)
-        guard let entry = archive.entries.first(where: { $0.kind == "TABLE" && $0.schema == name.schema.name && $0.tag == name.name.name }) else {
-            let near = archive.entries.filter { $0.kind == "TABLE" && $0.tag == name.name.name }.compactMap(\.schema)
-            throw ReconcileRefused(
-                "reconcile.not-in-backup", "the backup has no table \(name)",
-                hints: near.isEmpty ? ["see what it has: reprise backup show"] : ["it has one in schema \(near.joined(separator: ", "))"])
-        }
+        let statements = try definitions(of: name, as: rescue, archive)
         // A root's own data is none; that of its parts stands under their names.
         var sources = [name], at = 0
         while at < sources.count {
@@ -70,8 +72,33 @@ package struct RescueTables: Sendable, Hashable, Codable {
             throw ReconcileRefused("reconcile.inserts", "the backup of \(name) was made with --inserts, which cannot be loaded beside the live table")
         }
         return Table(
-            live: name, rescue: rescue, definition: try TableDefinition(entry.definition).renamed(rescue, of: name), dataIDs: data.map(\.dumpID), sources: sources,
-            isFollowed: isFollowed)
+            live: name, rescue: rescue, definition: statements.last!, ancestors: statements.count > 1 ? statements.dropLast() : nil, dataIDs: data.map(\.dumpID),
+            sources: sources, isFollowed: isFollowed)
+    }
+
+    private static func entry(of name: QualifiedName, _ archive: ArchiveTOC) throws -> ArchiveEntry {
+        if let entry = archive.entries.first(where: { $0.kind == "TABLE" && $0.schema == name.schema.name && $0.tag == name.name.name }) { return entry }
+        let near = archive.entries.filter { $0.kind == "TABLE" && $0.tag == name.name.name }.compactMap(\.schema)
+        throw ReconcileRefused(
+            "reconcile.not-in-backup", "the backup has no table \(name)",
+            hints: near.isEmpty ? ["see what it has: reprise backup show"] : ["it has one in schema \(near.joined(separator: ", "))"])
+    }
+
+    /// Statements that make a table under another name, and before it all from which it inherits columns.
+    ///
+    /// The backup's definition of such a table has its own columns alone: those of the others stand in theirs.
+    private static func definitions(
+        of name: QualifiedName, as rescue: QualifiedName, _ archive: ArchiveTOC, isAncestor: Bool = false
+    ) throws -> [String] {
+        let parts = try TableDefinition(entry(of: name, archive).definition).parts(of: name)
+        let parents = try parts.parents.map { parent in
+            (parent, try QualifiedName(schema: rescue.schema.name, name: "reprise ancestor \(entry(of: parent, archive).dumpID)"))
+        }
+        let made = try parents.flatMap { parent, name in try definitions(of: parent, as: name, archive, isAncestor: true) }
+        let inherits = parents.isEmpty ? "" : " INHERITS (\(parents.map(\.1.sql).joined(separator: ", ")))"
+        // Two tables may inherit from the same one.
+        let creation = isAncestor ? "CREATE TABLE IF NOT EXISTS \(rescue.sql)" : rescue.creation
+        return made + ["\(creation) (\(parts.columns))\(inherits)"]
     }
 
     /// The tables of the archive to which foreign keys of these lead, and theirs; not the tables themselves. Sorted.
@@ -118,17 +145,20 @@ struct TableDefinition {
     private let text: String
     init(_ text: String) { self.text = text }
 
-    /// The same columns under another name; nothing of what follows them (partitioning, storage).
-    func renamed(_ name: QualifiedName, of original: QualifiedName) throws -> String {
+    /// Its columns and constraints, and from which tables it inherits more; nothing of what follows (partitioning, storage).
+    func parts(of original: QualifiedName) throws -> (columns: String, parents: [QualifiedName]) {
         var reader = Reader(text)
         guard reader.skip("CREATE TABLE ") || reader.skip("CREATE UNLOGGED TABLE "), reader.name() == original, reader.skip(" ("), let columns = reader.parenthesised()
         else {
             throw ReconcileRefused("reconcile.odd-table", "the backup's definition of \(original) is none of columns, but of a type or of another server")
         }
-        guard !reader.rest.hasPrefix("\nINHERITS") else {
-            throw ReconcileRefused("reconcile.inherits", "\(original) inherits columns from another table, and is not restored by itself")
-        }
-        return "\(name.creation) (\(columns))"
+        guard reader.skip("\nINHERITS (") else { return (columns, []) }
+        var parents: [QualifiedName] = []
+        repeat {
+            guard let parent = reader.name() else { throw ReconcileRefused("reconcile.odd-table", "the backup does not say from what \(original) inherits") }
+            parents.append(parent)
+        } while reader.skip(", ")
+        return (columns, parents)
     }
 
     struct Reader {
@@ -189,13 +219,14 @@ extension RescueTables {
     ///
     /// - Throws: `ReconcileRefused` where a table holds other rows than were loaded.
     package func requireWhole(_ connection: PostgresConnection, deadline: Deadline) async throws {
-        for table in tables {
-            guard let loaded = table.rows else { continue }
-            let found = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(table.rescue.sql)", deadline: deadline)
+        let all = tables.map { ("rows of \($0.live)", $0.rescue, $0.rows) } + [objects].compactMap { $0 }.map { ("large objects", $0.known, $0.count) }
+        for (what, rescue, loaded) in all {
+            guard let loaded else { continue }
+            let found = try await connection.query("SELECT pg_catalog.count(*) AS rows FROM \(rescue.sql)", deadline: deadline)
             let rows = try found.only().integer("rows", as: Int64.self)
             guard rows == loaded else {
                 throw ReconcileRefused(
-                    "reconcile.rescue-changed", "\(loaded) rows of \(table.live) were loaded into \(table.rescue), and \(rows) are there now",
+                    "reconcile.rescue-changed", "\(loaded) \(what) were loaded into \(rescue), and \(rows) are there now",
                     hints: ["a server that crashes empties these tables; load them again: cancel this run and start a new one"],
                     exitStatus: .verificationMismatch)
             }
@@ -210,40 +241,55 @@ extension RescueTables {
     package func loadingScript(archive: String, database: String) -> String {
         let targets = tables.flatMap { table in table.sources.map { ($0, table.rescue.sql) } }
         let map = targets.map { source, target in "\(Self.perl(source.sql)) => \(Self.perl(target))" }.joined(separator: ", ")
-        return """
-            set -u
-            export LC_ALL=C
-            work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT || exit 73
-            printf '%s\\n' \(tables.flatMap(\.dataIDs).map { "'\($0);'" }.joined(separator: " ")) > "$work/list" || exit 73
-            cat > "$work/filter.pl" <<'PROGRAM' || exit 73
-            use strict; use warnings;
-            my %target = (\(map));
-            my ($inside, $done) = (0, 0);
-            my $name = qr/(?:"(?:[^"]|"")+"|[^\\s."(]+)/;
-            # As the names above stand there: always quoted.
-            sub quoted { my ($word) = @_; $word =~ /^"/ ? $word : qq{"$word"} }
-            while (my $line = <STDIN>) {
-                if ($inside) { $inside = 0 if $line eq "\\\\.\\n" }
-                elsif ($line =~ /^COPY ($name)\\.($name) (\\(.*\\) )?FROM stdin;$/) {
-                    my $key = quoted($1) . "." . quoted($2);
-                    defined $target{$key} or die "data of $key was not asked for\\n";
-                    $line = "COPY $target{$key} " . ($3 // "") . "FROM stdin;\\n";
-                    $inside = 1; $done++;
+        return Self.pipe(
+            tables.flatMap(\.dataIDs), archive: archive, into: "psql -X -q -w -v ON_ERROR_STOP=1 --single-transaction -f - -d \(database)",
+            program: """
+                my %target = (\(map));
+                my ($inside, $done) = (0, 0);
+                my $name = qr/(?:"(?:[^"]|"")+"|[^\\s."(]+)/;
+                # As the names above stand there: always quoted.
+                sub quoted { my ($word) = @_; $word =~ /^"/ ? $word : qq{"$word"} }
+                while (my $line = <STDIN>) {
+                    if ($inside) { $inside = 0 if $line eq "\\\\.\\n" }
+                    elsif ($line =~ /^COPY ($name)\\.($name) (\\(.*\\) )?FROM stdin;$/) {
+                        my $key = quoted($1) . "." . quoted($2);
+                        defined $target{$key} or die "data of $key was not asked for\\n";
+                        $line = "COPY $target{$key} " . ($3 // "") . "FROM stdin;\\n";
+                        $inside = 1; $done++;
+                    }
+                    print $line or die "cannot write: $!\\n";
                 }
-                print $line or die "cannot write: $!\\n";
-            }
-            die "the archive ends in the middle of a table\\n" if $inside;
-            close STDOUT or die "cannot write: $!\\n";
-            PROGRAM
-            # Every program of the pipe has to end well.
-            { pg_restore --data-only --use-list="$work/list" --file=- -- \(archive); echo "$?" > "$work/restore"; } \\
-                | { perl "$work/filter.pl"; echo "$?" > "$work/filter"; } \\
-                | psql -X -q -w -v ON_ERROR_STOP=1 --single-transaction -f - -d \(database)
-            status=$?
-            [ "$(cat "$work/restore")" = 0 ] || exit 81
-            [ "$(cat "$work/filter")" = 0 ] || exit 82
-            exit "$status"
-            """
+                die "the archive ends in the middle of a table\\n" if $inside;
+                close STDOUT or die "cannot write: $!\\n";
+                """)
+    }
+
+    /// A script for `sh` that sends data of an archive through a program into a database.
+    ///
+    /// - Parameters:
+    ///   - dataIDs: the archive's entries.
+    ///   - program: in Perl; it may read `$work/numbers`, its argument.
+    ///   - before: what the shell does first.
+    static func pipe(_ dataIDs: [Int], archive: String, into loading: String, program: String, before: String = "") -> String {
+        """
+        set -u
+        export LC_ALL=C
+        work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT || exit 73
+        \(before)
+        printf '%s\\n' \(dataIDs.map { "'\($0);'" }.joined(separator: " ")) > "$work/list" || exit 73
+        cat > "$work/filter.pl" <<'PROGRAM' || exit 73
+        use strict; use warnings;
+        \(program)
+        PROGRAM
+        # Every program of the pipe has to end well.
+        { pg_restore --data-only --use-list="$work/list" --file=- -- \(archive); echo "$?" > "$work/restore"; } \\
+            | { perl "$work/filter.pl" "$work/numbers"; echo "$?" > "$work/filter"; } \\
+            | \(loading)
+        status=$?
+        [ "$(cat "$work/restore")" = 0 ] || exit 81
+        [ "$(cat "$work/filter")" = 0 ] || exit 82
+        exit "$status"
+        """
     }
 
     /// A text of Perl's.

@@ -14,7 +14,48 @@ extension ShapeReader {
                 reason: "the check constraint \(try SQLIdentifier(row.string("conname"))) forbids it", expression: try row.string("expression"),
                 columns: try row.strings("columns").map(SQLIdentifier.init))
         }
-        return constraints + (try await partitions())
+        return constraints + (try await partitions()) + (try await rulesOfParts())
+    }
+
+    /// The table itself, whose `part` is NULL, and the parts of a partitioned one at every depth, with what is true of the rows that lie
+    /// there; NULL where nothing else takes any.
+    static let tableAndParts = """
+        (SELECT $1::pg_catalog.oid AS relid, NULL::text AS schema, NULL::text AS part, NULL::text AS bounds
+         UNION ALL
+         SELECT l.relid, n.nspname::text, p.relname::text, pg_catalog.pg_get_partition_constraintdef(l.relid)
+         FROM pg_catalog.pg_class c, pg_catalog.pg_partition_tree(c.oid) AS l JOIN pg_catalog.pg_class p ON p.oid = l.relid
+              JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+         WHERE c.oid = $1 AND c.relkind = 'p' AND l.level > 0)
+        """
+
+    static func part(_ row: PostgresRow) throws -> QualifiedName? {
+        guard let name = try row.optionalString("part") else { return nil }
+        return try QualifiedName(schema: row.string("schema"), name: name)
+    }
+
+    /// What single parts refuse and the whole table does not: a row that would lie there must fulfil it.
+    private func rulesOfParts() async throws -> [TableShape.Check] {
+        try await ask(
+            """
+            SELECT r.schema, r.part, r.bounds, o.name, o.expression,
+                   ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                         WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum) AS columns
+            FROM \(Self.tableAndParts) AS r, LATERAL (
+                SELECT k.conname::text AS name, pg_catalog.pg_get_expr(k.conbin, k.conrelid) AS expression
+                FROM pg_catalog.pg_constraint k WHERE k.conrelid = r.relid AND k.contype = 'c' AND k.coninhcount = 0
+                UNION ALL
+                SELECT NULL, pg_catalog.format('pg_catalog.num_nulls(%I) = 0', a.attname) FROM pg_catalog.pg_attribute a
+                WHERE a.attrelid = r.relid AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped AND a.attinhcount > 0 AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_attribute u ON u.attrelid = h.inhparent AND u.attname = a.attname
+                    WHERE h.inhrelid = r.relid AND u.attnotnull)) AS o
+            WHERE r.part IS NOT NULL ORDER BY r.schema, r.part, o.name, o.expression
+            """
+        ).map { row in
+            let part = try Self.part(row)!, bounds = try row.optionalString("bounds").map { "(\($0)) IS NOT TRUE OR " } ?? ""
+            let what = try row.optionalString("name").map { "the check constraint \(try SQLIdentifier($0)) of \(part) forbids it" } ?? "\(part) takes no NULL there"
+            return TableShape.Check(
+                reason: what, expression: "\(bounds)(\(try row.string("expression")))", columns: try row.strings("columns").map(SQLIdentifier.init))
+        }
     }
 
     private func partitions() async throws -> [TableShape.Check] {

@@ -7,7 +7,7 @@ extension TableDiff {
     func skipRefused(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         if let sql = skippingUnfit { try await connection.execute(sql, deadline: deadline) }
         if let sql = skippingReferenced { try await connection.execute(sql, deadline: deadline) }
-        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion) }
+        let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
         for index in indexes { try await connection.execute(skippingTaken(index), deadline: deadline) }
         for index in indexes { try await connection.execute(skippingRivals(index), deadline: deadline) }
     }
@@ -46,14 +46,18 @@ extension TableDiff {
     }
 
     private var largeObjectRules: [Rule] {
-        pair.columns.enumerated().filter { $1.refersToLargeObjects }.map { place, column in
-            (
-                "its large object is not there, by column \(column.name)",
-                """
-                ("reprise verdict" = 'insert' OR "reprise take"[\(place + 1)]) AND \(column.name.sql)::pg_catalog.oid <> 0
-                AND NOT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata AS m WHERE m.oid = \(column.name.sql)::pg_catalog.oid)
-                """
+        pair.columns.enumerated().filter { $1.refersToLargeObjects }.flatMap { place, column -> [Rule] in
+            let number = "\(column.name.sql)::pg_catalog.oid"
+            let isNeeded = "(\"reprise verdict\" = 'insert' OR \"reprise take\"[\(place + 1)]) AND \(number) <> 0"
+            let differing = { (which: String) in "EXISTS (SELECT FROM \(objects!.diff.sql) AS o WHERE o.number = \(number) AND \(which))" }
+            let isComing = objects == nil ? "" : " AND NOT \(differing("o.kind = 'missing' AND o.verdict <> 'skip'"))"
+            let isGone: Rule = (
+                "its large object is not there, by column \(column.name)", "\(isNeeded) AND NOT \(ObjectSQL.exists(number))\(isComing)"
             )
+            guard objects != nil else { return [isGone] }
+            // Overwritten, or the number given out again: what hangs on it now is not what the row meant.
+            let isOther = differing("CASE o.kind WHEN 'changed' THEN o.verdict <> 'update' ELSE o.verdict = 'skip' END")
+            return [isGone, ("its large object is another one by now, by column \(column.name)", "\(isNeeded) AND \(isOther)")]
         }
     }
 
@@ -89,7 +93,7 @@ extension TableDiff {
             key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "l.\(keyAlias($0))") }.joined(separator: " AND ")
         } ?? "false"
         return """
-            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.name)"))
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.title)"))
             FROM \(values(index)) AS w JOIN (SELECT \(keys)\(index.values) FROM \(pair.live.from)\(index.condition)) AS l
                  ON \(meet(index, "w", "l"))
             WHERE d.seq = w.seq AND NOT (\(isSame))
@@ -99,7 +103,7 @@ extension TableDiff {
     /// Two that would both be written and cannot stand beside each other: which of them is right, a person has to say.
     private func skippingRivals(_ index: TableShape.UniqueIndex) -> String {
         """
-        UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.name)"))
+        UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.title)"))
         FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, "w", "o"))
         WHERE d.seq = w.seq AND (w.seq <> o.seq OR d.copies > 1)
         """

@@ -33,7 +33,7 @@ extension TableDiff {
     ///
     /// - Returns: nothing where the parent's policy takes such rows for the same, or what is asked is not compared.
     fileprivate func skippingChildrenOfOthers(of foreignKey: TableShape.ForeignKey, _ parent: TableDiff) -> [String] {
-        guard !parent.policy.mergesOtherRows, names.isSuperset(of: foreignKey.columns),
+        guard !parent.policy.mergesOtherRows, knows(foreignKey),
             Set(parent.pair.columns.map(\.name)).isSuperset(of: foreignKey.parentColumns)
         else { return [] }
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
@@ -41,7 +41,7 @@ extension TableDiff {
         return parent.tellingApart(beside: foreignKey.parentColumns).map { other in
             """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(Self.otherParent(foreignKey))
-            FROM \(wantedRows) AS w, \(other.backup) AS b, \(other.live) AS l
+            FROM \(wantedRows(under: foreignKey)) AS w, \(other.backup) AS b, \(other.live) AS l
             WHERE d.seq = w."reprise seq" AND (\(leadsThere)) AND \(matches("b")) AND \(matches("l")) AND (\(other.differ))
             """
         }

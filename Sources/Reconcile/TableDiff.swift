@@ -17,6 +17,8 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// Where the backup holds nothing but candidates for differences: a table of the keys to which live rows are looked at, or, where
     /// there is no key, of those live rows themselves. nil: both sides are whole.
     package let scope: QualifiedName?
+    /// The backup's large objects that its rows name; nil where the contents are not looked at.
+    package var objects: RescuedObjects?
 
     package init(
         _ pair: TablePair, policy: MergePolicy, mode: ComparisonMode = .exact, isFollowed: Bool = false, into table: QualifiedName,
@@ -136,8 +138,9 @@ package struct TableDiff: Sendable, Hashable, Codable {
     private var window: String? {
         guard let since = policy.since, let column = pair.live.column(since.column) else { return nil }
         let value = "backup.\(column.name.sql)"
-        return ([since.from.map { ">= \(RowSQL.text($0))::\(column.type)" }, since.to.map { "< \(RowSQL.text($0))::\(column.type)" }]
-            .compactMap { $0 }.map { "\(value) \($0)" } + ["pg_catalog.num_nulls(\(value)) = 0"]).joined(separator: " AND ")
+        func literal(_ text: String) -> String { "\(RowSQL.text(text))::\(column.type)" }
+        return ([since.from.map { Self.order(column, value, "ge", literal($0)) }, since.to.map { Self.order(column, value, "lt", literal($0)) }]
+            .compactMap { $0 } + ["pg_catalog.num_nulls(\(value)) = 0"]).joined(separator: " AND ")
     }
 
     /// For each column whether the backup's value may replace the live one; NULL: a person has to say.
@@ -164,11 +167,26 @@ package struct TableDiff: Sendable, Hashable, Codable {
         case .takeBackup: "true"
         case .fillNulls: "pg_catalog.num_nulls(\(live)) = 1"
         case .newest(let name):
-            "coalesce(b.\(name.sql)\(pair.live.column(name)?.collation.map { " COLLATE \($0)" } ?? "") > l.\(name.sql), pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)))"
+            """
+            CASE pg_catalog.num_nulls(b.\(name.sql), l.\(name.sql)) WHEN 0 THEN \(Self.order(pair.live.column(name), "b.\(name.sql)", "gt", "l.\(name.sql)"))
+            ELSE pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)) END
+            """
         }
     }
 
+    /// Two values by the order of the column's own type. As rows: the operators that a search path finds know no domains over enumerations.
+    private static func order(_ column: TableShape.Column?, _ left: String, _ how: String, _ right: String) -> String {
+        let collation = column?.collation.map { " COLLATE \($0)" } ?? ""
+        return "pg_catalog.record_\(how)(ROW(\(left)\(collation)), ROW(\(right)\(collation)))"
+    }
+
     private static let undecided = "NULL"
+
+    /// Whether the backup's content may replace the one of an object that both rows, `b` and `l`, name in this column.
+    func takesContent(of column: TableShape.Column) -> String {
+        guard let rule = rule(column, "b.\(column.name.sql)", "l.\(column.name.sql)"), rule != Self.undecided else { return "false" }
+        return "coalesce(\(rule), false)"
+    }
 
     /// What becomes of a row `x` that both have. Columns that wait for a decision keep the others from nothing.
     var changedVerdict: String {

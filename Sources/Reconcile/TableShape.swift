@@ -60,6 +60,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let equality: [Equality]
         package let isDeferrable: Bool
         package var parentIsPartitioned = false
+        /// Of a key that a single part of the table has: true for the rows that lie there, as SQL over the table's own columns.
+        package var condition: String?
 
         /// True where the row `parent` is the one that the row `child` names.
         func leads(from child: String, to parent: String) -> String {
@@ -98,6 +100,11 @@ package struct TableShape: Sendable, Hashable, Codable {
         /// SQL over the table's own columns: rows that the index is about.
         package let predicate: String?
         package let nullsAreEqual: Bool
+        /// Of an index that a single part of the table has: that one. `predicate` says which rows lie there.
+        package var part: QualifiedName?
+
+        /// For people.
+        var title: String { "\(name)" + (part.map { " of \($0)" } ?? "") }
 
         /// The values that must not repeat, as columns `"e 0"`, `"e 1"` of a SELECT from the table.
         var values: String { expressions.enumerated().map { "(\($1)) AS \"e \($0)\"" }.joined(separator: ", ") }
@@ -247,16 +254,17 @@ struct ShapeReader {
             """
             SELECT k.conname, n.nspname, p.relname, p.relkind = 'p' AS partitioned, k.condeferrable, \(Self.constraintEquality) AS equality,
                    \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
-                   \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
-            FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-            WHERE k.conrelid = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY k.conname
+                   \(Self.columnNames("k.confkey", "k.confrelid")) AS parents, r.bounds
+            FROM \(Self.tableAndParts) AS r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.relid
+                 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+            WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY k.conname, r.schema, r.part
             """
         ).map { row in
             TableShape.ForeignKey(
                 name: try SQLIdentifier(row.string("conname")), columns: try row.strings("columns").map(SQLIdentifier.init),
                 parent: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
                 parentColumns: try row.strings("parents").map(SQLIdentifier.init), equality: try row.strings("equality").map { TableShape.Equality(comparing: $0) },
-                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"))
+                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"), condition: try row.optionalString("bounds"))
         }
     }
 
@@ -266,7 +274,7 @@ struct ShapeReader {
             SELECT n.nspname, c.relname, c.relkind = 'p' AS partitioned, \(Self.constraintEquality) AS equality, \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
                    \(Self.columnNames("k.confkey", "k.confrelid")) AS parents
             FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE k.confrelid = $1 AND k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname
+            WHERE k.confrelid IN (SELECT r.relid FROM \(Self.tableAndParts) AS r) AND k.contype = 'f' AND k.conparentid = 0 ORDER BY n.nspname, c.relname, k.conname
             """
         ).map { row in
             TableShape.Child(
@@ -290,23 +298,30 @@ struct ShapeReader {
         try await ask(
             """
             SELECT x.relname, i.indisexclusion, coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_equal,
-                   pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
+                   CASE WHEN r.part IS NULL THEN pg_catalog.pg_get_expr(i.indpred, i.indrelid)
+                        ELSE pg_catalog.concat_ws(' AND ', '(' || r.bounds || ')', '(' || pg_catalog.pg_get_expr(i.indpred, i.indrelid) || ')') END AS predicate,
+                   r.schema, r.part,
                    ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, g, false) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS g) AS expressions,
                    \(Self.indexEquality) AS equality, \(Self.indexEnumerations) AS enumerations,
                    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
                          WHERE a.attrelid = i.indrelid AND a.attnum > 0
                                AND (a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])
                                     OR EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                                               AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))
+                                               AND d.objid = i.indexrelid AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)
+                                    OR r.part IS NOT NULL AND NOT a.attisdropped)
                          ORDER BY a.attnum) AS columns
-            FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
-            WHERE i.indrelid = $1 AND (i.indisunique OR i.indisexclusion) AND i.indisvalid ORDER BY x.relname
+            FROM \(Self.tableAndParts) AS r JOIN pg_catalog.pg_index i ON i.indrelid = r.relid JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+            WHERE (i.indisunique OR i.indisexclusion) AND i.indisvalid
+                  -- Those that belong to an index of the whole table are the same one.
+                  AND (r.part IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid))
+            ORDER BY x.relname, r.schema, r.part
             """
         ).map { row in
             TableShape.UniqueIndex(
                 name: try SQLIdentifier(row.string("relname")), expressions: try row.strings("expressions"),
                 equality: try TableShape.Equality.read(row), isExclusion: try row.bool("indisexclusion"),
-                columns: try row.strings("columns").map(SQLIdentifier.init), predicate: try row.optionalString("predicate"), nullsAreEqual: try row.bool("nulls_equal"))
+                columns: try row.strings("columns").map(SQLIdentifier.init), predicate: try row.optionalString("predicate").flatMap { $0.isEmpty ? nil : $0 },
+                nullsAreEqual: try row.bool("nulls_equal"), part: try Self.part(row))
         }
     }
 

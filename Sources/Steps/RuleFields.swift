@@ -30,7 +30,7 @@ package enum RuleFields {
                 help: "changed rows whose other unique values differ too: somebody else's under the same number, or not"),
             FieldSchema(
                 "large-objects", choice(MergeRules.LargeObjects.self), default: standard(.string("check")),
-                help: "values of columns of type oid: a row whose large object is gone is left alone, or they are other numbers"),
+                help: "values of columns of type oid: large objects, which are merged with their rows, or other numbers"),
             FieldSchema(
                 "drift", choice(MergeRules.Drift.self), default: standard(.string("refuse")),
                 help: "tables whose columns have changed since the backup"),

@@ -5,8 +5,8 @@ internal import RunCore
 enum TableRights {
     static let least = """
         the least that it needs: CREATE on the database; USAGE on the tables' schemas and SELECT on the tables, on those that their foreign keys \
-        name and on those that name them; INSERT, UPDATE and DELETE on the tables, and SELECT and UPDATE on their sequences; the tables' ownership \
-        for `disable-triggers`; BYPASSRLS where one of all these has row security
+        name and on those that name them; INSERT, UPDATE and DELETE on the tables, and SELECT and UPDATE on their sequences and on the large \
+        objects that they name; the tables' ownership for `disable-triggers`; BYPASSRLS where one of all these has row security
         """
 
     /// Calls `body`; where the server says that the role may not do something, what it must be allowed is named as well.

@@ -13,6 +13,7 @@ extension EndToEnd {
             MEMBERS=$(count members) ORGANIZATIONS=$(count organizations)
             GONE=$(sql chms_production "SELECT max(organization_id) FROM members")
             UNDO+=("lab reset")
+            next_journal() { J=$(mktemp -d "$WORK/journal-XXXXXX")/journal.sqlite; }
             rescued() { sql chms_production "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'reprise_rescue%'"; }
 
             """#
@@ -21,6 +22,20 @@ extension EndToEnd {
         func parentsComeAlongAndTheMergeIsTakenBackLongAfterItsRun() async throws {
             try await Scenario.play(
                 Self.backup + #"""
+                # One document is thrown away with its large object, another is overwritten; the file's hash stands beside it.
+                documents() { sql chms_production "SELECT string_agg(DISTINCT pg_get_userbyid(lomowner), ' ') || ' ' || count(*) FILTER (WHERE sha256(lo_get(content)) = sha256) || '/' || count(*) FROM member_documents JOIN pg_largeobject_metadata m ON m.oid = content"; }
+                DOCUMENTS=$(documents)
+                sql chms_production "SELECT lo_unlink(content) FROM member_documents WHERE id = 3; DELETE FROM member_documents WHERE id = 3;
+                    SELECT lo_put(content, 10, 'overwritten') FROM member_documents WHERE id = 4" >/dev/null
+                DAMAGED=$(documents)
+                try start --param tables=member_documents --param changed=take-backup --param approve=no
+                expect "the exit status" 0 "$CODE"
+                expect_said "pg_catalog.pg_largeobject: 1 changed: update; 1 missing: insert"
+                expect "documents whose content is theirs" "$DOCUMENTS" "$(documents)"
+                try reprise undo --yes --reason "to see it go"
+                expect "after the undo" "$DAMAGED" "$(documents)"
+                expect "objects of no row" 0 "$(sql chms_production "SELECT count(*) FROM pg_largeobject_metadata m WHERE NOT EXISTS (SELECT FROM member_documents WHERE content = m.oid)")"
+                next_journal
                 # An organisation is deleted with all its families and members.
                 sql chms_production "DELETE FROM organizations WHERE id = $GONE"
                 BEFORE=$(count members)
@@ -39,7 +54,7 @@ extension EndToEnd {
                     kind: table-undo
                     with:
                       database: production
-                      merge: "$(sql chms_production 'SELECT id FROM reprise_audit.merges')"
+                      merge: "$(sql chms_production 'SELECT id FROM reprise_audit.merges WHERE undone_at IS NULL')"
                 PLAN
                 PLAN=$WORK/plan.yaml
                 try start

@@ -35,6 +35,28 @@ struct MergeRulesTests {
         #expect(try rules.policy().changed == .newest(try column("updated_at")))
     }
 
+    /// Later is what the type's own order says, of a domain what it is a domain over.
+    @Test func newestAndSinceKnowTheOrderOfEveryType() async throws {
+        let bench = try await Bench(
+            """
+            CREATE EXTENSION citext SCHEMA public; CREATE TYPE stage AS ENUM ('z', 'm', 'a'); CREATE DOMAIN step AS stage; CREATE DOMAIN later AS step;
+            CREATE TABLE a (id int PRIMARY KEY, at later); CREATE TABLE b (id int PRIMARY KEY, at public.citext); CREATE TABLE c (id int PRIMARY KEY, at point)
+            """)
+        try await bench.run("INSERT INTO a VALUES (1, 'a'), (2, 'z'), (3, 'm'), (4, NULL), (5, 'm'), (6, 'z'); INSERT INTO b VALUES (1, 'b'), (2, 'A'), (3, 'B')")
+        try await bench.backUp("a", "b", "c")
+        try await bench.run("UPDATE a SET at = 'm' WHERE id < 5 AND id <> 3; UPDATE a SET at = NULL WHERE id = 3; DELETE FROM a WHERE id > 4; UPDATE b SET at = 'a'")
+        var rules = MergeRuleSet()
+        rules.all.changed = .newest
+        rules.all.newestBy = try column("at")
+        rules.tables[try table("a")] = MergeRules()
+        rules.tables[try table("a")]?.since = TimeWindow(column: try column("at"), from: "m", to: "a")
+        _ = try await bench.merge(try await bench.diffs(["a", "b"], rules))
+        #expect(try await bench.rows("a") == ["(1,a)", "(2,m)", "(3,m)", "(4,m)", "(5,m)"])
+        #expect(try await bench.rows("b") == ["(1,b)", "(2,a)", "(3,B)"])
+        let refused = await #expect(throws: ReconcileRefused.self) { try await bench.diffs(["c"], rules) }
+        #expect(refused?.code == "reconcile.no-order" && refused?.message.contains("column at of app.c, whose type point") == true)
+    }
+
     @Test func eachTableIsMergedByItsOwnRules() async throws {
         let bench = try await Bench("CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int, m int)")
         try await bench.run("INSERT INTO a VALUES (1, 1), (2, 2); INSERT INTO b VALUES (1, 1, 1), (2, 2, 2)")

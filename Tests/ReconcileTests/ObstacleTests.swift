@@ -102,6 +102,38 @@ struct ObstacleTests {
             CREATE TABLE t2b PARTITION OF t2 DEFAULT; INSERT INTO t VALUES (1, 1), (10, 1), (12, 1)
             """, "DELETE FROM t; DROP TABLE t1", ["no partition takes it": 1], ["(10,1)", "(12,1)"]),
         Obstacle(
+            "what single parts refuse: a check, NULL, a value that another row of that part has, at every depth",
+            """
+            CREATE TABLE t (id int PRIMARY KEY, n int, u text) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (10);
+            CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20) PARTITION BY LIST (id); CREATE TABLE t2a PARTITION OF t2 FOR VALUES IN (10, 11, 12, 13, 14);
+            CREATE TABLE t2b PARTITION OF t2 DEFAULT;
+            INSERT INTO t SELECT g, g - 5, 'u' || g % 4 FROM generate_series(1, 18) AS g; UPDATE t SET n = NULL WHERE id IN (9, 12, 18)
+            """,
+            """
+            DELETE FROM t; ALTER TABLE t1 ADD CONSTRAINT positive CHECK (n > 0); ALTER TABLE t2a ALTER n SET NOT NULL;
+            ALTER TABLE t2 ADD CONSTRAINT few CHECK (n < 12); CREATE UNIQUE INDEX once ON t2b (u) WHERE id > 10; INSERT INTO t VALUES (19, 1, 'u0')
+            """,
+            [
+                "the check constraint positive of app.t1 forbids it": 5, "app.t2a takes no NULL there": 1, "the check constraint few of app.t2 forbids it": 1,
+                "another row has its value of once of app.t2b": 1,
+            ],
+            ["(10,5,u2)", "(11,6,u3)", "(13,8,u1)", "(14,9,u2)", "(15,10,u3)", "(18,,u2)", "(19,1,u0)", "(6,1,u2)", "(7,2,u3)", "(8,3,u0)", "(9,,u1)"]),
+        Obstacle(
+            "a foreign key of a single part", """
+            CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1), (2);
+            CREATE TABLE t (id int PRIMARY KEY, p int) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (10);
+            CREATE TABLE t2 PARTITION OF t DEFAULT; INSERT INTO t VALUES (1, 1), (2, 2), (3, NULL), (11, 2), (12, 3)
+            """, "DELETE FROM t; DELETE FROM p WHERE id = 2; ALTER TABLE t1 ADD CONSTRAINT leads FOREIGN KEY (p) REFERENCES p",
+            ["its parent is not there, by leads": 1], ["(1,1)", "(11,2)", "(12,3)", "(3,)"]),
+        Obstacle(
+            "hash partitions, of which one has an index of its own",
+            """
+            CREATE TABLE t (id int PRIMARY KEY, u int) PARTITION BY HASH (id); CREATE TABLE t0 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+            CREATE TABLE t1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO t SELECT g, 1 FROM generate_series(1, 20) AS g;
+            DELETE FROM t0 WHERE id > (SELECT min(id) FROM t0); DELETE FROM t1 WHERE id NOT IN (SELECT id FROM t1 ORDER BY id LIMIT 2)
+            """, "DELETE FROM t; CREATE UNIQUE INDEX once ON t1 (u)", ["another row of the backup has its value of once of app.t1": 2],
+            ["(1,1)"]),
+        Obstacle(
             "a large object that is gone",
             """
             CREATE EXTENSION lo SCHEMA public; CREATE TABLE t (id int PRIMARY KEY, a oid, b public.lo);
@@ -141,6 +173,18 @@ struct ObstacleTests {
         #expect(try await bench.rows("t") == obstacle.rows)
         _ = try await AuditTrail.undo("m", of: plan, bench.connection, deadline: soon())
         #expect(try await bench.rows("t") == before)
+    }
+
+    /// The constraint would take those along.
+    @Test func aRowToWhichOthersLeadByItsPartAloneIsNotDeleted() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (10); CREATE TABLE t2 PARTITION OF t DEFAULT")
+        try await bench.backUp("t")
+        try await bench.run("INSERT INTO t VALUES (1), (2), (11); CREATE TABLE c (t int REFERENCES t1 (id) ON DELETE CASCADE); INSERT INTO c VALUES (1)")
+        var policy = MergePolicy()
+        (policy.deletesExtra, policy.mostDeletes) = (true, 9)
+        let (_, _, outcome) = try await bench.merge([try await bench.diff("t", policy: policy)])
+        #expect(outcome.tables[0].deleted == 2 && outcome.tables[0].skipped == ["other rows hang on it": 1])
+        #expect(try await bench.rows("c") == ["(1)"])
     }
 
     /// Two transactions in which the one who comes back second is not there when the first is looked at.

@@ -1,4 +1,5 @@
 import BlockingIO
+import Foundation
 import PostgreSQL
 import PostgresCluster
 import Testing
@@ -29,6 +30,35 @@ struct RescueTablesTests {
         // Each of them can be made as it is.
         for table in tables.tables { try await bench.run(table.definition) }
         #expect(try await bench.value("SELECT count(*) FROM pg_tables WHERE schemaname = 'rescue'") == "5")
+    }
+
+    /// In the backup each of them has its own columns alone.
+    @Test func tablesThatInheritComeWithTheirAncestorsColumns() async throws {
+        let bench = try await Bench(
+            """
+            CREATE TABLE thing (id int PRIMARY KEY, "na, me" text DEFAULT ')' CHECK ("na, me" <> 'x)')); CREATE TABLE dated (at date);
+            CREATE TABLE "Heir (1)" (extra int, PRIMARY KEY (id)) INHERITS (thing, dated); CREATE TABLE heir2 (more int, at date, PRIMARY KEY (id)) INHERITS ("Heir (1)");
+            INSERT INTO thing VALUES (1, 'thing'); INSERT INTO "Heir (1)" VALUES (1, 'one', '2026-01-01', 7), (2, NULL, NULL, 8); INSERT INTO heir2 VALUES (1, 'h', NULL, 9, 10)
+            """)
+        let (path, contents) = try await bench.dump()
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let names = ["Heir (1)", "heir2", "thing"]
+        let rows = { () in try await bench.rows("thing") + bench.rows("\"Heir (1)\"") + bench.rows("heir2") }
+        let before = try await rows()
+        let rescue = try RescueTables(try names.map(name), from: contents, into: try SQLIdentifier("rescue"))
+        for table in rescue.tables {
+            for statement in table.definitions { try await bench.connection.execute(statement, deadline: soon()) }
+        }
+        try await bench.cluster.must(rescue.loadingScript(archive: "'\(path)'", database: "'\(bench.database)'"))
+        try await bench.run("DELETE FROM thing")
+        let plan = try await rescue.plan(MergeRuleSet(), bench.connection, deadline: soon()), preview = try await plan.prepare(bench.connection, deadline: soon())
+        #expect(preview.tables.map { $0.rows(.insert) } == [2, 1, 1])
+        _ = try await plan.merge(as: "m", agreed: preview.hash, bench.connection, deadline: soon())
+        #expect(try await rows() == before)
+        // Out of an archive that lies here, too.
+        let comparison = TableComparison(with: .archive(path: path, contents: contents), of: bench.connection, in: try SQLIdentifier("pg_temp"))
+        let compared = try await comparison.compare(try names.map { TableComparison.Names(backup: try name($0), live: try name($0)) }, deadline: soon())
+        #expect(compared.map(\.rows?.candidates) == [0, 0, 0])
     }
 
     @Test func theMergeOfLoadedTablesFollowsWhereItIsToldTo() async throws {

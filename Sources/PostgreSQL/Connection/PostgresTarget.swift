@@ -125,6 +125,8 @@ package struct PostgresSession: Sendable, Hashable {
         var list: [(String, String)] = [
             ("TimeZone", "UTC"), ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("extra_float_digits", "3"),
             ("bytea_output", "hex"), ("standard_conforming_strings", "on"), ("row_security", "off"),
+            // How money is written and read, and what is read as xml and as an array.
+            ("lc_monetary", "C"), ("xmloption", "content"), ("array_nulls", "on"),
             ("statement_timeout", milliseconds(statementTimeout)), ("lock_timeout", milliseconds(lockTimeout)),
             ("idle_in_transaction_session_timeout", "0"), ("synchronize_seqscans", "off"),
         ]

@@ -22,6 +22,7 @@ package struct TableComparison: Sendable {
         case joined = "joined in the database"
         case streamed = "the archive streamed against the table"
         case ordered = "both tables streamed in the order of their keys"
+        case unordered = "both tables streamed as they lie"
         /// There is no key by which the backup's rows could be told apart as they come.
         case laidBeside = "the whole backup laid beside the table"
     }
@@ -81,7 +82,7 @@ package struct TableComparison: Sendable {
             return Compared(diff: try rules.diff(backup: backup, live: shape, into: table), way: .joined, rows: nil)
         }
         try await live.execute("DROP TABLE IF EXISTS \(source.table.sql)", deadline: deadline)
-        try await live.execute(source.definition, deadline: deadline)
+        for definition in source.definitions { try await live.execute(definition, deadline: deadline) }
         let laid = try await TableShape.read(source.table, live, deadline: deadline)
         let whole = try rules.diff(backup: laid, live: shape, into: table), pair = whole.pair
         guard source.hasKey(pair) else {
@@ -89,12 +90,14 @@ package struct TableComparison: Sendable {
             try await load(lines, into: source.table, pair.columns.map(\.name), joinedBy: pair.key, deadline)
             return Compared(diff: whole, way: .laidBeside, rows: nil)
         }
-        let liveRows = TableRows(shape, columns: pair.columns.map(\.name), order: source.isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
+        // Without a key there is nothing to order by.
+        let isOrdered = source.isOrdered && pair.key != nil
+        let liveRows = TableRows(shape, columns: pair.columns.map(\.name), order: isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
         let found = try await Narrowing(pair, limits).run(backup: source.rows(pair), live: liveRows, deadline: deadline, report: report)
         try await load(found.backup, into: source.table, pair.columns.map(\.name), joinedBy: pair.key, deadline)
         let scope = try await makeScope(found, pair, index, deadline)
         return Compared(
-            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope), way: source.isOrdered ? .ordered : .streamed,
+            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope), way: isOrdered ? .ordered : source.isOrdered ? .unordered : .streamed,
             rows: .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
     }
 
@@ -121,7 +124,7 @@ package struct TableComparison: Sendable {
     private struct Source {
         /// Where its rows are laid.
         let table: QualifiedName
-        let definition: String
+        let definitions: [String]
         let isOrdered: Bool
         let rows: (TablePair) -> any RowSource
         /// Whether its rows can be told apart by that key.
@@ -136,13 +139,13 @@ package struct TableComparison: Sendable {
             try contents.requireUTF8()
             let found = try RescueTables.table(names.backup, as: table, contents)
             return Source(
-                table: table, definition: found.definition, isOrdered: false, rows: { _ in ArchiveRows(at: path, of: found) },
+                table: table, definitions: found.definitions, isOrdered: false, rows: { _ in ArchiveRows(at: path, of: found) },
                 hasKey: { pair in pair.key.map { contents.isUnique($0.columns, in: names.backup) } ?? true })
         case .database(let connection):
             let shape = try await TableShape.read(names.backup, connection, deadline: deadline)
             let columns = try await shape.columnDefinitions(connection, deadline: deadline)
             return Source(
-                table: table, definition: "\(table.creation) (\(columns))", isOrdered: true,
+                table: table, definitions: ["\(table.creation) (\(columns))"], isOrdered: true,
                 rows: { pair in
                     TableRows(shape, columns: pair.columns.map(\.name), order: pair.key == nil ? nil : RowSQL(pair: pair).order("t"), connection)
                 },

@@ -21,6 +21,9 @@ package struct TableRestoreStep: StepKind {
             FieldSchema(
                 "parents", .choice(["skip", "follow"]), default: .string("skip"),
                 help: "`follow`: the tables, too, to which foreign keys of these lead, and theirs"),
+            FieldSchema(
+                "large-objects", .choice(["load", "ignore"]), default: .string("load"),
+                help: "for `backup`: the contents of the large objects that rows name in columns of type oid, or not"),
         ])
 
     package init() {}
@@ -50,7 +53,10 @@ package struct TableRestoreStep: StepKind {
             followingParents: context.optionalString("parents") == "follow")
         // Where the host knows the loading job already, the tables are its business and are not made anew.
         if try await !context.jobExists(on: database.host, part: "load") { try await prepare(rescue, database, context) }
-        try await load(rescue, path, database, context)
+        context.services.report(StepProgress("loading \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
+        let (archivePath, target) = (shellQuoted(path), shellQuoted(connectionString(database.database)))
+        try await load("load", rescue.loadingScript(archive: archivePath, database: target), database, context)
+        try await loadObjects(of: &rescue, archive, archivePath, target, database, context)
         let rows = try await finish(rescue, database, context)
         try requireCounts(rows, rescue, backup)
         for index in rescue.tables.indices { rescue.tables[index].rows = rows[rescue.tables[index].live] }
@@ -58,8 +64,13 @@ package struct TableRestoreStep: StepKind {
             evidence: .object(Dictionary(uniqueKeysWithValues: rows.map { ("\($0.key)", .integer($0.value)) })),
             outputs: [
                 "rescue": try decodeJSON(JSONValue.self, encodeJSON(rescue)), "schema": .string(rescue.schema.name),
-                "summary": .string("Beside the live tables, in schema \(rescue.schema): \(rows.sorted { $0.key < $1.key }.map { "\($0.value) rows of \($0.key)" }.joined(separator: ", "))."),
+                "summary": .string("Beside the live tables, in schema \(rescue.schema): \(Self.loaded(rows, rescue))."),
             ])
+    }
+
+    private static func loaded(_ rows: [QualifiedName: Int64], _ rescue: RescueTables) -> String {
+        (rows.sorted { $0.key < $1.key }.map { "\($0.value) rows of \($0.key)" } + [rescue.objects?.count].compactMap { $0 }.map { "\($0) large objects that they name" })
+            .joined(separator: ", ")
     }
 
     /// The schema in which a run's rescued tables lie.
@@ -68,7 +79,7 @@ package struct TableRestoreStep: StepKind {
     private func prepare(_ rescue: RescueTables, _ database: DatabaseRef, _ context: StepContext) async throws {
         context.services.report(StepProgress("making \(rescue.schema)"))
         let connection = try await context.services.connect(database, name: database.database)
-        try await makeSchema(rescue.schema, of: rescue.tables.map(\.definition), connection, database, context)
+        try await makeSchema(rescue.schema, of: rescue.tables.flatMap(\.definitions), connection, database, context)
         await connection.close()
     }
 
@@ -113,10 +124,25 @@ package struct TableRestoreStep: StepKind {
             ])
     }
 
-    private func load(_ rescue: RescueTables, _ path: String, _ database: DatabaseRef, _ context: StepContext) async throws {
-        context.services.report(StepProgress("loading \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
-        let script = rescue.loadingScript(archive: shellQuoted(path), database: shellQuoted(connectionString(database.database)))
-        var job = DurableJob(host: database.host, part: "load", script: .shell(script))
+    /// The large objects that the loaded rows name, where there are such columns and the backup has any.
+    private func loadObjects(
+        of rescue: inout RescueTables, _ archive: ArchiveTOC, _ path: String, _ target: String, _ database: DatabaseRef, _ context: StepContext
+    ) async throws {
+        let dataIDs = archive.objectDataIDs, deadline = context.deadline ?? Deadline(after: .seconds(600))
+        guard context.optionalString("large-objects") != "ignore", !dataIDs.isEmpty else { return }
+        let connection = try await context.services.connect(database, name: database.database)
+        if let numbers = try await rescue.objectNumbers(connection, deadline: deadline) {
+            let objects = try RescuedObjects(in: rescue.schema)
+            context.services.report(StepProgress("loading large objects"))
+            if try await !context.jobExists(on: database.host, part: "objects") { try await objects.make(connection, deadline: deadline) }
+            try await load("objects", objects.loadingScript(numbers, dataIDs: dataIDs, archive: path, database: target), database, context)
+            try await rescue.finishObjects(objects, from: archive, connection, deadline: deadline)
+        }
+        await connection.close()
+    }
+
+    private func load(_ part: String, _ script: String, _ database: DatabaseRef, _ context: StepContext) async throws {
+        var job = DurableJob(host: database.host, part: part, script: .shell(script))
         job.runAs = database.superuser
         job.directory = "/"
         job.environment = database.clientEnvironment

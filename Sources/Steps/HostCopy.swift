@@ -1,5 +1,6 @@
 internal import BlockingIO
 internal import Foundation
+internal import ObjectStorage
 internal import RunCore
 package import SSH
 
@@ -55,13 +56,16 @@ package struct HostCopy: Sendable {
         }
     }
 
-    private func send(_ file: String, from start: Int64, into channel: any ByteChannel, _ progress: @Sendable (Int64) -> Void) async throws {
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: file))
-        defer { try? handle.close() }
-        try handle.seek(toOffset: UInt64(start))
+    /// The next piece is read while this one is on its way.
+    private func send(_ path: String, from start: Int64, into channel: any ByteChannel, _ progress: @Sendable (Int64) -> Void) async throws {
+        let file = try FileBytes(of: path)
         var sent = start
-        while let chunk = try handle.read(upToCount: Self.chunkBytes), !chunk.isEmpty {
-            try await channel.write(Array(chunk), deadline: Deadline(after: .seconds(60)))
+        var next = try file.bytes(at: sent, upTo: Self.chunkBytes)
+        while !next.isEmpty {
+            let chunk = next
+            async let written: Void = channel.write(chunk, deadline: Deadline(after: .seconds(60)))
+            next = try file.bytes(at: sent + Int64(chunk.count), upTo: Self.chunkBytes)
+            try await written
             Failpoint.hit("carry.chunk")
             sent += Int64(chunk.count)
             progress(sent)

@@ -13,10 +13,12 @@ struct BackupFacts: Sendable, Hashable {
         }
         revision = members["application-revision"]?.stringValue
         // It names a commit and nothing else, so that it can reach no other part of a command.
-        if let revision, revision.wholeMatch(of: #/[0-9A-Za-z][0-9A-Za-z._\/-]{0,199}/#) == nil {
+        if let revision, !Self.isRevision(revision) {
             throw StepRefused("backup-facts.unreadable", "`application-revision` in \(key).json is no revision")
         }
     }
+
+    static func isRevision(_ text: String) -> Bool { text.wholeMatch(of: #/[0-9A-Za-z][0-9A-Za-z._\/-]{0,199}/#) != nil }
 
     /// Nil where there is no such file.
     init?(beside key: String, in store: any ObjectStore) async throws {

@@ -49,7 +49,10 @@ package struct DatabaseOriginStep: StepKind {
                 "database-origin.no-database", "\(database.host) has no database \(database.database), and no backup was fetched in this run",
                 hints: ["the `unless` of the fetching step said that it is there: look at it, and at the database host"])
         }
-        return facts.origin
+        // Whoever owns the database can write there what they like.
+        guard var origin = facts.origin else { return nil }
+        if let revision = origin.revision, !BackupFacts.isRevision(revision) { origin.revision = nil }
+        return origin
     }
 
     private func unknown(_ origin: DatabaseOrigin, _ database: DatabaseRef) -> StepRefused {

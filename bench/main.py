@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from measuring import BUILD, RELEASE, Bench
 
-SECTIONS = ["journal", "resume", "steps", "fetch", "tables", "server", "recovery"]
+SECTIONS = ["journal", "resume", "steps", "fetch", "carry", "tables", "server", "recovery"]
 
 
 def main():

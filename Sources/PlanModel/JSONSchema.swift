@@ -103,6 +103,7 @@ private func stepSchema(_ kinds: [StepKindSchema]) -> PlanValue {
         ("approval", .object(["oneOf": .array([.object(["type": "boolean"]), string(""), approval])])),
         ("only", choice(RunMode.allCases.map(\.rawValue), "the mode in which it runs")),
         ("unless", .object(["oneOf": .array([string("a script: status 0 where the step is already done, 1 where it is not"), recordSchema(Unless.questionFields)])])),
+        ("phase", string("what the step counts as in the report's account of the time; without it, the kind decides")),
         ("with", .object(["type": .array(["object", "null"])])),
     ]
     let rules = kinds.map { kind -> PlanValue in

@@ -120,6 +120,8 @@ package struct PlanStep: Codable, Hashable, Sendable {
     package var only: RunMode?
     /// What shows that the step is already done.
     package var unless: Unless?
+    /// What the step counts as where a report says where the time went. nil: its kind decides.
+    package var phase: String?
     /// For steps that a script makes up: what to do when nobody can tell whether it ran. nil: the kind decides.
     package var inDoubt: InDoubt?
     /// The kind's own fields; always a map.
@@ -138,7 +140,7 @@ package struct PlanStep: Codable, Hashable, Sendable {
     package init(
         id: StepID, kind: String, title: String = "", on: [String] = [], needs: [StepID] = [], timeout: Duration? = nil,
         retry: RetryPolicy? = nil, onError: OnError = .stop, undo: Undo? = nil, approval: ApprovalSpec? = nil,
-        only: RunMode? = nil, unless: Unless? = nil, inDoubt: InDoubt? = nil, with: PlanValue = .map([]),
+        only: RunMode? = nil, unless: Unless? = nil, phase: String? = nil, inDoubt: InDoubt? = nil, with: PlanValue = .map([]),
         mark: SourceMark = .generated
     ) {
         self.id = id
@@ -153,6 +155,7 @@ package struct PlanStep: Codable, Hashable, Sendable {
         self.approval = approval
         self.only = only
         self.unless = unless
+        self.phase = phase
         self.inDoubt = inDoubt
         self.with = with
         self.mark = mark

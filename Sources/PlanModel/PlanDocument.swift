@@ -61,7 +61,7 @@ extension PlanStep {
             ("timeout", timeout.map { .string(Quantity.text($0)) }), ("retry", retry?.document),
             ("on-error", onError == .stop ? nil : .string(onError.rawValue)), ("undo", undoDocument),
             ("approval", approval?.document),
-            ("only", only.map { .string($0.rawValue) }), ("unless", unless?.document),
+            ("only", only.map { .string($0.rawValue) }), ("unless", unless?.document), ("phase", phase.map { .string($0) }),
             ("with", with == .map([]) ? nil : with),
         ])
     }

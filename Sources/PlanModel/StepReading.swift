@@ -8,7 +8,7 @@ struct StepReader {
 
     static let keys = [
         "id", "kind", "title", "on", "needs", "timeout", "retry", "on-error", "undo", "approval", "only", "unless",
-        "with",
+        "phase", "with",
     ]
 
     init(_ context: PlanContext, _ findings: Findings) {
@@ -47,6 +47,7 @@ struct StepReader {
         step.retry = readRetry(map["retry"], label)
         step.onError = findings.choice(map["on-error"], "\(label), `on-error`", of: PlanStep.OnError.self) ?? .stop
         step.only = findings.choice(map["only"], "\(label), `only`", of: RunMode.self)
+        step.phase = readPhase(map["phase"], label)
         step.approval = readApproval(map["approval"], label, index: index)
         step.unless = readUnless(map["unless"], label, index: index, isPlaced: map["on"] != nil || schema?.databaseField != nil)
         step.undo = readUndo(map["undo"], label, index: index)
@@ -74,6 +75,17 @@ struct StepReader {
             return nil
         }
         return id
+    }
+
+    private mutating func readPhase(_ entry: MapEntry?, _ label: String) -> String? {
+        guard let entry, let text = findings.string(entry, "\(label), `phase`") else { return nil }
+        guard !text.isEmpty, text.utf8.count <= 40, !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
+            findings.error(
+                "plan.bad-value", at: entry.value.mark, "\(label): `phase` is no word of at most 40 bytes",
+                hints: ["one word for what the step belongs to, such as application; or leave it out, then its kind decides"])
+            return nil
+        }
+        return text
     }
 
     private mutating func readKind(

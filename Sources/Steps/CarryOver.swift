@@ -88,8 +88,6 @@ struct CarryOver: Sendable {
 
     // MARK: Sending
 
-    private static let chunkBytes = 256 << 10
-
     private func send(_ file: FetchedFile) async throws {
         var delay = Duration.milliseconds(200)
         let patience = Deadline(after: .seconds(600))
@@ -111,27 +109,13 @@ struct CarryOver: Sendable {
         let remote = try await context.services.remote(host)
         let start = try await prepared(remote, file)
         guard start < file.sizeBytes else { return }
-        // Written at its offset, and not at the end: the last bytes of a connection that was lost may still be on their way
-        // into the same file, and the same bytes at the same place do no harm.
-        let done = "reprise-\(UUID().uuidString)"
-        // What dd does not take on a full disk is read all the same, or its sender would wait for a window that never opens.
-        let write = """
-            dd of=\(shellQuoted(upload(file.sha256))) bs=262144 seek=\(start) oflag=seek_bytes conv=notrunc status=none && echo \(done) \
-              || cat >/dev/null
-            """
-        let channel = try await remote.openChannel(command: raised(write), deadline: Deadline(after: .seconds(30)))
+        let copy = HostCopy(to: upload(file.sha256), on: remote, become: becomes)
         do {
-            try await pour(file, from: start, into: channel)
-            await channel.closeWriting()
-            var said = ""
-            while case let bytes = try await channel.read(upTo: 4096, deadline: Deadline(after: .seconds(60))), !bytes.isEmpty {
-                said += String(decoding: bytes, as: UTF8.self)
+            try await copy.pour(file.path, from: start) { sent in
+                context.services.report(StepProgress("carrying \(version.key) to \(host)", done: sent, total: file.sizeBytes, unit: .bytes))
             }
-            guard said.contains(done) else { throw await notWritten(channel) }
-            await channel.close()
-        } catch {
-            await channel.close()
-            throw error
+        } catch let error as HostCopy.NotWritten {
+            throw notWritten(error.why)
         }
     }
 
@@ -164,28 +148,17 @@ struct CarryOver: Sendable {
         return numbers[0]
     }
 
-    private func pour(_ file: FetchedFile, from start: Int64, into channel: any ByteChannel) async throws {
-        let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: file.path))
-        defer { try? handle.close() }
-        try handle.seek(toOffset: UInt64(start))
-        var sent = start
-        while let chunk = try handle.read(upToCount: Self.chunkBytes), !chunk.isEmpty {
-            try await channel.write(Array(chunk), deadline: Deadline(after: .seconds(60)))
-            Failpoint.hit("carry.chunk")
-            sent += Int64(chunk.count)
-            context.services.report(StepProgress("carrying \(version.key) to \(host)", done: sent, total: file.sizeBytes, unit: .bytes))
-        }
-    }
-
-    private func notWritten(_ channel: any ByteChannel) async -> StepRefused {
-        let why = await channel.diagnostics().trimmed
-        return StepRefused(
+    private func notWritten(_ why: String) -> StepRefused {
+        StepRefused(
             Self.notWritten, "\(host) did not write all of \(version.key)" + (why.isEmpty ? "" : ": \(why)"),
             hints: ["see that there is room: df \(shellQuoted(target))", "then: reprise retry \(context.step); what was written is kept"])
     }
 
+    /// Whether the host's jobs become root.
+    private var becomes: Bool { context.inventory.host(host)?.become == true }
+
     /// `script` with the rights that the host's jobs have.
     private func raised(_ script: String) -> String {
-        asLedgerUser(script, become: context.inventory.host(host)?.become == true)
+        asLedgerUser(script, become: becomes)
     }
 }

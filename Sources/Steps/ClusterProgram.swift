@@ -8,10 +8,8 @@ enum ClusterProgram {
     static let notSafeStatus = 91
 
     /// What all of them use. In the environment: CLUSTER_VERSION (empty: the newest that is installed), CLUSTER_NAME, CLUSTER_PORT.
-    static let functions = #"""
-        refuse() { echo "$*" >&2; exit 65; }
-        changed() { echo "changed: $*"; }
-        [ "$(id -u)" = 0 ] || refuse "a cluster is made by root: log in as root, or set ansible_become for the host"
+    static let functions = WantedState.words + #"""
+        only_root a cluster is made
         export LC_ALL=C
         # Where everybody may be, so that those who go on as another user can.
         cd /

@@ -5,7 +5,7 @@
 /// nft listed after the rules were loaded is kept under `/var/lib/reprise-firewall`: rules that differ from it were changed by hand or lost.
 let firewallScript =
     WantedState.words + #"""
-    [ "$(id -u)" = 0 ] || refuse "a firewall is managed by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"
+    only_root a firewall is managed
     command -v nft >/dev/null || refuse 'this host has no nft: install the package nftables with a step of kind packages'
     export LC_ALL=C
     FILE=/etc/nftables.conf KEPT=/var/lib/reprise-firewall MARK='# Kept by the plan that recovers this host'

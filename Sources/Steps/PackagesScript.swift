@@ -6,7 +6,7 @@
 /// For each package it ends with `evidence: NAME VERSION`. Exit status 75: a lock was held all the time.
 let packagesScript =
     WantedState.words + #"""
-    [ "$(id -u)" = 0 ] || refuse "packages are installed by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"
+    only_root packages are installed
     command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || refuse 'this host has no apt: only hosts of Debian and its kin are served'
     export PACKAGES LC_ALL=C DEBIAN_FRONTEND=noninteractive DEBIAN_PRIORITY=critical APT_LISTCHANGES_FRONTEND=none UCF_FORCE_CONFFOLD=1 NEEDRESTART_SUSPEND=1
     WORK=$(mktemp -d)

@@ -6,7 +6,7 @@
 /// last took them up is kept on the host, under `/var/lib/reprise-services`: so a restart that a crash prevented is made up for.
 let serviceScript =
     WantedState.words + #"""
-    [ "$(id -u)" = 0 ] || refuse "services are managed by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"
+    only_root services are managed
     export LC_ALL=C
     STAMPS=/var/lib/reprise-services
     WORK=$(mktemp -d)

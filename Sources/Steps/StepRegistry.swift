@@ -11,7 +11,7 @@ package struct StepRegistry: Sendable {
     /// All kinds that Reprise comes with.
     package static let standard = StepRegistry([
         CommandStep.self, ApprovalStep.self, ProvisionStep.self,
-        ChooseBackupStep.self, FetchBackupStep.self,
+        FetchBackupStep.self, DatabaseOriginStep.self,
         PostgresCheckStep.self, PostgresClusterStep.self, PostgresRolesStep.self, PostgresRestoreStep.self, PostgresRestoreTablesStep.self, PostgresVerifyStep.self,
         PostgresSettleStep.self, PostgresSwapStep.self,
         TableRestoreStep.self, TableDiffStep.self, TableMergeStep.self, TableUndoStep.self, TableProofStep.self, TableCleanupStep.self,

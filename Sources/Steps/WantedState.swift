@@ -31,11 +31,13 @@ package struct WantedState: Sendable {
 
     static let refusedStatus = 65
 
-    /// What such a script begins with: how it speaks. `refuse` ends it with `refusedStatus`.
+    /// What such a script begins with: how it speaks. `refuse` ends it with `refusedStatus`; `only_root` does, where it is somebody else's,
+    /// with the sentence that says what root does here.
     static let words = #"""
         say() { printf '%s\n' "$*" >&2; }
         refuse() { say "$*"; exit 65; }
         changed() { printf 'changed: %s\n' "$*"; }
+        only_root() { [ "$(id -u)" = 0 ] || refuse "$* by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"; }
 
         """#
 }

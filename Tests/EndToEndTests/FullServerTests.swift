@@ -10,7 +10,7 @@ extension EndToEnd {
                 try start
                 expect "the exit status" 0 "$CODE"
                 serves
-                expect "the revision of the code" "$(cat "$LAB/code/revision")" "$(there git -c safe.directory='*' -C "$BACKEND" rev-parse HEAD)"
+                expect "the revision of the code" "$(cat "$LAB/code/revision")" "$(head_of_code)"
                 for port in 22 80 443; do expect "port $port from another host" open "$(port $port)"; done
                 expect "port 5432 from another host" shut "$(port 5432)"
                 # The application keeps what is encrypted with production's key.
@@ -40,6 +40,63 @@ extension EndToEnd {
                 lab boot new1
                 await "the application after a reboot" answers
                 expect "port 5432 from another host, after a reboot" shut "$(port 5432)"
+                """#)
+        }
+
+        /// Data, code and what belongs to the database itself come from the backup that was really taken, and stay whatever comes into the
+        /// store afterwards.
+        @Test func aDamagedNewestBackupIsPassedOverAndTheCodeFollowsTheData() async throws {
+            try await Scenario.play(Self.prelude + #"""
+                lab reset
+                UNDO+=("lab reset")
+                scripts/lab sql db1 postgres >/dev/null <<<"
+                    ALTER DATABASE chms_production SET work_mem TO '17MB';
+                    ALTER DATABASE chms_production SET search_path TO '\$user', public;
+                    ALTER ROLE chms_readonly IN DATABASE chms_production SET statement_timeout TO '30s';
+                    REVOKE TEMPORARY ON DATABASE chms_production FROM PUBLIC;
+                    GRANT CREATE ON DATABASE chms_production TO chms_readonly WITH GRANT OPTION;
+                    ALTER DATABASE chms_production CONNECTION LIMIT 40;
+                    COMMENT ON DATABASE chms_production IS 'the parish''s; \"own\"';"
+                installed
+                good=$(newest_backup)
+                # A whole gzip around an archive that was cut off, with a revision that is nowhere.
+                cut=db_$(date -u -d '+2 minutes' +%Y%m%d_%H%M%S).dump.gz
+                UNDO+=("scripts/lab aws writer s3 rm s3://chms-backups/database/$cut" "scripts/lab aws writer s3 rm s3://chms-backups/database/$cut.json")
+                scripts/lab enter db1 bash -euc "
+                    cd /var/backups/chms
+                    gunzip -c $good | head -c 30000 | gzip -c >$cut
+                    echo '{\"application-revision\": \"0000000000000000000000000000000000000000\"}' >$cut.json"
+                lab enter db1 env DATE="$(basename "${cut#db_}" .dump.gz)" upload-chms-backup.sh database
+                lab enter db1 rm -f "/var/backups/chms/$cut" "/var/backups/chms/$cut.json"
+                try start
+                expect "the exit status" 8 "$CODE"
+                expect_said "backup database/$cut is not usable and was passed over"
+                serves
+                revision=$(cat "$LAB/code/revision")
+                expect "the revision of the code" "$revision" "$(head_of_code)"
+                expect "the note on the database" "database/$good $revision" "$(asked 'SHOW reprise.backup' chms_production) $(asked 'SHOW reprise.revision' chms_production)"
+                expect "what is the database's own" "$(sql postgres "$OWN")" "$(asked "$OWN")"
+                [[ $(asked "$OWN") == *chms_user*work_mem=17MB* ]] || { echo "it has nothing of its own: $(asked "$OWN")"; exit 1; }
+                OUT=$(reprise report)
+                expect_said "backup database/$cut is not usable and was passed over"
+                expect_said "backups: database/$good"
+
+                # Another machine, another day: there is a newer backup of newer code.
+                scripts/lab aws writer s3 rm "s3://chms-backups/database/$cut" >/dev/null
+                UNDO+=("scripts/lab enter db1 sh -c 'echo $revision >/etc/chms-revision'")
+                scripts/lab enter db1 sh -c 'echo 1111111111111111111111111111111111111111 >/etc/chms-revision'
+                sleep 1
+                lab backup
+                [[ $(newest_backup) != "$good" ]] || { echo "there is no newer backup"; exit 1; }
+                mkdir -m 700 "$WORK/other"
+                J=$WORK/other/journal.sqlite
+                try start
+                expect "the exit status of the second run" 0 "$CODE"
+                reprise status >"$WORK/second"
+                expect "what the second run did" "database-is-safe visit" "$(awk '$2 == "done" { print $3 }' "$WORK/second" | tr '\n' ' ' | sed 's/ $//')"
+                expect "the revision of the code" "$revision" "$(head_of_code)"
+                OUT=$(reprise report --json)
+                expect_said "chms_production is from database/$good"
                 """#)
         }
 
@@ -105,6 +162,12 @@ extension EndToEnd {
             visit() { curl -sS -m 10 --cacert "$LAB/tls/ca.pem" --resolve chms.example.org:443:10.77.0.14 "https://chms.example.org$1"; }
             answers() { [[ $(visit /api/health 2>/dev/null) == *'"status":"ok"'* ]]; }
             gone() { [[ ! -e $DISK$1 ]]; }
+            newest_backup() { scripts/lab aws reader s3 ls s3://chms-backups/database/ | awk '$4 ~ /gz$/ {print $4}' | sort | tail -n 1; }
+            head_of_code() { there git -c safe.directory='*' -C "$BACKEND" rev-parse HEAD; }
+            # Owner, limit, comment, grants and settings, but for what Reprise notes.
+            OWN="SELECT pg_get_userbyid(d.datdba), d.datconnlimit, shobj_description(d.oid, 'pg_database'), (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(d.datacl) a),
+                (SELECT string_agg(coalesce(s.setrole::regrole::text, '-') || ':' || c, ' ' ORDER BY s.setrole <> 0, c) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = d.oid AND c NOT LIKE 'reprise.%')
+                FROM pg_database d WHERE d.datname = 'chms_production'"
             tries() { reprise status --json | perl -MJSON::PP -0777 -ne '($s) = grep { $_->{id} eq "'"$1"'" } @{decode_json($_)->{steps}}; print $s->{attempt} // $s->{attempts}'; }
             serves() {
                 answers || { echo "the application is not well: $(visit /api/health 2>&1)"; exit 1; }

@@ -14,6 +14,20 @@ private let steps: [(name: String, text: String, findings: [String])] = [
         ]
     ),
     (
+        "a phase of two lines",
+        """
+        steps:
+          - id: a
+            kind: command
+            on: db1
+            phase: "a\\nb"
+            with: {run: x}
+        """,
+        [
+            #"8:12: error: step `a`: `phase` is no word of at most 40 bytes [plan.bad-value]"#
+        ]
+    ),
+    (
         "unless without a place",
         """
         steps:

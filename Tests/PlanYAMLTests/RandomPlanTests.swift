@@ -59,6 +59,7 @@ import Testing
                 Bool.random(using: &random)
                 ? ApprovalSpec(message: plainText(), approverNotStarter: Bool.random(using: &random)) : nil
             step.unless = [nil, .script(plainText()), .sql(.init(database: "production", sql: plainText()))].randomElement(using: &random)!
+            step.phase = [nil, "web", "on", "15", "a: b", "日本語"].randomElement(using: &random)!
             step.inDoubt = [nil, .ask, .rerun, .verify(script: plainText())].randomElement(using: &random)!
             var fields: [(String, PlanValue)] = [("run", .string(plainText()))]
             switch step.inDoubt {

@@ -115,6 +115,10 @@ struct RecordedRun {
         #expect(report.phases.map(\.seconds) == [10, 4, 2])
         #expect(report.interruptedSeconds == 100)
         #expect(report.waitingSeconds == 60)
+        // One after the other: all of it is on the critical path.
+        #expect(report.phases.map(\.criticalSeconds) == [10, 4, 2])
+        let idle = report.criticalIdle
+        #expect([idle.waitingSeconds, idle.interruptedSeconds, idle.betweenSeconds] == [60, 100, 1])
         #expect(report.decisions.map(\.what) == ["taken over", "approved"])
         #expect(report.timeline.count == 12)
         let text = report.document.text(style: .plain)

@@ -8,10 +8,13 @@
 //   RepriseBench table-load|table-diff|table-merge|table-stream SOCKETFOLDER PORT DATABASE TABLE [ARCHIVE]   lays a backup beside a live
 //                                        table, compares the two; or all of it, and the merge; or the same without laying it beside
 //   RepriseBench fetch ENDPOINT BUCKET KEY FILE CREDENTIALS PROFILE   fetches an object, its SHA-256 taken on the way
+//   RepriseBench copy ADDRESS USER KEY KNOWNHOSTS FILE TARGET   copies a file to a host over a session of its own
 import Glibc
 import RunCore
+import SSH
 
 signal(SIGPIPE, SIG_IGN)
+prepareSSH()
 
 let arguments = CommandLine.arguments
 
@@ -35,7 +38,7 @@ func seconds(_ duration: Duration) -> Double {
     Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
 }
 
-guard arguments.count >= 3 else { fail("usage: RepriseBench journal|engine|wide|fill|load PATH …, or fetch|table-load|table-diff|table-merge …") }
+guard arguments.count >= 3 else { fail("usage: RepriseBench journal|engine|wide|fill|load PATH …, or copy|fetch|table-load|table-diff|table-merge …") }
 
 do {
     switch arguments[1] {
@@ -47,6 +50,9 @@ do {
     case "fetch":
         guard arguments.count == 8 else { fail("fetch takes ENDPOINT BUCKET KEY FILE CREDENTIALS PROFILE") }
         try await measureFetch(Array(arguments[2...]))
+    case "copy":
+        guard arguments.count == 8 else { fail("copy takes ADDRESS USER KEY KNOWNHOSTS FILE TARGET") }
+        try await measureCopy(Array(arguments[2...]))
     case "table-load", "table-diff", "table-merge", "table-stream":
         let isDiff = arguments[1] == "table-diff", words = Array(arguments[2...])
         guard words.count == (isDiff ? 4 : 5) else { fail("\(arguments[1]) takes SOCKETFOLDER PORT DATABASE TABLE\(isDiff ? "" : " ARCHIVE")") }

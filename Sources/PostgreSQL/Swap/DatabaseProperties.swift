@@ -2,6 +2,8 @@ package import BlockingIO
 
 /// Carries over what belongs to a database as such and follows its OID, not its name: owner, grants, comment, connection limit,
 /// settings for everybody and for roles in it.
+///
+/// What Reprise itself noted on a database (`DatabaseOrigin`) belongs to its content: it is neither carried over nor touched.
 package struct DatabaseProperties: Sendable {
     /// Makes `restored` like `damaged` in all of these and compares afterwards.
     ///
@@ -24,6 +26,10 @@ package struct DatabaseProperties: Sendable {
     /// A line for each property that differs; none where a swap changes nothing but content.
     package static func differences(between damagedOID: UInt32, and restoredOID: UInt32, catalog: Catalog) async throws -> [String] {
         let (source, target) = try await both(damagedOID, restoredOID, catalog)
+        return differences(source, target)
+    }
+
+    static func differences(_ source: DatabaseFacts, _ target: DatabaseFacts) -> [String] {
         var lines: [String] = []
         func compare<Value: Equatable>(_ what: String, _ left: Value, _ right: Value) {
             if left != right { lines.append("\(what) is not carried over") }
@@ -32,11 +38,16 @@ package struct DatabaseProperties: Sendable {
         compare("the comment", source.comment, target.comment)
         compare("the connection limit", source.connectionLimit, target.connectionLimit)
         compare("the grants", source.effectiveACL, target.effectiveACL)
-        compare("the settings", source.settings.sorted(), target.settings.sorted())
-        compare("the roles' settings", source.roleSettings.mapValues { $0.sorted() }, target.roleSettings.mapValues { $0.sorted() })
+        compare("the settings", carried(source.settings), carried(target.settings))
+        compare("the roles' settings", source.roleSettings.mapValues(carried), target.roleSettings.mapValues(carried))
         compare("the encoding", source.encoding, target.encoding)
         compare("the collation", [source.localeProvider, source.collate, source.ctype, source.icuLocale], [target.localeProvider, target.collate, target.ctype, target.icuLocale])
         return lines
+    }
+
+    /// Settings but for Reprise's own, comparable however their lists are quoted and whatever their order.
+    private static func carried(_ entries: [String]) -> Set<DatabaseSetting> {
+        Set(entries.compactMap(DatabaseSetting.init(entry:)).filter { !DatabaseOrigin.owns($0.name) })
     }
 
     private static func both(_ damaged: UInt32, _ restored: UInt32, _ catalog: Catalog) async throws -> (DatabaseFacts, DatabaseFacts) {
@@ -55,12 +66,9 @@ package struct DatabaseProperties: Sendable {
         if source.comment != target.comment {
             statements.append("COMMENT ON DATABASE \(name) IS \(try source.comment.map { try SQLLiteral($0).sql } ?? "NULL")")
         }
-        if source.settings.sorted() != target.settings.sorted() {
-            statements += try settings(source.settings, target.settings, "ALTER DATABASE \(name)")
-        }
+        statements += try settings(source.settings, target.settings, "ALTER DATABASE \(name)")
         for role in Set(source.roleSettings.keys).union(target.roleSettings.keys).sorted() {
             let (wanted, present) = (source.roleSettings[role] ?? [], target.roleSettings[role] ?? [])
-            guard wanted.sorted() != present.sorted() else { continue }
             statements += try settings(wanted, present, "ALTER ROLE \(try SQLIdentifier(role).sql) IN DATABASE \(name)")
         }
         // Owner and grants hang together: OWNER TO rewrites the owner's entries, so grants come after it and are always whole.
@@ -71,31 +79,11 @@ package struct DatabaseProperties: Sendable {
     }
 
     private static func settings(_ wanted: [String], _ present: [String], _ subject: String) throws -> [String] {
-        (present.isEmpty ? [] : ["\(subject) RESET ALL"]) + (try wanted.map { try setting($0, subject) })
-    }
-
-    private static func setting(_ entry: String, _ subject: String) throws -> String {
-        guard let equals = entry.firstIndex(of: "=") else { throw PostgresUnexpectedResult("a setting has no value") }
-        let name = String(entry[..<equals])
-        let value = String(entry[entry.index(after: equals)...])
-        let quotedName = try name.split(separator: ".").map { try SQLIdentifier(String($0)).sql }.joined(separator: ".")
-        // Lists are stored as they are written: each element is quoted by itself, or the whole would become one element.
-        let listSettings: Set<String> = [
-            "search_path", "datestyle", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "shared_preload_libraries",
-        ]
-        guard listSettings.contains(name.lowercased()) else { return "\(subject) SET \(quotedName) TO \(try SQLLiteral(value).sql)" }
-        let elements = try listElements(value).map { try SQLLiteral($0).sql }
-        return "\(subject) SET \(quotedName) TO \(elements.isEmpty ? "''" : elements.joined(separator: ", "))"
-    }
-
-    /// The elements of a list setting as `pg_db_role_setting` holds it: `"$user", public`.
-    static func listElements(_ text: String) -> [String] {
-        text.matches(of: #/\s*(?:"((?:[^"]|"")*)"|([^,"]+))\s*(?:,|$)/#).compactMap { match in
-            if let quoted = match.1 { return String(quoted).replacing("\"\"", with: "\"") }
-            return match.2.map { element in
-                String(element.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
-            }
-        }
+        let (wanted, present) = (carried(wanted), carried(present))
+        let names = Set(wanted.map { $0.name.lowercased() })
+        let gone = present.filter { !names.contains($0.name.lowercased()) }.sorted { $0.name < $1.name }
+        return try gone.map { "\(subject) RESET \(try $0.nameSQL)" }
+            + wanted.subtracting(present).sorted { $0.name < $1.name }.map { "\(subject) SET \(try $0.nameSQL) TO \(try $0.valueSQL)" }
     }
 
     private static func grants(_ source: DatabaseFacts, _ target: DatabaseFacts, _ name: String) throws -> [String] {
@@ -116,7 +104,7 @@ package struct DatabaseProperties: Sendable {
 }
 
 /// Who may do what with a database. Who granted it is not kept: a superuser's grants are recorded as the owner's.
-struct DatabaseGrant: Equatable {
+struct DatabaseGrant: Hashable {
     /// Empty for PUBLIC.
     let grantee: String
     var plain: [String]

@@ -95,11 +95,35 @@ extension RecoveryReport {
     }
 
     private var timing: [Document.Block] {
-        var rows = phases.map { Document.Table.Row([$0.name, durationText($0.seconds), $0.steps.joined(separator: ", ")]) }
-        if waitingSeconds > 0 { rows.append(.init(["waiting for people", durationText(waitingSeconds), ""])) }
-        if interruptedSeconds > 0 { rows.append(.init(["nobody drove the run", durationText(interruptedSeconds), ""], .attention)) }
-        guard !rows.isEmpty else { return [] }
-        return [.heading("Where the time went"), .table(.init([.init("phase"), .init("time", isNumber: true), .init("steps")], rows))]
+        guard !phases.isEmpty else { return [] }
+        let rows = phases.map {
+            Document.Table.Row([$0.name, durationText($0.criticalSeconds), durationText($0.seconds), durationText($0.workSeconds), $0.steps.joined(separator: ", ")])
+        }
+        return [
+            .heading("Where the time went"),
+            .table(.init(
+                [.init("phase"), .init("of the recovery time", isNumber: true), .init("under way", isNumber: true), .init("steps added up", isNumber: true), .init("steps")],
+                rows + idleRows + [.init(["recovery time (RTO)", durationText(recoverySeconds), "", "", ""])])),
+            .paragraph(
+                "Steps run side by side. \u{201C}Of the recovery time\u{201D} is the chain of steps of which each waited for the one before: it adds up to the recovery time, and only what is shorter there makes the next recovery shorter. \u{201C}Under way\u{201D} is the wall clock while a step of the phase ran; \u{201C}steps added up\u{201D} counts what ran side by side more than once."),
+        ] + chain
+    }
+
+    private var idleRows: [Document.Table.Row] {
+        var rows: [Document.Table.Row] = []
+        if waitingSeconds > 0 { rows.append(.init(["waiting for people", durationText(criticalIdle.waitingSeconds), durationText(waitingSeconds), "", ""])) }
+        if interruptedSeconds > 0 {
+            rows.append(.init(["nobody drove the run", durationText(criticalIdle.interruptedSeconds), durationText(interruptedSeconds), "", ""], .attention))
+        }
+        if criticalIdle.betweenSeconds > 0 { rows.append(.init(["between steps", durationText(criticalIdle.betweenSeconds), "", "", ""])) }
+        return rows
+    }
+
+    /// Steps that took next to nothing say nothing.
+    private var chain: [Document.Block] {
+        let told = criticalPath.filter { $0.seconds >= max(0.1, recoverySeconds / 1000) }
+        guard told.count > 1 else { return [] }
+        return [.paragraph("The chain: " + told.map { "\($0.step) \(durationText($0.seconds))" }.joined(separator: " \u{2192} ") + ".")]
     }
 
     private var stepBlocks: [Document.Block] {

@@ -12,14 +12,19 @@ package struct RecoveryReport: Codable, Sendable {
     package var tableSteps: [TableStepFact]
     /// What is not as in the backup: tables, sequences, large objects. Empty where everything agrees.
     package var findings: [String]
-    /// Wall-clock time by phase; what ran side by side in one phase is counted once.
+    /// Time by phase, in the order in which they began.
     package var phases: [Phase]
+    /// The chain of steps that made the recovery take as long as it took, in their order.
+    package var criticalPath: [Link]
     /// From the start of the run to its end, or to now: the recovery time.
     package var recoverySeconds: Double
     /// Of it, the time in which the run waited for a person.
     package var waitingSeconds: Double
     /// Of it, the time in which no process drove the run: after a kill, a crash or a detach.
     package var interruptedSeconds: Double
+    /// How much of `recoverySeconds` the chain of steps spent waiting for a person, without anybody who drove the run, and between steps.
+    /// With the phases' `criticalSeconds` they add up to it.
+    package var criticalIdle: Idle
     /// The age of the database backup at the start of the run: what was written after it is not in the backup.
     package var lossSeconds: Double?
     package var decisions: [Decision]
@@ -27,8 +32,27 @@ package struct RecoveryReport: Codable, Sendable {
 
     package struct Phase: Codable, Hashable, Sendable {
         package var name: String
+        /// Wall-clock time in which a step of it was under way; what ran side by side is counted once, and time of other phases that ran
+        /// beside it is in theirs too.
         package var seconds: Double
         package var steps: [String]
+        /// Its part of the recovery time: that of its steps on the critical path.
+        package var criticalSeconds: Double
+        /// The times of all its steps added up.
+        package var workSeconds: Double
+    }
+
+    /// A step on the critical path.
+    package struct Link: Codable, Hashable, Sendable {
+        package var step: String
+        package var phase: String
+        package var seconds: Double
+    }
+
+    package struct Idle: Codable, Hashable, Sendable {
+        package var waitingSeconds: Double
+        package var interruptedSeconds: Double
+        package var betweenSeconds: Double
     }
 
     /// A word of a person that changed the run's course.
@@ -54,10 +78,13 @@ extension RecoveryReport {
         tables = proofs.flatMap(\.tables)
         findings = proofs.flatMap(\.findings)
         tableSteps = run.steps.compactMap(TableStepFact.init)
-        phases = Self.phases(run.steps, times, end: end)
+        let account = TimeAccount(loaded, times, start: summary.createdMilliseconds, end: end)
+        phases = account.phases
+        criticalPath = account.links
+        criticalIdle = account.idle
         recoverySeconds = run.elapsedSeconds
-        waitingSeconds = seconds(AttemptTimes.union(times.waits, without: [], now: end))
-        interruptedSeconds = seconds(AttemptTimes.union(times.gaps, without: [], now: end))
+        waitingSeconds = Double(AttemptTimes.union(times.waits, without: [], now: end)) / 1000
+        interruptedSeconds = Double(AttemptTimes.union(times.gaps, without: [], now: end)) / 1000
         lossSeconds = backups.first { $0.kind == "database" }?.ageSeconds ?? backups.first?.ageSeconds
         var decisions: [Decision] = [], timeline: [TimelineEntry] = []
         for record in records {
@@ -67,44 +94,7 @@ extension RecoveryReport {
         self.decisions = decisions
         self.timeline = timeline
     }
-
-    /// In the order in which the phases began.
-    private static func phases(_ steps: [RunReport.Step], _ times: AttemptTimes, end: Int64) -> [Phase] {
-        var names: [String] = []
-        var spans: [String: [AttemptTimes.Span]] = [:], members: [String: [String]] = [:]
-        // The time of an approval is that of the person, which is counted apart.
-        let dated = steps.filter { $0.kind != "approval" }.compactMap { step in StepID(step.id).flatMap { times.all[$0] }.map { (step, $0) } }
-        for (step, attempts) in dated.sorted(by: { ($0.1.first?.start ?? 0) < ($1.1.first?.start ?? 0) }) {
-            let name = phaseName(ofKind: step.kind)
-            if spans[name] == nil { names.append(name) }
-            spans[name, default: []] += attempts
-            members[name, default: []].append(step.id)
-        }
-        if !times.undos.isEmpty {
-            names.append("undo")
-            spans["undo"] = times.undos
-        }
-        return names.map { name in
-            let idle = times.waits + times.gaps
-            return Phase(
-                name: name, seconds: seconds(AttemptTimes.union(spans[name] ?? [], without: idle, now: end)), steps: members[name] ?? [])
-        }
-    }
-
-    private static func phaseName(ofKind kind: String) -> String {
-        switch kind {
-        case "fetch-backup": "fetch"
-        case "postgres-restore": "restore"
-        case "postgres-verify": "verify"
-        case "postgres-settle", "postgres-swap": "cutover"
-        case "files-check", "http-check", "postgres-check", "sql-check": "check"
-        case "command": "commands"
-        default: kind
-        }
-    }
 }
-
-private func seconds(_ milliseconds: Int64) -> Double { Double(milliseconds) / 1000 }
 
 extension RecoveryReport.Decision {
     /// Nil for an event that is no word of a person.

@@ -2,11 +2,10 @@
 ///
 /// POSIX sh, coreutils and openssl, which a bare Debian has with ca-certificates; certbot only where a certificate is issued.
 enum CertificateScript {
-    static let text = judging + "\n" + putting + "\n" + main
+    static let text = WantedState.words + judging + "\n" + putting + "\n" + main
 
     /// Whether a certificate and a key can be used for the names.
     private static let judging = #"""
-        refuse() { printf '%s\n' "$1" >&2; exit 65; }
         umask 077
         set -f
         command -v openssl >/dev/null || refuse "openssl is not installed: name it in a packages step before this one"
@@ -61,7 +60,7 @@ enum CertificateScript {
             [ ! -L "$1" ] || return 0
             [ "$(stat -c '%U:%G %04a' -- "$1")" != "$OWNER:$GROUP $2" ] || return 0
             give "$1" "$2"
-            echo "changed: owner or mode of $1"
+            changed "owner or mode of $1"
         }
         link() { # TARGET NAME
             [ "$1" != "$2" ] || return 0
@@ -114,7 +113,7 @@ enum CertificateScript {
                 put
                 judge "$CERTIFICATE" "$KEY"
                 [ -z "$why" ] || { echo "what was put in place cannot be used: $why" >&2; exit 1; }
-                echo "changed: restored the certificate ($before)"
+                changed "restored the certificate ($before)"
                 done_with
             fi
             [ "$ACME" = 1 ] || refuse "the certificate that was kept cannot be used: $unusable"
@@ -159,7 +158,7 @@ enum CertificateScript {
         sync -f -- "$CERTIFICATE"
         judge "$CERTIFICATE" "$KEY"
         [ -z "$why" ] || { echo "what was put in place cannot be used: $why" >&2; exit 1; }
-        echo "changed: issued a certificate ($before)"
+        changed "issued a certificate ($before)"
         done_with
         """#
 }

@@ -3,10 +3,9 @@
 /// The outer part runs as the ledger's account: it makes the folder and sees who else works in it. The inner part runs as the account to
 /// whom the folder belongs, with a key only in the memory of an agent that ends with it.
 enum GitCheckoutScript {
-    static let text = "inner=$(cat <<'REPRISE_INNER'\n" + inner + "\nREPRISE_INNER\n)\n" + outer
+    static let text = "inner=$(cat <<'REPRISE_INNER'\n" + WantedState.words + inner + "\nREPRISE_INNER\n)\n" + WantedState.words + outer
 
     private static let outer = #"""
-        refuse() { printf '%s\n' "$1" >&2; exit 65; }
         umask 022
         command -v git >/dev/null || refuse "git is not installed: name it in a packages step before this one"
         me=$(id -un)
@@ -42,7 +41,6 @@ enum GitCheckoutScript {
         """#
 
     private static let inner = #"""
-        refuse() { printf '%s\n' "$1" >&2; exit 65; }
         cd "$INTO"
         export LC_ALL=C GIT_TERMINAL_PROMPT=0 GIT_ALLOW_PROTOCOL=file:git:http:https:ssh GIT_OPTIONAL_LOCKS=0
         export GIT_DIR="$INTO/.git" GIT_WORK_TREE="$INTO"
@@ -107,7 +105,7 @@ enum GitCheckoutScript {
         if [ "$origin" != "$REPOSITORY" ]; then
             g config --replace-all remote.origin.url "$REPOSITORY"
             g config --replace-all remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'
-            [ -z "$origin" ] || echo "changed: the repository that it comes from"
+            [ -z "$origin" ] || changed "the repository that it comes from"
         fi
 
         # MARK: fetching
@@ -137,7 +135,7 @@ enum GitCheckoutScript {
             fi
             wanted=$(commit)
             [ -n "$wanted" ] || refuse "the repository has no commit $REVISION on any of its branches"
-            echo "changed: fetched $wanted"
+            changed "fetched $wanted"
         fi
 
         # MARK: checking out
@@ -169,7 +167,7 @@ enum GitCheckoutScript {
         [ -z "$left" ] || { echo "after the checkout files are not as they should be: $(some "$left")" >&2; exit 1; }
         sync -f -- "$INTO"
         rm -f "$marker"
-        echo "changed: checked out $wanted${before:+ (before: $before)}"
+        changed "checked out $wanted${before:+ (before: $before)}"
         found
         """#
 }

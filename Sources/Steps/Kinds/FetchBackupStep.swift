@@ -23,6 +23,9 @@ package struct FetchBackupStep: StepKind {
             FieldSchema("to", .path, help: "where on the host; a folder of the run's own without it"),
             FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host"), help: "who talks to the store"),
             FieldSchema("minimum-size", .bytes, default: .string("1kB"), help: "a smaller backup is not plausible"),
+            FieldSchema(
+                "revision", .string,
+                help: "also say which revision of the application belongs to the backup: from the file beside it, or this where there is none"),
             FieldSchema("verify-archive", .boolean, default: .boolean(true), help: "decode the whole archive and count its rows"),
         ], needsHost: true)
 
@@ -114,6 +117,7 @@ package struct FetchBackupStep: StepKind {
         var time: Date
         var version: ObjectVersion
         var store: String
+        var revision: BackupRevision?
     }
 
     /// The `index`-th newest backup that fits, chosen once for ever.
@@ -132,8 +136,12 @@ package struct FetchBackupStep: StepKind {
         guard let reference = context.inventory.store(name) else {
             throw StepRefused("steps.unknown-store", "the inventory has no store \(name)")
         }
-        let found = try await wanted.select(index, isDatabase: context.optionalString("kind") != "files", in: store, reference)
-        return Choice(key: found.key, time: found.time, version: found.version, store: store.displayName)
+        let isDatabase = context.optionalString("kind") != "files"
+        let found = try await wanted.select(index, isDatabase: isDatabase, in: store, reference)
+        var choice = Choice(key: found.key, time: found.time, version: found.version, store: store.displayName)
+        // Before anything is fetched: without it nobody could go on after the restore.
+        if context.with["revision"] != nil { choice.revision = try await BackupRevision(of: found.key, in: store, orElse: context.optionalString("revision")) }
+        return choice
     }
 
     // MARK: Fetching
@@ -231,6 +239,11 @@ package struct FetchBackupStep: StepKind {
             outputs["tables"] = .integer(Int64(content.tables.count))
             outputs["rows"] = .integer(Int64(content.rows))
             summary += " It holds \(content.rows) rows in \(content.tables.count) tables."
+        }
+        if let revision = choice.revision {
+            outputs["revision"] = .string(revision.name)
+            outputs["revision-from"] = .string(revision.source.rawValue)
+            summary += " The application belongs at \(revision.name)."
         }
         outputs["summary"] = .string(summary)
         let proof = Self.proof(choice.version, file.wrapper, isDecoded: content != nil)

@@ -44,7 +44,7 @@ package struct PostgresRestoreStep: StepKind {
         // Where the host knows the restoring job already, the scratch database is its business and is not made anew.
         if try await !context.jobExists(on: database.host, part: "restore") {
             if let cluster { try await bringBack(cluster, database, context) }
-            try await prepare(database, scratch, contents, context)
+            try await prepare(database, scratch, contents, DatabaseOrigin(backup), context)
         }
         var job = try restoreJob(database, scratch, path, contents, context)
         if let cluster { job = try fast(job, cluster, database) }
@@ -98,8 +98,9 @@ package struct PostgresRestoreStep: StepKind {
     /// The comment by which a scratch database is known to be this run's.
     static func mark(_ context: StepContext) -> String { "reprise scratch database of run \(context.run)" }
 
-    /// An empty database with the encoding and locale of production, after whatever an earlier attempt left is gone.
-    private func prepare(_ database: DatabaseRef, _ scratch: String, _ contents: ArchiveTOC, _ context: StepContext) async throws {
+    /// An empty database with the encoding and locale of production, and a note of the backup that it is for, after whatever an earlier
+    /// attempt left is gone.
+    private func prepare(_ database: DatabaseRef, _ scratch: String, _ contents: ArchiveTOC, _ origin: DatabaseOrigin?, _ context: StepContext) async throws {
         context.services.report(StepProgress("making the scratch database \(scratch)"))
         let connection = try await context.administer(database)
         try await context.requireDrillable(connection, database)
@@ -111,6 +112,8 @@ package struct PostgresRestoreStep: StepKind {
         Failpoint.hit("restore.before-mark", context.place())
         try await connection.execute("COMMENT ON DATABASE \(try SQLIdentifier(scratch).sql) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
         Failpoint.hit("restore.after-mark", context.place())
+        // It goes along when the database gets its name.
+        try await origin?.note(onDatabase: scratch, connection, deadline: deadline)
         await connection.close()
     }
 

@@ -18,6 +18,7 @@ package struct PostgresSwapStep: StepKind {
             FieldSchema("keep-as", .identifier, isRequired: true, help: "name under which the damaged database is kept"),
             FieldSchema("sequence-margin", .integer, default: .integer(1000), range: 0...1_000_000_000, help: "numbers to leave out beyond the last ones that the damaged database gave out"),
             FieldSchema("copy-settings", .boolean, default: .boolean(true), help: "carry over owner, grants, settings, comment and connection limit"),
+            FieldSchema("backup", .stepRef, help: "the fetch-backup step: where no production is there to carry them over from, they come from the backup"),
         ], isDestructive: true)
 
     package static let hasUndo = true
@@ -66,10 +67,41 @@ package struct PostgresSwapStep: StepKind {
         return value.integerValue.map { UInt32($0) }
     }
 
-    /// The restored database gets production's name and owner. A new attempt goes on from what it finds.
+    /// The restored database gets production's name, and what the backup says of the database itself. A new attempt goes on from what it finds.
     private func adopt(_ oid: UInt32, _ database: DatabaseRef, _ connection: PostgresConnection, _ context: StepContext) async throws -> StepOutcome {
         let catalog = Catalog(connection), deadline = context.deadline ?? Deadline(after: .seconds(120))
-        let name = try SQLIdentifier(database.database).sql
+        let archived = try await archived(database, context)
+        var restored: DatabaseProperties.Restored?
+        if let archived {
+            context.services.report(StepProgress("restoring owner, grants and settings of the database"))
+            Failpoint.hit("swap.before-settings", context.place())
+            restored = try await DatabaseProperties.restore(archived, to: oid, catalog: catalog, deadline: deadline)
+            Failpoint.hit("swap.after-settings", context.place())
+        }
+        try await name(oid, database, archived, connection, context, deadline)
+        await connection.close()
+        let own = Self.told(archived, restored)
+        return StepOutcome(
+            evidence: ["production-oid": .integer(Int64(oid)), "restored-properties": .array((restored?.brought ?? []).map { .string($0) })],
+            outputs: ["summary": .string("\(database.database) is the restored database; there was none of this name before. \(own.summary)")],
+            warnings: own.warnings)
+    }
+
+    /// What the backup says of the database as such; nil where the plan names no backup, or the backup holds nothing of it.
+    private func archived(_ database: DatabaseRef, _ context: StepContext) async throws -> ArchivedDatabase? {
+        guard context.boolean("copy-settings", default: true), context.with["backup"] != nil,
+            let path = try context.outputs(ofStepIn: "backup")["path"]?.stringValue
+        else { return nil }
+        return try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser).database
+    }
+
+    /// Name and comment change in one transaction: by its comment a scratch database is known until then.
+    private func name(
+        _ oid: UInt32, _ database: DatabaseRef, _ archived: ArchivedDatabase?, _ connection: PostgresConnection, _ context: StepContext, _ deadline: Deadline
+    ) async throws {
+        let catalog = Catalog(connection), name = try SQLIdentifier(database.database).sql
+        let comment = try archived?.comment.map { try SQLLiteral($0).sql } ?? "NULL"
+        let owner = archived?.owner == nil ? try database.applicationRole.map { try SQLIdentifier($0).sql } : nil
         for attempt in 1...20 {
             guard let found = try await catalog.database(oid: oid) else { throw DatabaseSwapFailure.missing(try context.string("scratch")) }
             if found.name == database.database { break }
@@ -78,10 +110,8 @@ package struct PostgresSwapStep: StepKind {
             do {
                 Failpoint.hit("swap.before-rename", context.place())
                 try await connection.transaction(deadline: deadline) { connection in
-                    if let owner = database.applicationRole {
-                        try await connection.execute("ALTER DATABASE \(scratch) OWNER TO \(try SQLIdentifier(owner).sql)", deadline: deadline)
-                    }
-                    try await connection.execute("COMMENT ON DATABASE \(scratch) IS NULL", deadline: deadline)
+                    if let owner { try await connection.execute("ALTER DATABASE \(scratch) OWNER TO \(owner)", deadline: deadline) }
+                    try await connection.execute("COMMENT ON DATABASE \(scratch) IS \(comment)", deadline: deadline)
                     try await connection.execute("ALTER DATABASE \(scratch) RENAME TO \(name)", deadline: deadline)
                 }
                 Failpoint.hit("swap.after-rename", context.place())
@@ -90,10 +120,19 @@ package struct PostgresSwapStep: StepKind {
                 try await Task.sleep(for: .milliseconds(100))
             }
         }
-        await connection.close()
-        return StepOutcome(
-            evidence: ["production-oid": .integer(Int64(oid))],
-            outputs: ["summary": .string("\(database.database) is the restored database; there was none of this name before.")])
+    }
+
+    /// What came back of the database's own, and what did not.
+    private static func told(_ archived: ArchivedDatabase?, _ restored: DatabaseProperties.Restored?) -> (summary: String, warnings: [String]) {
+        guard let archived, let restored else {
+            return ("Settings, grants and comment of the database itself were not restored: what was restored from does not hold them, or the plan names no `backup` here.", [])
+        }
+        let brought = restored.brought + (archived.comment == nil ? [] : ["comment"])
+        var warnings = archived.leftOut.map { "not restored, of the database itself: \($0)" }
+        if !restored.refused.isEmpty {
+            warnings.append("settings of the database that this server does not take, and that were not restored: \(restored.refused.joined(separator: "; "))")
+        }
+        return ("As in the backup, and read back: \(brought.isEmpty ? "nothing of its own" : brought.joined(separator: ", ")).", warnings)
     }
 
     // MARK: In production's place

@@ -27,9 +27,9 @@ package struct ScheduleStep: WantedStateKind {
     }
 
     /// What cron needs to take the entry up; before anything is written.
-    private static let checks = #"""
-        [ -d /etc/cron.d ] && command -v cron >/dev/null || { echo 'this host has no cron: install it with a step of kind packages' >&2; exit 65; }
-        id -u -- "$SCHEDULE_USER" >/dev/null 2>&1 || { echo "this host has no account $SCHEDULE_USER: make it first, or install the package that brings it" >&2; exit 65; }
+    private static let checks = WantedState.words + #"""
+        [ -d /etc/cron.d ] && command -v cron >/dev/null || refuse 'this host has no cron: install it with a step of kind packages'
+        id -u -- "$SCHEDULE_USER" >/dev/null 2>&1 || refuse "this host has no account $SCHEDULE_USER: make it first, or install the package that brings it"
         service cron status >/dev/null 2>&1 </dev/null || echo 'warning: cron does not run there, so nothing will run by this entry; start it with a step of kind service'
 
         """#

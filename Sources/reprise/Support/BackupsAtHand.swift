@@ -7,36 +7,48 @@ internal import RunCore
 internal import Steps
 
 /// A backup that a plan will fetch, as far as it is known before anything runs.
-struct PlannedBackup {
+struct PlannedBackup: Hashable {
     /// The step that fetches it.
     let step: String
     let store: StoreRef
     /// As `choose` has it.
     let choice: String
     let isDatabase: Bool
+    /// What `revision` has; nil where the plan does not want to know which revision of the application belongs to the backup.
+    let revision: String?
 
-    /// Of each step that fetches or chooses one, but for those of which an earlier step decides.
+    /// Of each step that fetches one, but for those of which an earlier step decides.
     static func all(_ preview: PlanPreview, _ inventory: Inventory) -> [PlannedBackup] {
         preview.steps.compactMap { step in
-            guard [FetchBackupStep.schema.name, ChooseBackupStep.schema.name].contains(step.kind), let store = step.with["store"]?.stringValue.flatMap(inventory.store),
+            guard step.kind == FetchBackupStep.schema.name, let store = step.with["store"]?.stringValue.flatMap(inventory.store),
                 let choice = step.with["choose"]?.stringValue, !step.notYetKnown.contains("choose")
             else { return nil }
-            return PlannedBackup(step: step.id, store: store, choice: choice, isDatabase: step.with["kind"]?.stringValue != "files")
+            return PlannedBackup(
+                step: step.id, store: store, choice: choice, isDatabase: step.with["kind"]?.stringValue != "files", revision: step.with["revision"]?.stringValue)
         }
     }
+}
 
-    /// What the step `id` will fetch: its own choice, or that of the step that its `choose` names.
-    static func fetched(by id: String, _ preview: PlanPreview, _ inventory: Inventory) -> PlannedBackup? {
-        let all = all(preview, inventory)
-        if let own = all.first(where: { $0.step == id }) { return own }
-        let choice = preview.steps.first { $0.id == id }?.with["choose"]?.stringValue ?? ""
-        return all.first { choice.contains("steps.\($0.step).key") }
-    }
+/// What stores answered, so that none is asked for the same backup twice: a listing of many thousand objects takes its time, and two
+/// findings about "the newest" are then about one.
+actor SelectedBackups {
+    typealias Answer = (store: any ObjectStore, backup: BackupChoice.Selection)
+    private struct Question: Hashable { let store: String, choice: String, isDatabase: Bool }
+    private let inventory: Inventory
+    private var asked: [Question: Task<Answer, any Error>] = [:]
 
-    /// Asks the store for it.
-    func select(_ inventory: Inventory) async throws -> (store: any ObjectStore, backup: BackupChoice.Selection) {
-        let objects = try Wiring.store(store, inventory)
-        return (objects, try await BackupChoice(choice).select(isDatabase: isDatabase, in: objects, store))
+    init(_ inventory: Inventory) { self.inventory = inventory }
+
+    /// Asks the store for it, once.
+    func select(_ planned: PlannedBackup) async throws -> Answer {
+        let question = Question(store: planned.store.name, choice: planned.choice, isDatabase: planned.isDatabase)
+        if let known = asked[question] { return try await known.value }
+        let asking = Task { [inventory] in
+            let objects = try Wiring.store(planned.store, inventory)
+            return (objects, try await BackupChoice(planned.choice).select(isDatabase: planned.isDatabase, in: objects, planned.store)) as Answer
+        }
+        asked[question] = asking
+        return try await asking.value
     }
 }
 
@@ -48,9 +60,10 @@ struct BackupsAtHand {
 
     /// - Throws: `NothingStarted` with the reason of the first store that has it not.
     func require() async throws {
+        let backups = SelectedBackups(frozen.inventory)
         for planned in PlannedBackup.all(preview, frozen.inventory) {
             do {
-                _ = try await planned.select(frozen.inventory)
+                _ = try await backups.select(planned)
             } catch let error as any RepriseError {
                 throw NothingStarted(error, step: planned.step)
             }

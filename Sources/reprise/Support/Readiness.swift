@@ -41,10 +41,12 @@ struct Finding: Encodable, Sendable {
 struct Readiness {
     let frozen: FrozenRun
     let preview: PlanPreview
+    let backups: SelectedBackups
 
     init(_ frozen: FrozenRun, preview: PlanPreview) {
         self.frozen = frozen
         self.preview = preview
+        backups = SelectedBackups(frozen.inventory)
     }
 
     func check() async throws -> [Finding] {
@@ -159,7 +161,7 @@ struct Readiness {
         guard let remote = connection.remote else { return [] }
         var findings: [Finding] = []
         for planned in PlannedBackup.all(preview, frozen.inventory) where all.contains(planned.step) {
-            guard let (store, backup) = try? await planned.select(frozen.inventory) else { continue }
+            guard let (store, backup) = try? await backups.select(planned) else { continue }
             do {
                 guard let contents = try await BackupNeeds.contents(of: backup.version, in: store) else {
                     let why = "the table of contents of \(backup.key) is longer than what was read of it; its needs are not known"
@@ -273,13 +275,17 @@ struct Readiness {
         for planned in planned {
             let subject = "store \(reference.name): step \(planned.step)"
             do {
-                let backup = try await planned.select(frozen.inventory).backup
+                let (objects, backup) = try await backups.select(planned)
                 let age = durationText(Date().timeIntervalSince(backup.time))
                 findings.append(
                     Finding(
                         .ok, subject,
                         "its backup is there: \(backup.key), \(age) old, \(bytesText(backup.version.sizeBytes)) "
                             + "(chosen by `\(oneLine(planned.choice))`)"))
+                if let given = planned.revision {
+                    let revision = try await BackupRevision(of: backup.key, in: objects, orElse: given)
+                    findings.append(Finding(.ok, subject, "the application's revision that belongs to it: \(revision.name), as the \(revision.source.rawValue) says"))
+                }
             } catch {
                 findings.append(Finding(error, subject))
             }

@@ -37,7 +37,7 @@ extension Readiness {
     }
 
     private func load(_ step: StepPreview, from field: String, folder: String, least: Int64, usual: Int64) -> Load? {
-        guard let fetch = step.with[field]?.stringValue, let backup = PlannedBackup.fetched(by: fetch, preview, frozen.inventory) else { return nil }
+        guard let fetch = step.with[field]?.stringValue, let backup = PlannedBackup.all(preview, frozen.inventory).first(where: { $0.step == fetch }) else { return nil }
         return Load(step: step.id, folder: folder, backup: backup, least: least, usual: usual)
     }
 
@@ -46,7 +46,7 @@ extension Readiness {
         var findings: [Finding] = []
         for load in loads(on: host) {
             // A backup that is not there is its store's own finding.
-            guard let size = try? await load.backup.select(frozen.inventory).backup.version.sizeBytes else { continue }
+            guard let size = try? await backups.select(load.backup).backup.version.sizeBytes else { continue }
             guard let free = await Self.free(at: load.folder, remote) else { continue }
             let subject = "\(host): room for step \(load.step)", least = size * load.least, usual = size * load.usual
             let text = "\(bytesText(free)) free at \(load.folder); a backup of \(bytesText(size)) needs \(bytesText(least)) at the very least, and \(bytesText(usual)) as a rule"

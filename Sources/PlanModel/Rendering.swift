@@ -27,18 +27,19 @@ package struct TemplateScope: Sendable {
         case .output(let id, let name):
             if let value = output(id, name) { return value }
             throw RenderError(code: "plan.no-output", mark: mark, reason: "step `\(id)` has reported no `\(name)`")
-        case .host(let name): return try value(ofHost: name, at: mark)
+        case .host(let name): return try Self.value(ofHost: name, on: hosts, at: mark)
         case .run(let name):
             if let value = run[name] { return .string(value) }
             throw RenderError(code: "plan.no-value", mark: mark, reason: "`run.\(name)` has no value here")
         }
     }
 
-    private func value(ofHost name: String, at mark: SourceMark) throws(RenderError) -> PlanValue {
+    /// What `host.NAME` stands for in a step that runs on these hosts.
+    static func value(ofHost name: String, on hosts: [Host], at mark: SourceMark) throws(RenderError) -> PlanValue {
         guard let first = hosts.first else {
             throw RenderError(code: "plan.no-host", mark: mark, reason: "`host.\(name)` has no meaning: the step runs on no host")
         }
-        let value = try self.value(of: first, name, at: mark)
+        let value = try value(of: first, name, at: mark)
         for other in hosts.dropFirst() {
             guard try self.value(of: other, name, at: mark) == value else {
                 throw RenderError(
@@ -50,14 +51,16 @@ package struct TemplateScope: Sendable {
         return value
     }
 
-    private func value(of host: Host, _ name: String, at mark: SourceMark) throws(RenderError) -> PlanValue {
+    private static func value(of host: Host, _ name: String, at mark: SourceMark) throws(RenderError) -> PlanValue {
         switch name {
         case "name": return .string(host.name)
         case "address": return .string(host.address ?? host.name)
         case "user" where host.user != nil: return .string(host.user!)
         default:
             if let value = host.variable(name) { return value }
-            throw RenderError(code: "plan.no-variable", mark: mark, reason: "host `\(host.name)` has no variable `\(name)`")
+            throw RenderError(
+                code: "plan.no-variable", mark: mark, reason: "host `\(host.name)` has no variable `\(name)`",
+                hints: ["write it into the inventory: for one host beside its address, for all under `all`, `vars`"])
         }
     }
 

@@ -238,9 +238,9 @@ extension FrozenRun {
     }
 
     private func scope(_ step: PlanStep, outputs: StepOutputs, run: RunID?) -> TemplateScope {
-        let names = hosts(of: step)
+        let inventory = inventory(knowing: outputs)
         return TemplateScope(
-            parameters: parameters, host: names.count == 1 ? inventory(knowing: outputs).host(names[0]) : nil,
+            parameters: parameters, hosts: hosts(of: step).compactMap(inventory.host),
             run: ["mode": mode.rawValue].merging(run.map { ["id": $0.rawValue] } ?? [:]) { first, _ in first },
             output: { id, name in outputs[id]?[name].flatMap(PlanValue.init(json:)) })
     }

@@ -6,10 +6,13 @@ struct FieldValidator {
     var findings: Findings
     /// Steps whose results the fields mention.
     var mentioned: [(target: String, mark: SourceMark, what: String)] = []
+    /// Those on which the step runs; nil where that is not known yet.
+    let hosts: [Host]?
 
-    init(_ context: PlanContext, _ findings: Findings) {
+    init(_ context: PlanContext, _ findings: Findings, hosts: [Host]? = nil) {
         self.context = context
         self.findings = findings
+        self.hosts = hosts
     }
 
     /// - Parameter elsewhere: fields that stand in a wrong place, which is reported there, and so are not missing.
@@ -193,8 +196,18 @@ struct FieldValidator {
                         "plan.unknown-step", at: located.mark, "\(what): there is no step `\(id)`", word: id.rawValue,
                         among: context.stepNames, what: "steps")
                 }
-            case .host, .run: break
+            case .host(let name): checkHostReference(name, located, what)
+            case .run: break
             }
+        }
+    }
+
+    /// A variable that the inventory lacks would stop the run at this step, hours after its start.
+    private mutating func checkHostReference(_ name: String, _ located: Located, _ what: String) {
+        // A step that makes a host may tell these two.
+        guard let hosts, !["address", "user"].contains(name) else { return }
+        do { _ = try TemplateScope.value(ofHost: name, on: hosts, at: located.mark) } catch {
+            findings.error(error.code, at: located.mark, "\(what): \(error.reason)", hints: error.hints)
         }
     }
 

@@ -5,16 +5,16 @@ package struct TemplateScope: Sendable {
     package var parameters: ParameterBinding
     /// What a finished step reported under a name; nil where there is nothing.
     package var output: @Sendable (StepID, String) -> PlanValue?
-    /// The host on which the step runs; nil on the orchestrator.
-    package var host: Host?
+    /// The hosts on which the step runs; empty on the orchestrator. A reference to a host has a value where all of them say the same.
+    package var hosts: [Host]
     package var run: [String: String]
 
     package init(
-        parameters: ParameterBinding, host: Host? = nil, run: [String: String] = [:],
+        parameters: ParameterBinding, hosts: [Host] = [], run: [String: String] = [:],
         output: @escaping @Sendable (StepID, String) -> PlanValue? = { _, _ in nil }
     ) {
         self.parameters = parameters
-        self.host = host
+        self.hosts = hosts
         self.run = run
         self.output = output
     }
@@ -27,23 +27,40 @@ package struct TemplateScope: Sendable {
         case .output(let id, let name):
             if let value = output(id, name) { return value }
             throw RenderError(code: "plan.no-output", mark: mark, reason: "step `\(id)` has reported no `\(name)`")
-        case .host(let name):
-            guard let host else {
-                throw RenderError(
-                    code: "plan.no-host", mark: mark, reason: "`host.\(name)` has no meaning: the step runs on no host")
-            }
-            switch name {
-            case "name": return .string(host.name)
-            case "address": return .string(host.address ?? host.name)
-            case "user" where host.user != nil: return .string(host.user!)
-            default:
-                if let value = host.variable(name) { return value }
-                throw RenderError(
-                    code: "plan.no-variable", mark: mark, reason: "host `\(host.name)` has no variable `\(name)`")
-            }
+        case .host(let name): return try Self.value(ofHost: name, on: hosts, at: mark)
         case .run(let name):
             if let value = run[name] { return .string(value) }
             throw RenderError(code: "plan.no-value", mark: mark, reason: "`run.\(name)` has no value here")
+        }
+    }
+
+    /// What `host.NAME` stands for in a step that runs on these hosts.
+    static func value(ofHost name: String, on hosts: [Host], at mark: SourceMark) throws(RenderError) -> PlanValue {
+        guard let first = hosts.first else {
+            throw RenderError(code: "plan.no-host", mark: mark, reason: "`host.\(name)` has no meaning: the step runs on no host")
+        }
+        let value = try value(of: first, name, at: mark)
+        for other in hosts.dropFirst() {
+            guard try self.value(of: other, name, at: mark) == value else {
+                throw RenderError(
+                    code: "plan.different-hosts", mark: mark,
+                    reason: "`host.\(name)` is not the same on `\(first.name)` and `\(other.name)`, on which the step runs",
+                    hints: ["give all hosts of the step the same value in the inventory, or write a step for each"])
+            }
+        }
+        return value
+    }
+
+    private static func value(of host: Host, _ name: String, at mark: SourceMark) throws(RenderError) -> PlanValue {
+        switch name {
+        case "name": return .string(host.name)
+        case "address": return .string(host.address ?? host.name)
+        case "user" where host.user != nil: return .string(host.user!)
+        default:
+            if let value = host.variable(name) { return value }
+            throw RenderError(
+                code: "plan.no-variable", mark: mark, reason: "host `\(host.name)` has no variable `\(name)`",
+                hints: ["write it into the inventory: for one host beside its address, for all under `all`, `vars`"])
         }
     }
 

@@ -5,6 +5,8 @@ struct StepReader {
     let context: PlanContext
     var findings: Findings
     var uses: [StepUse] = []
+    /// Where the step that is being read runs; nil where that is not known: without an inventory, and where a parameter says it.
+    private var hosts: [Host]?
 
     static let keys = [
         "id", "kind", "title", "on", "needs", "timeout", "retry", "on-error", "undo", "approval", "only", "unless",
@@ -43,6 +45,7 @@ struct StepReader {
             id: id ?? StepID("unnamed")!, kind: kindName ?? "", mark: map["id"]?.value.mark ?? located.mark)
         step.title = findings.string(map["title"], "\(label), `title`") ?? ""
         step.on = readOn(map["on"], label)
+        hosts = hosts(on: step.on)
         step.timeout = findings.duration(map["timeout"], "\(label), `timeout`")
         step.retry = readRetry(map["retry"], label)
         step.onError = findings.choice(map["on-error"], "\(label), `on-error`", of: PlanStep.OnError.self) ?? .stop
@@ -135,7 +138,7 @@ struct StepReader {
 
     /// Runs a check of fields and keeps which steps it mentioned.
     private mutating func checkFields(_ label: String, index: Int, _ check: (inout FieldValidator) -> Void) {
-        var validator = FieldValidator(context, Findings())
+        var validator = FieldValidator(context, Findings(), hosts: hosts)
         validator.findings.speller = findings.speller
         check(&validator)
         findings.add(validator.findings.diagnostics)
@@ -160,6 +163,16 @@ struct StepReader {
             }
         }
         return names.map(\.text)
+    }
+
+    private func hosts(on names: [String]) -> [Host]? {
+        guard let inventory = context.inventory else { return nil }
+        var result: [Host] = []
+        for name in names {
+            guard !Template.isNeeded(name), let hosts = inventory.hosts(on: name) else { return nil }
+            result += hosts
+        }
+        return result
     }
 
     private mutating func checkOnTemplate(_ text: String, at mark: SourceMark, _ label: String) {

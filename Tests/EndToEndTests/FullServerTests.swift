@@ -20,9 +20,7 @@ extension EndToEnd {
                 state_of_host >"$WORK/before"
                 try start
                 expect "the exit status of the second run" 0 "$CODE"
-                reprise status >"$WORK/second"
-                # What only looks is done each time.
-                expect "what the second run did" "database-is-safe visit" "$(awk '$2 == "done" { print $3 }' "$WORK/second" | tr '\n' ' ' | sed 's/ $//')"
+                only_looked
                 state_of_host >"$WORK/after"
                 cmp -s "$WORK/before" "$WORK/after" || { echo "the second run changed:"; diff "$WORK/before" "$WORK/after" | head -n 20; exit 1; }
 
@@ -151,14 +149,17 @@ extension EndToEnd {
                 """#)
         }
 
-        private static let prelude = #"""
+        /// What scenarios of a new server can use. `DATABASE_HOST` is where its database is.
+        static let prelude = #"""
             PLAN=plans/full-server.yaml INVENTORY=inventory/new-server/lab.yaml
             BACKEND=/var/www/chms-production/backend DISK=$LAB/hosts/new1/upper MARK=/var/lib/postgresql/reprise/15-main.fast
+            DATABASE_HOST=new1
             there() { scripts/lab enter new1 "$@"; }
-            asked() { there runuser -u postgres -- psql -XAtqc "$1" "${2:-postgres}"; }
+            at_database() { scripts/lab enter "$DATABASE_HOST" "$@"; }
+            asked() { at_database runuser -u postgres -- psql -XAtqc "$1" "${2:-postgres}"; }
             setting() { asked "SHOW $1"; }
             identifier() { asked 'SELECT system_identifier FROM pg_control_system()'; }
-            port() { scripts/lab enter app1 nc -z -w 2 10.77.0.14 "$1" && echo open || echo shut; }
+            port() { scripts/lab enter app1 nc -z -w 2 "${2:-10.77.0.14}" "$1" && echo open || echo shut; }
             visit() { curl -sS -m 10 --cacert "$LAB/tls/ca.pem" --resolve chms.example.org:443:10.77.0.14 "https://chms.example.org$1"; }
             answers() { [[ $(visit /api/health 2>/dev/null) == *'"status":"ok"'* ]]; }
             gone() { [[ ! -e $DISK$1 ]]; }
@@ -175,12 +176,14 @@ extension EndToEnd {
                 expect "the members" 2000 "$(asked 'SELECT count(full_name) FROM members' chms_production)"
                 expect "the owner of the database" chms_user "$(asked "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'chms_production'")"
             }
+            # What only looks is done each time; all else was found as it should be.
+            only_looked() { expect "what the second run did" "app-key database-is-safe visit " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
             # No trace of the settings of a restore.
             safe() {
                 expect "fsync, full_page_writes, autovacuum, wal_level" "on on on replica" "$(setting fsync) $(setting full_page_writes) $(setting autovacuum) $(setting wal_level)"
-                expect "files of settings" reprise.conf "$(there ls /etc/postgresql/15/main/conf.d)"
-                expect "the mark" "" "$(there sh -c "ls $MARK 2>/dev/null" || true)"
-                expect "what the boot does" auto "$(there cat /etc/postgresql/15/main/start.conf)"
+                expect "files of settings" reprise.conf "$(at_database ls /etc/postgresql/15/main/conf.d)"
+                expect "the mark" "" "$(at_database sh -c "ls $MARK 2>/dev/null" || true)"
+                expect "what the boot does" auto "$(at_database cat /etc/postgresql/15/main/start.conf)"
             }
             # A server with everything but its database: what was recovered on it before makes this quick.
             installed() {
@@ -209,13 +212,16 @@ extension EndToEnd {
                     sleep 0.01
                 done
             }
-            # Files with owner, mode and content, packages, rows. Not what living does: logs, sessions, the server's own files, the ledger of jobs.
-            state_of_host() {
-                there sh -euc '
+            # What a second run has to find as it was: files with owner, mode and content, packages, rows. Not what living does: logs, sessions, the server's own files, the ledger of jobs.
+            state_of_host() { files_of new1; rows; }
+            files_of() {
+                scripts/lab enter "$1" sh -euc '
                     find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /dev -o -path /tmp -o -path /var/log -o -path /var/tmp -o -path /root/.local \
                         -o -path /var/lib/reprise -o -path "/var/lib/postgresql/*/main" -o -path "*/storage/framework" -o -path "*/storage/logs" -o -path /var/lib/php/sessions \
                         -o -path /var/lib/nginx -o -path /var/lib/lab \) -prune -o \( -type f -printf "%p %u:%g %m %s @%T@\n" -o ! -type d -printf "%p %u:%g %m %l\n" -o -printf "%p %u:%g %m\n" \) | sort
                     dpkg-query -W'
+            }
+            rows() {
                 asked "SELECT table_name, (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM %I.%I', table_schema, table_name), false, true, '')))[1]
                     FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1" chms_production
             }

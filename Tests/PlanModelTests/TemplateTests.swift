@@ -107,9 +107,9 @@ import Testing
         ])
 
     private func render(
-        _ fields: KeyValuePairs<String, PlanValue?>, _ values: [String: ParameterValue] = [:], host: Host? = nil
+        _ fields: KeyValuePairs<String, PlanValue?>, _ values: [String: ParameterValue] = [:], hosts: [Host] = []
     ) throws -> PlanValue {
-        let scope = TemplateScope(parameters: ParameterBinding(values: values), host: host, run: ["id": "r1"]) {
+        let scope = TemplateScope(parameters: ParameterBinding(values: values), hosts: hosts, run: ["id": "r1"]) {
             id, name in
             id.rawValue == "fetch" && name == "rows" ? .integer(7) : nil
         }
@@ -137,9 +137,24 @@ import Testing
                 "text": "{{ run.id }}: {{ params.n }} of {{ host.name }}@{{ host.address }} {{ host.v }} \\{{x}}",
                 "name": "{{ params.db }}_new",
             ],
-            ["n": .integer(3), "db": .identifier("x")], host: host)
+            ["n": .integer(3), "db": .identifier("x")], hosts: [host])
         #expect(fields["text"]?.value == "r1: 3 of db1@10.0.0.1 5 {{x}}")
         #expect(fields["name"]?.value == "x_new")
+    }
+
+    @Test func onSeveralHostsAReferenceIsWhatAllOfThemSay() throws {
+        func host(_ name: String, _ variables: KeyValuePairs<String, PlanValue>) -> Host {
+            Host(name: name, user: "deploy", variables: variables.map { MapEntry(key: $0.key, value: Located($0.value)) })
+        }
+        let hosts = [host("app1", ["network": "10.0.0.0/24", "role": "app", "own": "x"]), host("db1", ["network": "10.0.0.0/24", "role": "db"])]
+        #expect(try render(["text": "{{ host.user }} {{ host.network }}"], hosts: hosts)["text"]?.value == "deploy 10.0.0.0/24")
+        func problem(_ name: String) -> String? {
+            do { _ = try render(["text": .string("{{ host.\(name) }}")], hosts: hosts) } catch { return (error as? RenderError)?.code }
+            return nil
+        }
+        #expect(problem("role") == "plan.different-hosts")
+        #expect(problem("name") == "plan.different-hosts")
+        #expect(problem("own") == "plan.no-variable")
     }
 
     @Test func aValueIsNeverReadAsATemplate() throws {

@@ -28,6 +28,25 @@ private let steps: [(name: String, text: String, findings: [String])] = [
         ]
     ),
     (
+        "variables of hosts that differ, or are not there",
+        """
+        steps:
+          - id: a
+            kind: command
+            on: [app1, db1]
+            with:
+              run: x
+              environment:
+                A: "{{ host.database_address }}"
+                B: "{{ host.name }}"
+                C: "{{ host.colour }}"
+        """,
+        [
+            #"12:12: error: step `a`, `with`, `environment`, `B`: `host.name` is not the same on `app1` and `db1`, on which the step runs [plan.different-hosts]"#,
+            #"13:12: error: step `a`, `with`, `environment`, `C`: host `app1` has no variable `colour` [plan.no-variable]"#,
+        ]
+    ),
+    (
         "unless without a place",
         """
         steps:

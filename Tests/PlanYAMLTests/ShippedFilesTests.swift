@@ -15,6 +15,29 @@ import Testing
         #expect(loaded.warnings.isEmpty)
     }
 
+    /// One host or two: the plan is the same.
+    @Test(arguments: ["lab.yaml", "two-hosts.yaml"])
+    func theServerPlanFitsTheShippedInventories(file: String) throws {
+        let inventory = try loadInventory(at: "\(checkout)/inventory/new-server/\(file)")
+        #expect(inventory.warnings.isEmpty)
+        let loaded = try loadPlan(
+            at: "\(checkout)/plans/full-server.yaml", kinds: StepRegistry.standard.schemas, inventory: inventory.inventory)
+        #expect(loaded.warnings.isEmpty)
+    }
+
+    /// What an application encrypts with a wrong key cannot be read together with what the right one wrote.
+    @Test func nothingOfTheApplicationRunsBeforeTheKeyIsProven() throws {
+        let plan = try loadPlan(at: "\(checkout)/plans/full-server.yaml", kinds: StepRegistry.standard.schemas, inventory: nil).plan
+        func upstream(_ id: StepID) -> Set<StepID> {
+            (plan.step(id)?.needs ?? []).reduce(into: []) { $0.formUnion(upstream($1).union([$1])) }
+        }
+        let key = try #require(StepID("app-key"))
+        for later in ["environment", "caches", "migrations", "php", "web", "scheduler"] {
+            #expect(try upstream(#require(StepID(later))).contains(key), "\(later)")
+        }
+        #expect(try upstream(key).contains(#require(StepID("name"))))
+    }
+
     @Test func theCorruptionPlanDoesThingsInTheRightOrder() throws {
         let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: StepRegistry.standard.schemas, inventory: labInventory)
             .plan

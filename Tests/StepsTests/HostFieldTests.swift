@@ -1,3 +1,4 @@
+import PlanModel
 import RunCore
 import Testing
 
@@ -44,6 +45,18 @@ import Testing
         #expect(text.contains("delete table inet reprise\ntable inet reprise {") && !text.contains("flush ruleset"))
         #expect(text.contains("policy drop;"))
         #expect(text.contains("        tcp dport 22 accept\n        ip6 saddr 2001:db8::/32 udp dport 53 accept\n    }\n}\n"))
+    }
+
+    @Test func aRuleIsForTheHostsThatItNames() throws {
+        let allow: [JSONValue] = [["port": 22], ["port": 443, "on": "app"], ["port": 5432, "on": "db", "from": "10.0.0.0/24"], ["port": 53, "on": "new1", "protocol": "udp"]]
+        func ports(_ host: String, _ groups: [HostGroup]) throws -> [Int64] {
+            let inventory = Inventory(hosts: [Host(name: "new1"), Host(name: "new2")], groups: groups)
+            return try FirewallStep.rules(allow, on: host, inventory, step: step).map(\.port)
+        }
+        let two = [HostGroup(name: "app", hosts: ["new1"]), HostGroup(name: "db", hosts: ["new2"])]
+        #expect(try ports("new1", two) == [22, 443, 53])
+        #expect(try ports("new2", two) == [22, 5432])
+        #expect(try ports("new1", [HostGroup(name: "app", hosts: ["new1"]), HostGroup(name: "db", hosts: ["new1"])]) == [22, 443, 5432, 53])
     }
 
     @Test func valuesTakeTheirPlacesInATemplateAndAreReadNoFurther() throws {

@@ -34,7 +34,8 @@ CREATE TABLE users (
     password text NOT NULL,
     role text NOT NULL DEFAULT 'member' CHECK (role IN ('admin', 'pastor', 'leader', 'usher', 'member')),
     remember_token varchar(100),
-    two_factor_secret bytea,
+    -- Encrypted by the application, with its APP_KEY.
+    two_factor_secret text,
     last_login_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()

@@ -1,6 +1,6 @@
 -- Plausible data, the same at every run: what looks random is taken from md5
 -- of the row's number. psql variables: members, attendance (numbers of rows;
--- attendance at most 9 times members).
+-- attendance at most 9 times members), app_key (as in the application's .env).
 
 SET TIME ZONE 'UTC';
 SET work_mem = '128MB';
@@ -21,6 +21,13 @@ SELECT n, 'Parish of ' || (ARRAY['St Mary', 'São João', 'Святой Нико
        '2025-06-01 00:00:00+00'::timestamptz + n * interval '1 hour 0.123456 seconds'
 FROM generate_series(1, 8) n;
 
+-- As Laravel's Crypt writes a text: AES-256-CBC, and a signature over iv and value. In a session's own schema, so that no dump has it.
+CREATE EXTENSION pgcrypto;
+CREATE FUNCTION pg_temp.encrypted(plain text, iv bytea, key bytea) RETURNS text LANGUAGE sql AS $$
+    SELECT encode(convert_to(json_build_object('iv', i, 'value', v, 'mac', encode(hmac(convert_to(i || v, 'UTF8'), key, 'sha256'), 'hex'), 'tag', '')::text, 'UTF8'), 'base64')
+    FROM (SELECT encode(iv, 'base64'), translate(encode(encrypt_iv(convert_to(plain, 'UTF8'), key, iv, 'aes-cbc/pad:pkcs'), 'base64'), E'\n', '')) AS x(i, v)
+$$;
+
 -- The password of every user is "lab-password".
 INSERT INTO users (id, organization_id, name, email, password, role, remember_token, two_factor_secret, last_login_at, created_at, updated_at)
 SELECT n, 1 + n % 8, CASE n WHEN 1 THEN 'Administrator' ELSE 'User ' || n END,
@@ -28,11 +35,13 @@ SELECT n, 1 + n % 8, CASE n WHEN 1 THEN 'Administrator' ELSE 'User ' || n END,
        '$2y$10$7EcGsiSG5Azf7J2xQTE51uIDnd4bV9l2uxLSBRMdeky3klQDkTqra',
        CASE WHEN n = 1 THEN 'admin' ELSE (ARRAY['pastor', 'leader', 'usher', 'member'])[1 + n % 4] END,
        CASE WHEN n % 3 = 0 THEN md5('remember' || n) END,
-       CASE WHEN n % 5 = 0 THEN decode(md5('secret' || n), 'hex') END,
+       CASE WHEN n % 5 = 0 THEN translate(pg_temp.encrypted(
+           upper(md5('secret' || n)), decode(md5('iv' || n), 'hex'), decode(substr(:'app_key', length('base64:') + 1), 'base64')), E'\n', '') END,
        CASE WHEN n % 4 <> 0 THEN '2025-11-01 08:00:00+00'::timestamptz + n * interval '37 minutes 0.5 seconds' END,
        '2021-01-01 00:00:00+00'::timestamptz + n * interval '1 day',
        '2025-01-01 00:00:00+00'::timestamptz + n * interval '1 hour'
 FROM generate_series(1, 60) n;
+DROP EXTENSION pgcrypto;
 
 INSERT INTO families (id, organization_id, name, address, postcode, created_at, updated_at)
 SELECT n, 1 + n % 8,

@@ -102,6 +102,8 @@ SQL
     # kind may be made by a database's owner.
     {
         echo "SET ROLE $DB_OWNER;"
+        # shellcheck disable=SC2154 # read from the secrets file
+        echo "\\set app_key '$app_key'"
         cat "$LAB_SOURCE"/db/{schema,seed,constraints}.sql
     } | db_sql db1 "$DB_UNFINISHED" -v "members=$members" -v "attendance=$attendance" >/dev/null
     echo 'VACUUM (ANALYZE)' | db_sql db1 "$DB_UNFINISHED"
@@ -109,6 +111,7 @@ SQL
     db_sql db1 postgres <<SQL
 CHECKPOINT;
 ALTER DATABASE $DB_UNFINISHED IS_TEMPLATE true ALLOW_CONNECTIONS false;
+COMMENT ON DATABASE $DB_UNFINISHED IS '$(db_seed_source)';
 ALTER DATABASE $DB_UNFINISHED RENAME TO $DB_SEED;
 SQL
     db_from_seed
@@ -146,6 +149,13 @@ REVOKE CONNECT ON DATABASE $DB_UNFINISHED FROM PUBLIC;
 GRANT CONNECT ON DATABASE $DB_UNFINISHED TO chms_readonly;
 ALTER DATABASE $DB_UNFINISHED RENAME TO $DB_NAME;
 SQL
+}
+
+# What the seed is made from. A lab that another checkout has seeded is seeded anew at the next `up`.
+db_seed_source() { cat "$LAB_SOURCE"/db/{schema,seed,constraints}.sql | sha256sum | cut -d' ' -f1; }
+
+db_seed_is_ours() {
+    [[ $(echo "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '$DB_SEED'" | db_sql db1 postgres -At) == "$(db_seed_source)" ]]
 }
 
 db_has() { [[ $(echo "SELECT 1 FROM pg_database WHERE datname = '$1'" | db_sql db1 postgres -At) == 1 ]]; }

@@ -78,10 +78,9 @@ package struct StepPreviewer: Sendable {
 
     /// Field by field, so that one that is not known yet leaves the others readable.
     private func fields(of step: PlanStep, _ schema: StepKindSchema) -> (values: [String: JSONValue], unknown: [String]) {
-        let hosts = frozen.hosts(of: step)
         let outputs = outputs
         let scope = TemplateScope(
-            parameters: frozen.parameters, host: hosts.count == 1 ? frozen.inventory.host(hosts[0]) : nil,
+            parameters: frozen.parameters, hosts: frozen.hosts(of: step).compactMap(frozen.inventory.host),
             run: ["id": run.rawValue, "mode": frozen.mode.rawValue],
             output: { step, name in outputs[step]?[name].map(planValue) })
         var values: [String: JSONValue] = [:], unknown: [String] = []

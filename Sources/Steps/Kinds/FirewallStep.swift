@@ -19,12 +19,13 @@ package struct FirewallStep: WantedStateKind {
         FieldSchema("port", .integer, isRequired: true, range: 1...65535, help: "the port that is open"),
         FieldSchema("protocol", .choice(["tcp", "udp"]), default: .string("tcp"), help: "tcp or udp"),
         FieldSchema("from", .string, help: "an address or network, such as 10.0.0.0/8; anybody without it"),
+        FieldSchema("on", .hostRef, help: "a host or group: the rule is for those of the step's hosts alone; for all of them without it"),
     ]
 
     package init() {}
 
     package func wantedState(on host: String, _ context: StepContext) async throws -> WantedState {
-        let rules = try Self.rules(context)
+        let rules = try Self.rules(on: host, context)
         let allowed = rules.map { "\($0.transport) \($0.port) \($0.from ?? "any")" }.joined(separator: "\n")
         let replace = context.boolean("replace", default: false)
         return WantedState(
@@ -37,19 +38,29 @@ package struct FirewallStep: WantedStateKind {
         let from: String?
     }
 
-    static func rules(_ context: StepContext) throws -> [Rule] {
-        try (context.with["allow"]?.arrayValue ?? []).map { entry in
+    private static func rules(on host: String, _ context: StepContext) throws -> [Rule] {
+        try rules(context.with["allow"]?.arrayValue ?? [], on: host, context.inventory, step: context.step)
+    }
+
+    /// What the entries of `allow` let in on one of the step's hosts.
+    static func rules(_ allow: [JSONValue], on host: String, _ inventory: Inventory, step: StepID) throws -> [Rule] {
+        try allow.filter { isFor(host, $0, inventory) }.map { entry in
             let from = entry["from"]?.stringValue
             if let from, !isNetwork(from) {
                 throw StepRefused(
-                    "firewall.bad-network", "step \(context.step): `\(from.prefix(60))` is neither an address nor a network",
+                    "firewall.bad-network", "step \(step): `\(from.prefix(60))` is neither an address nor a network",
                     hints: ["write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"], exitStatus: .usage)
             }
             guard let port = entry["port"]?.integerValue else {
-                throw StepRefused("firewall.no-port", "step \(context.step): an entry of `allow` has no port", exitStatus: .usage)
+                throw StepRefused("firewall.no-port", "step \(step): an entry of `allow` has no port", exitStatus: .usage)
             }
             return Rule(port: port, transport: entry["protocol"]?.stringValue ?? "tcp", from: from)
         }
+    }
+
+    private static func isFor(_ host: String, _ entry: JSONValue, _ inventory: Inventory) -> Bool {
+        guard let name = entry["on"]?.stringValue else { return true }
+        return inventory.hosts(on: name)?.contains { $0.name == host } ?? false
     }
 
     static func isNetwork(_ text: String) -> Bool {
@@ -91,9 +102,11 @@ package struct FirewallStep: WantedStateKind {
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {
-        guard let rules = try? Self.rules(context) else { return [] }
-        return ["# on \(context.hosts.joined(separator: ", ")), as root; keep the port open by which you came:", "cat >/etc/nftables.conf <<'RULES'"]
-            + Self.ruleset(rules).split(separator: "\n").map(String.init)
-            + ["RULES", "nft -c -f /etc/nftables.conf && nft -f /etc/nftables.conf && systemctl enable nftables"]
+        context.hosts.flatMap { host -> [String] in
+            guard let rules = try? Self.rules(on: host, context) else { return [] }
+            return ["# on \(host), as root; keep the port open by which you came:", "cat >/etc/nftables.conf <<'RULES'"]
+                + Self.ruleset(rules).split(separator: "\n").map(String.init)
+                + ["RULES", "nft -c -f /etc/nftables.conf && nft -f /etc/nftables.conf && systemctl enable nftables"]
+        }
     }
 }

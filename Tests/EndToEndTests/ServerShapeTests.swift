@@ -1,0 +1,91 @@
+import Testing
+
+extension EndToEnd {
+    /// The recovery of a whole server over hosts of another shape, and with secrets that are not the right ones.
+    @Suite struct ServerShapeTests {
+        /// Application and database on two hosts, which only a third one reaches, by a login with no more rights than the documents give it.
+        @Test func twoHostsBehindAnotherOneServeTheApplicationAndASecondRunChangesNothing() async throws {
+            try await Scenario.play(FullServerTests.prelude + LoginTests.logins + #"""
+                DATABASE_HOST=new2
+                lab factory new1
+                lab factory new2
+                lab backup
+                jump='ansible_ssh_common_args: -o ProxyJump=deploy@10.77.0.11'
+                sed "s/ansible_user: root/ansible_user: deploy\n    ansible_become: true\n    $jump/" inventory/new-server/two-hosts.yaml >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                least new1 new2
+                for host in new1 new2; do
+                    UNDO+=("scripts/lab enter $host sh -c 'cd /root/.ssh && mv away authorized_keys; sed -i s/^from=[^\ ]*\ // /home/deploy/.ssh/authorized_keys'")
+                    scripts/lab enter "$host" sh -euc 'mv /root/.ssh/authorized_keys /root/.ssh/away; sed -i "s/^/from=\"10.77.0.11\" /" /home/deploy/.ssh/authorized_keys'
+                    if LAB_LOGIN=deploy scripts/lab ssh "$host" true 2>/dev/null; then echo "$host is reached without the host before it"; exit 1; fi
+                done
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status of check" 0 "$CODE"
+                try start
+                expect "the exit status" 0 "$CODE"
+                serves
+                safe
+                expect "the ledger" root:700 "$(at_database stat -c %U:%a /var/lib/reprise)"
+                # Each host lets in what is its own: the database's nobody but the application.
+                shut_to_others() {
+                    local seen="" port
+                    for port in 22 80 443 5432; do seen+="$port $(port $port) $(port $port 10.77.0.15), "; done
+                    expect "ports from another host" "22 open open, 80 open shut, 443 open shut, 5432 shut shut, " "$seen"
+                }
+                shut_to_others
+                there bash -c 'exec 3<>/dev/tcp/10.77.0.15/5432' || { echo "the application does not reach its database"; exit 1; }
+
+                both() { files_of new1; files_of new2; rows; }
+                both >"$WORK/before"
+                try start
+                expect "the exit status of the second run" 0 "$CODE"
+                only_looked
+                both >"$WORK/after"
+                cmp -s "$WORK/before" "$WORK/after" || { echo "the second run changed:"; diff "$WORK/before" "$WORK/after" | head -n 20; exit 1; }
+
+                # The database's host comes back by itself, and as closed as it was.
+                lab power-cut new2
+                lab boot new2
+                await "the application after a reboot of its database" answers
+                shut_to_others
+                """#)
+        }
+
+        @Test func anotherKeyThanTheDatabaseWasEncryptedWithStopsThePlanBeforeItServes() async throws {
+            try await Scenario.play(FullServerTests.prelude + #"""
+                installed
+                sed "s|^    app-key: .*|    app-key: file:$WORK/app-key|" inventory/new-server/lab.yaml >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                key_on_host() { there sh -c "sed -n s/^APP_KEY=//p $BACKEND/.env 2>/dev/null" || true; }
+                key=$(sed -n s/^app_key=//p "$LAB/secrets") other=base64:$(head -c 32 /dev/urandom | base64) before=$(key_on_host)
+                (umask 077; printf '%s\n' "$other" >"$WORK/app-key")
+                try start
+                expect "the exit status" 1 "$CODE"
+                expect_said "users.two_factor_secret: 12 of 12 values do not open with this APP_KEY"
+                expect_said "let the secret app-key be the APP_KEY of the time of the backup"
+                expect "the key that the application finds" "$before" "$(key_on_host)"
+                if grep -rqF "$other" "$WORK/state"; then echo "the key stands in the journal or a log"; exit 1; fi
+
+                printf '%s\n' "$key" >"$WORK/app-key"
+                try reprise retry app-key
+                expect "the exit status with the right key" 0 "$CODE"
+                expect "the run" SUCCEEDED "$(state)"
+                expect "the key that the application finds" "$key" "$(key_on_host)"
+                serves
+                OUT=$(reprise logs)
+                expect_said "users.two_factor_secret: 12 of 12 values open with this APP_KEY"
+
+                # Over the serving host: a value that nobody encrypted, and a column that is not there.
+                asked "UPDATE users SET two_factor_secret = 'in the clear' WHERE id = 5" chms_production
+                try start
+                expect "the exit status with a plain value" 1 "$CODE"
+                expect_said "users.two_factor_secret: 1 of 12 values are not encrypted at all"
+                try reprise cancel --reason "begun anew"
+                try start --param encrypted-columns=users.tow_factor_secret
+                expect "the exit status with a misspelt column" 1 "$CODE"
+                expect_said 'column "tow_factor_secret" does not exist'
+                expect_said "are the columns right that encrypted-columns names"
+                """#)
+        }
+    }
+}

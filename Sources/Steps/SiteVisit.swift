@@ -7,8 +7,8 @@ internal import RunCore
 struct SiteMismatch: RepriseError {
     let code = "site-check.mismatch"
     let message: String
-    let hints: [String] = []
-    init(_ message: String) { self.message = message }
+    let hints: [String]
+    init(_ message: String, hints: [String] = []) { (self.message, self.hints) = (message, hints) }
 }
 
 /// What a step asks of a site, and what it must answer.
@@ -19,6 +19,17 @@ struct SiteVisit: Sendable {
     private let names: [String]
     private let validFor: Duration
     private let requests: [SiteRequest]
+    /// What is made of a name service that does not lead to where this visit goes: `report`, `warn` or `require`.
+    private let nameService: String
+
+    /// What a visit has found.
+    struct Found: Sendable {
+        /// A sentence for each thing.
+        let sentences: [String]
+        /// Nil where the visit itself went where the name service leads.
+        let lead: SiteLead?
+        let warnings: [String]
+    }
 
     init(_ context: StepContext) async throws {
         site = try Self.checked(try context.string("site"))
@@ -26,6 +37,7 @@ struct SiteVisit: Sendable {
         trustedCertificates = context.optionalString("ca-file")
         names = context.strings("names")
         validFor = try context.duration("valid-for") ?? .seconds(604_800)
+        nameService = context.optionalString("name-service") ?? "report"
         var requests: [SiteRequest] = []
         for value in context.with["requests"]?.arrayValue ?? [] {
             requests.append(try await SiteRequest(value) { try await context.services.secret($0) })
@@ -44,12 +56,15 @@ struct SiteVisit: Sendable {
 
     /// Once, from the beginning, with no cookies.
     ///
-    /// - Returns: what was found, a sentence for each thing.
     /// - Throws: `SiteMismatch` for the first answer that is not as it must be; `ObjectStorageError` where no answer came.
-    func make(_ deadline: Deadline) async throws -> [String] {
+    func make(_ deadline: Deadline) async throws -> Found {
         func patience() -> Duration { min(.seconds(15), max(.seconds(1), deadline.remaining)) }
+        // First: where people must be led here, waiting for that asks nothing of the site.
+        var lead: SiteLead?
+        if let connectTo { lead = try await SiteLead.find(site, connectTo: connectTo, deadline: Deadline(after: .seconds(5)).earlier(of: deadline)) }
+        let warnings = try lead?.warnings(nameService) ?? []
         let session = HTTPSession(connectTo: connectTo, trustedCertificates: trustedCertificates)
-        var found: [String] = []
+        var found = [lead?.sentence].compactMap { $0 }
         if site.hasPrefix("https://") {
             for url in [site] + names.map({ "https://\($0)" }) {
                 let end = try await session.certificateEnd(url + "/", timeout: patience())
@@ -60,11 +75,13 @@ struct SiteVisit: Sendable {
         for request in requests {
             let answer = try await session.request(
                 site + request.path, form: request.filled(picked), limitBytes: 64 << 20, timeout: patience())
-            if let problem = request.problem(with: answer) { throw SiteMismatch("\(request.path) \(problem)") }
+            if let problem = request.problem(with: answer) {
+                throw SiteMismatch("\(request.path) \(problem)", hints: request.secrets.map { "look whether the secret \($0) is right, which was sent there" })
+            }
             for (name, expression) in request.pick { picked[name] = try expression.first(in: answer.body, of: request.path) }
             found.append("\(request.path) answered \(answer.status) with \(answer.body.count) bytes as expected")
         }
-        return found
+        return Found(sentences: found, lead: lead, warnings: warnings)
     }
 
     static func judged(_ end: Date, of url: String, _ validFor: Duration, now: Date = Date()) throws -> String {
@@ -81,6 +98,8 @@ struct SiteRequest: Sendable {
     let path: String
     /// With secrets already in it; never shown.
     private let form: [(name: String, value: String)]?
+    /// Names of secrets in it.
+    let secrets: [String]
     private let wish: [String: JSONValue]
     let pick: [(String, Pick)]
 
@@ -111,9 +130,11 @@ struct SiteRequest: Sendable {
         self.path = path
         wish = value.objectValue ?? [:]
         pick = try (value["pick"]?.objectValue ?? [:]).sorted { $0.key < $1.key }.map { ($0.key, try Pick($0.value.plainText)) }
-        guard let fields = value["form"]?.objectValue else { form = nil; return }
+        let fields = (value["form"]?.objectValue ?? [:]).sorted { $0.key < $1.key }
+        secrets = fields.compactMap { $0.value["secret"]?.stringValue }
+        guard value["form"]?.objectValue != nil else { form = nil; return }
         var form: [(name: String, value: String)] = []
-        for (name, field) in fields.sorted(by: { $0.key < $1.key }) {
+        for (name, field) in fields {
             if let reference = field["secret"]?.stringValue { form.append((name, try await secret(reference))) } else { form.append((name, field.plainText)) }
         }
         self.form = form

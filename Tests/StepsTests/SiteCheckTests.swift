@@ -67,6 +67,47 @@ import Testing
     }
 }
 
+/// Where this machine's own name service leads.
+@Suite struct SiteLeadTests {
+    private func lead(_ site: String, _ address: String) async throws -> SiteLead {
+        try await SiteLead.find(site, connectTo: address, deadline: Deadline(after: .seconds(30)))
+    }
+
+    @Test func aNameThatLeadsToWhatIsVisitedIsToldApartFromOthers() async throws {
+        let here = try await lead("https://localhost:8443", "127.0.0.1:8443")
+        #expect(here.isHere && here.sentence.hasPrefix("the name service leads localhost to 127.0.0.1"), "\(here)")
+        let elsewhere = try await lead("https://localhost", "192.0.2.7")
+        #expect(!elsewhere.isHere && elsewhere.sentence.contains("127.0.0.1") && elsewhere.sentence.hasSuffix("and not to 192.0.2.7: people do not reach it"), "\(elsewhere)")
+        let nowhere = try await lead("https://no-such-name.invalid", "192.0.2.7:443")
+        #expect(!nowhere.isHere && nowhere.sentence == "the name service knows no address of no-such-name.invalid: people do not reach 192.0.2.7")
+    }
+
+    @Test func onlyWhereThePlanAsksForItIsThatAWarningOrAFailure() async throws {
+        let here = try await lead("https://localhost", "localhost"), nowhere = try await lead("https://no-such-name.invalid", "192.0.2.7")
+        for wish in ["report", "warn", "require"] { #expect(try here.warnings(wish) == []) }
+        #expect(try nowhere.warnings("report") == [])
+        #expect(try nowhere.warnings("warn") == [nowhere.sentence])
+        let failure = #expect(throws: SiteMismatch.self) { try nowhere.warnings("require") }
+        #expect(failure?.message == nowhere.sentence && failure?.hints.first?.contains("192.0.2.7") == true)
+    }
+
+    /// Not told in time is not the same as led elsewhere.
+    @Test func aNameServiceThatDoesNotAnswerIsNotTakenForAnAnswer() async throws {
+        await #expect(throws: DeadlineExceeded.self) {
+            try await NameService.addresses(of: "localhost", deadline: Deadline(after: .milliseconds(200)), asking: ["tail", "-f", "/dev/null", "--"])
+        }
+        let lead = SiteLead(name: "example.org", visited: "192.0.2.7", addresses: nil, own: [])
+        #expect(!lead.isHere && lead.sentence.contains("did not say") && lead.sentence.contains("example.org"))
+    }
+
+    @Test func portsAndBracketsAreNoPartOfAName() {
+        for (text, host) in [("example.org:8443", "example.org"), ("example.org", "example.org"), ("[2001:db8::1]:443", "2001:db8::1"), ("2001:db8::1", "2001:db8::1")] {
+            #expect(SiteLead.host(text) == host)
+        }
+        #expect(SiteLead.name(of: "https://example.org:8443") == "example.org")
+    }
+}
+
 /// Real handshakes and requests, with OpenSSL's own server.
 @Suite final class SiteVisitTests {
     private let folder: TestFolder

@@ -117,7 +117,7 @@ enum GitCheckoutScript {
             last=$(grep -v '^$' "$WORK/said" | tail -n 1)
             case $(cat "$WORK/said") in
                 *'Host key verification failed'*) refuse "the repository's host shows a host key that is not known here: put its line under known-hosts, after a look at it" ;;
-                *'Permission denied'* | *'could not read Username'* | *'Authentication failed'*) refuse "the repository lets us in no further: $last" ;;
+                *'Permission denied'* | *'could not read Username'* | *'Authentication failed'*) refuse "the repository lets us in no further: $last${KEY_NAME:+; the key is the secret $KEY_NAME: let its public half read there, or store the right one}" ;;
                 *'not allowed'*) refuse "$last" ;;
             esac
             exit 1

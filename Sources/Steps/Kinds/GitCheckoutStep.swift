@@ -36,6 +36,7 @@ package struct GitCheckoutStep: WantedStateKind {
                 "AS": context.optionalString("as") ?? "", "KNOWN_HOSTS": context.strings("known-hosts").joined(separator: "\n"),
                 "CA_FILE": context.optionalString("ca-file") ?? "", "DEPTH": "\(context.optionalInteger("depth") ?? 0)",
                 "DISCARD": context.boolean("discard", default: false) ? "1" : "0", "HAS_KEY": key == nil ? "0" : "1",
+                "KEY_NAME": context.optionalString("deploy-key") ?? "",
             ],
             stdin: key)
     }

@@ -16,6 +16,9 @@ package struct SiteCheckStep: StepKind {
             FieldSchema("site", .string, isRequired: true, help: "https://NAME or http://NAME, with a port where it is another one"),
             FieldSchema("connect-to", .string, help: "ADDRESS or ADDRESS:PORT, where the name service does not lead there yet"),
             FieldSchema("ca-file", .path, help: "on this machine: certificates that are trusted instead of its own"),
+            FieldSchema(
+                "name-service", .choice(["report", "warn", "require"]), default: .string("report"),
+                help: "with connect-to: what to do where the name service does not lead there"),
             FieldSchema("names", .list(.string), help: "further names for which the server must show a certificate"),
             FieldSchema("valid-for", .duration, default: .string("7d"), help: "a certificate that ends sooner does not pass"),
             FieldSchema("requests", .list(.record(requestFields)), help: "what is asked, in this order, with the cookies of earlier answers"),
@@ -45,9 +48,9 @@ package struct SiteCheckStep: StepKind {
             let problem: any RepriseError
             do {
                 let found = try await visit.make(deadline)
-                return StepOutcome(
-                    evidence: ["found": .array(found.map { .string($0) }), "tries": .integer(tries)],
-                    outputs: ["summary": .string(found.joined(separator: "; "))])
+                var evidence: [String: JSONValue] = ["found": .array(found.sentences.map { .string($0) }), "tries": .integer(tries)]
+                evidence["name-service"] = found.lead.map { ["leads-here": .bool($0.isHere), "addresses": .array(($0.addresses ?? []).map { .string($0) })] }
+                return StepOutcome(evidence: .object(evidence), outputs: ["summary": .string(found.sentences.joined(separator: "; "))], warnings: found.warnings)
             } catch let error as any RepriseError where !(error is StepRefused && error.exitStatus == .usage) {
                 problem = error
             }
@@ -75,7 +78,10 @@ package struct SiteCheckStep: StepKind {
         if let address = context.optionalString("connect-to") { curl += " --connect-to \(shellQuoted(HTTPSession.connection(address)))" }
         if let file = context.optionalString("ca-file") { curl += " --cacert \(shellQuoted(file))" }
         let requests = context.with["requests"]?.arrayValue ?? []
-        return ["# from this machine, each with the cookies of the earlier ones; look at the status, and at the certificate's end:", "\(curl) -v \(shellQuoted(site + "/"))"]
+        let lead = context.optionalString("connect-to").map { address in
+            ["# people are led to the site only where this shows \(SiteLead.host(address)):", "getent ahosts \(shellQuoted(SiteLead.name(of: site)))"]
+        }
+        return (lead ?? []) + ["# from this machine, each with the cookies of the earlier ones; look at the status, and at the certificate's end:", "\(curl) -v \(shellQuoted(site + "/"))"]
             + requests.map { request in
                 // What is secret or was picked from a page is for the person to fill in.
                 let form = (request["form"]?.objectValue ?? [:]).sorted { $0.key < $1.key }.map { name, value in

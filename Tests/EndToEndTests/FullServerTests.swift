@@ -168,7 +168,7 @@ extension EndToEnd {
             asked() { at_database runuser -u postgres -- psql -XAtqc "$1" "${2:-postgres}"; }
             setting() { asked "SHOW $1"; }
             identifier() { asked 'SELECT system_identifier FROM pg_control_system()'; }
-            port() { scripts/lab enter app1 nc -z -w 2 "${2:-$ADDRESS}" "$1" && echo open || echo shut; }
+            port() { scripts/lab enter app1 nc -z -w 1 "${2:-$ADDRESS}" "$1" && echo open || echo shut; }
             visit() { curl -sS -m 10 --cacert "$LAB/tls/ca.pem" --resolve "chms.example.org:443:$ADDRESS" "https://chms.example.org$1"; }
             answers() { [[ $(visit /api/health 2>/dev/null) == *'"status":"ok"'* ]]; }
             gone() { [[ ! -e $DISK$1 ]]; }

@@ -3,6 +3,43 @@ import Testing
 extension EndToEnd {
     /// The recovery of a whole server over hosts of another shape, and with secrets that are not the right ones.
     @Suite struct ServerShapeTests {
+        @Test func anotherKeyThanTheDatabaseWasEncryptedWithStopsThePlanBeforeItServes() async throws {
+            try await Scenario.play(FullServerTests.prelude + #"""
+                installed
+                sed "s|^    app-key: .*|    app-key: file:$WORK/app-key|" inventory/new-server/lab.yaml >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                key_on_host() { there sh -c "sed -n s/^APP_KEY=//p $BACKEND/.env 2>/dev/null" || true; }
+                key=$(sed -n s/^app_key=//p "$LAB/secrets") other=base64:$(head -c 32 /dev/urandom | base64) before=$(key_on_host)
+                (umask 077; printf '%s\n' "$other" >"$WORK/app-key")
+                try start
+                expect "the exit status" 1 "$CODE"
+                expect_said "users.two_factor_secret: 12 of 12 values do not open with this APP_KEY"
+                expect_said "let the secret app-key be the APP_KEY of the time of the backup"
+                expect "the key that the application finds" "$before" "$(key_on_host)"
+                if grep -rqF "$other" "$WORK/state"; then echo "the key stands in the journal or a log"; exit 1; fi
+
+                printf '%s\n' "$key" >"$WORK/app-key"
+                try reprise retry app-key
+                expect "the exit status with the right key" 0 "$CODE"
+                expect "the run" SUCCEEDED "$(state)"
+                expect "the key that the application finds" "$key" "$(key_on_host)"
+                serves
+                OUT=$(reprise logs)
+                expect_said "users.two_factor_secret: 12 of 12 values open with this APP_KEY"
+
+                # Over the serving host: a value that nobody encrypted, and a column that is not there.
+                asked "UPDATE users SET two_factor_secret = 'in the clear' WHERE id = 5" chms_production
+                try start
+                expect "the exit status with a plain value" 1 "$CODE"
+                expect_said "users.two_factor_secret: 1 of 12 values are not encrypted at all"
+                try reprise cancel --reason "begun anew"
+                try start --param encrypted-columns=users.tow_factor_secret
+                expect "the exit status with a misspelt column" 1 "$CODE"
+                expect_said 'column "tow_factor_secret" does not exist'
+                expect_said "are the columns right that encrypted-columns names"
+                """#)
+        }
+
         /// Application and database on two hosts, which only a third one reaches, by a login with no more rights than the documents give it.
         @Test func twoHostsBehindAnotherOneServeTheApplicationAndASecondRunChangesNothing() async throws {
             try await Scenario.play(FullServerTests.prelude + LoginTests.logins + #"""
@@ -48,43 +85,6 @@ extension EndToEnd {
                 lab boot new2
                 await "the application after a reboot of its database" answers
                 shut_to_others
-                """#)
-        }
-
-        @Test func anotherKeyThanTheDatabaseWasEncryptedWithStopsThePlanBeforeItServes() async throws {
-            try await Scenario.play(FullServerTests.prelude + #"""
-                installed
-                sed "s|^    app-key: .*|    app-key: file:$WORK/app-key|" inventory/new-server/lab.yaml >"$WORK/inventory.yaml"
-                INVENTORY=$WORK/inventory.yaml
-                key_on_host() { there sh -c "sed -n s/^APP_KEY=//p $BACKEND/.env 2>/dev/null" || true; }
-                key=$(sed -n s/^app_key=//p "$LAB/secrets") other=base64:$(head -c 32 /dev/urandom | base64) before=$(key_on_host)
-                (umask 077; printf '%s\n' "$other" >"$WORK/app-key")
-                try start
-                expect "the exit status" 1 "$CODE"
-                expect_said "users.two_factor_secret: 12 of 12 values do not open with this APP_KEY"
-                expect_said "let the secret app-key be the APP_KEY of the time of the backup"
-                expect "the key that the application finds" "$before" "$(key_on_host)"
-                if grep -rqF "$other" "$WORK/state"; then echo "the key stands in the journal or a log"; exit 1; fi
-
-                printf '%s\n' "$key" >"$WORK/app-key"
-                try reprise retry app-key
-                expect "the exit status with the right key" 0 "$CODE"
-                expect "the run" SUCCEEDED "$(state)"
-                expect "the key that the application finds" "$key" "$(key_on_host)"
-                serves
-                OUT=$(reprise logs)
-                expect_said "users.two_factor_secret: 12 of 12 values open with this APP_KEY"
-
-                # Over the serving host: a value that nobody encrypted, and a column that is not there.
-                asked "UPDATE users SET two_factor_secret = 'in the clear' WHERE id = 5" chms_production
-                try start
-                expect "the exit status with a plain value" 1 "$CODE"
-                expect_said "users.two_factor_secret: 1 of 12 values are not encrypted at all"
-                try reprise cancel --reason "begun anew"
-                try start --param encrypted-columns=users.tow_factor_secret
-                expect "the exit status with a misspelt column" 1 "$CODE"
-                expect_said 'column "tow_factor_secret" does not exist'
-                expect_said "are the columns right that encrypted-columns names"
                 """#)
         }
     }

@@ -1,12 +1,13 @@
 """plans/db-corruption.yaml: a corrupted database, which is restored beside the damaged one and swapped in."""
 import re
 
-from .lab import DAMAGED, EFFECTS, PRODUCTION, ROOT, SCRATCH, TEMPLATE, host_file, lab
+from .lab import DAMAGED, EFFECTS, PRODUCTION, ROOT, SCRATCH, TEMPLATE, fresh_database, host_file, lab, prepare_database
 from .program import Program
 
 PLAN = "db-corruption"
 # Kills in one recovery. Neighbours are spread over different recoveries: between two kills there is work.
 KILLS_IN_CI = 14
+SIDE_BY_SIDE = False
 # What is told apart in PostgreSQL's log.
 STATEMENTS = {
     "rename production to damaged": rf'ALTER DATABASE "?{PRODUCTION}"? RENAME TO "?{DAMAGED}"?',
@@ -32,8 +33,16 @@ MAY_REPEAT = {
 }
 
 
-def break_it():
-    lab("corrupt")
+def prepare():
+    prepare_database(lambda: lab("corrupt"))
+
+
+def fresh(_program):
+    return fresh_database()
+
+
+def application(_program):
+    return ["http://10.77.0.11/api/health"]
 
 
 def with_effects(text):
@@ -68,7 +77,7 @@ def expect_merged():
     """Nothing is undone here."""
 
 
-def counts():
+def counts(_program):
     """What witnesses on the hosts saw, beside the logs of servers."""
     seen = {}
     for host in ("app1", "db1"):

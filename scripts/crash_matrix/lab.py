@@ -21,6 +21,10 @@ def host_pid(host):
     return (LAB_DIR / "hosts" / host / "init").read_text().split()[0]
 
 
+def host_ip(host):
+    return {"app1": "10.77.0.11", "db1": "10.77.0.12", "new1": "10.77.0.14", "new2": "10.77.0.15"}[host]
+
+
 def in_host(host, *command, stdin=None, check=True):
     enter = ["nsenter", "-t", host_pid(host), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--", "/usr/bin/env", "-i",
              "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
@@ -35,8 +39,8 @@ def host_file(host, path):
     return Path(f"/proc/{host_pid(host)}/root{path}")
 
 
-def sql(database, text):
-    return in_host("db1", "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "env", "PGAPPNAME=matrix",
+def sql(database, text, host="db1"):
+    return in_host(host, "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "env", "PGAPPNAME=matrix",
                    "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, stdin=text)
 
 
@@ -73,11 +77,11 @@ SELECT oid FROM pg_database WHERE datname = '{PRODUCTION}';
 """
 
 
-def prepare_lab(scene):
+def prepare_database(break_it):
     """One backup and one database in trouble, of which each run gets a copy."""
     lab("reset")
     lab("backup")
-    scene.break_it()
+    break_it()
     sql("postgres", f"""
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{PRODUCTION}' \\g /dev/null
         ALTER DATABASE {PRODUCTION} RENAME TO {TEMPLATE};
@@ -87,7 +91,7 @@ def prepare_lab(scene):
     sql(TEMPLATE, "SELECT pg_stat_reset()")
 
 
-def fresh_lab():
+def fresh_database():
     """The lab as it was before the recovery. Returns the OID of the production database."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda host: in_host(host, "bash", "-uc", CLEAN_HOST, "clean", APP), ("app1", "db1")))

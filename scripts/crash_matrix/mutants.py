@@ -3,10 +3,11 @@ import re
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
-from . import corruption, tables
-from .lab import EFFECTS, ROOT, Deviation, fresh_lab, host_file, in_host
+from . import corruption, server, tables
+from .lab import EFFECTS, ROOT, Deviation, host_file, in_host
 from .program import KILLED, RUN_SECONDS, environment
 from .recovery import expect_claims_to_be_true, recover, undisturbed
 from .witnesses import Witnesses
@@ -31,15 +32,15 @@ def await_that(condition, process, what, pause=0.02):
         time.sleep(pause)
 
 
-def outcome_first(program, mutant):
-    """Killed when the first outcome is durable: what the journal calls done has happened."""
-    place, witnesses = "journal.after-commit attempt-succeeded maintenance-on#1", Witnesses(corruption)
+def outcome_first(scene, step, program, mutant):
+    """Killed when the step's outcome is durable: what the journal calls done has happened."""
+    place, witnesses = f"journal.after-commit attempt-succeeded {step}#1", Witnesses(scene, program)
     journal, deadly = program.new_journal("outcome"), program.folder / "deadly"
     deadly.write_text(place)
     code = program.call(program.start, journal, REPRISE_FAILPOINT_KILL=str(deadly), **mutant)
     if code != KILLED:
         raise RuntimeError(f"the start was to die by SIGKILL and ended with {code}: {program.tail(journal)}")
-    expect_claims_to_be_true(corruption, program, journal, witnesses, [place])
+    expect_claims_to_be_true(scene, program, journal, witnesses, [place])
 
 
 def no_fence_check(program, mutant):
@@ -126,12 +127,13 @@ def merge_without_a_name(program, mutant):
 
 MUTANTS = {
     corruption: {
-        "outcome-before-effect": outcome_first,
+        "outcome-before-effect": partial(outcome_first, corruption, "maintenance-on"),
         "journal.no-fence-check": no_fence_check,
         "journal.synchronous-normal": synchronous_normal,
         "ledger.ignore-l2": ignore_l2,
     },
     tables: {"merge.new-name-each-time": merge_without_a_name},
+    server: {"outcome-before-effect": partial(outcome_first, server, "no-default-cluster")},
 }
 
 
@@ -142,7 +144,7 @@ def mutants(scene, options, folder):
             continue
         for mutant, wanted in (({}, "green"), ({"REPRISE_MUTANT": name}, "red")):
             start = time.monotonic()
-            fresh_lab()
+            scene.fresh(program)
             try:
                 scenario(program, mutant)
                 seen, why = "green", ""

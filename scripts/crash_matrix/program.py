@@ -11,8 +11,8 @@ from pathlib import Path
 
 from .lab import ROOT, Deviation
 
-# A run takes seconds; one that hangs is a deviation.
-RUN_SECONDS = 120
+# A run takes seconds, that of a whole server a minute; one that hangs is a deviation.
+RUN_SECONDS = 300
 
 
 def environment(**more):
@@ -26,17 +26,22 @@ class Program:
     - parameters: NAME=VALUE each.
     - approves: the step that waits for a person's word; None where nobody is asked.
     - undoes: whether the run is undone when it has ended.
+    - host: where the database is; inventory: the file that says so.
     """
 
-    def __init__(self, binary, folder, name, text, parameters, approves=None, undoes=False):
+    def __init__(self, binary, folder, name, text, parameters, approves=None, undoes=False, host="db1", inventory=ROOT / "inventory" / "lab.yaml"):
         self.binary, self.folder, self.name, self.approves, self.undoes = binary, folder, name, approves, undoes
+        self.host, self.inventory = host, str(inventory)
         self.parameters = [word for value in parameters for word in ("--param", value)]
-        self.plan = folder / f"plan-{name.replace(' ', '-')}.yaml"
+        self.plan = self.file("plan").with_suffix(".yaml")
         self.plan.write_text(text)
-        self.inventory = str(ROOT / "inventory" / "lab.yaml")
+
+    def file(self, name):
+        """A file of this program's own."""
+        return self.folder / f"{name}-{self.name.replace(' ', '-')}"
 
     def new_journal(self, name):
-        place = self.folder / re.sub(r"[^A-Za-z0-9.-]", "_", name)
+        place = self.folder / re.sub(r"[^A-Za-z0-9.-]", "_", f"{self.name} {name}")
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700)
         return place / "journal.sqlite"

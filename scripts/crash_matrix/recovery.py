@@ -1,18 +1,18 @@
 """One recovery, with kills on its way."""
 import shutil
 
-from .lab import Deviation, fresh_lab
+from .lab import Deviation
 from .program import KILLED
 from .witnesses import Witnesses, compare, expect_sound, final_state
 
 
 def undisturbed(scene, program):
     """The final state, and every place that the recovery passes, in order."""
-    journal, log = program.new_journal("undisturbed"), program.folder / "places"
+    journal, log = program.new_journal("undisturbed"), program.file("places")
     log.unlink(missing_ok=True)
-    oid, witnesses = fresh_lab(), Witnesses(scene)
-    drive(scene, program, journal, witnesses, log, program.folder / "nowhere", set())
-    state = final_state(scene, program, journal, oid) | witnesses.counts()
+    before, witnesses = scene.fresh(program), Witnesses(scene, program)
+    drive(scene, program, journal, witnesses, log, program.file("nowhere"), set())
+    state = final_state(scene, program, journal, before) | witnesses.counts()
     expect_sound(scene, program, state)
     return state, program.passes(log)
 
@@ -22,11 +22,11 @@ def recover(scene, program, expected, name, deadly, **environment):
 
     Returns the places at which it was killed. Throws Deviation where it does not end as the undisturbed one.
     """
-    journal, log = program.new_journal(name), program.folder / "log"
+    journal, log = program.new_journal(name), program.file("log")
     log.unlink(missing_ok=True)
-    oid, witnesses = fresh_lab(), Witnesses(scene)
-    died_at = drive(scene, program, journal, witnesses, log, program.folder / "deadly", deadly, **environment)
-    compare(scene, expected, final_state(scene, program, journal, oid) | witnesses.counts(), died_at)
+    before, witnesses = scene.fresh(program), Witnesses(scene, program)
+    died_at = drive(scene, program, journal, witnesses, log, program.file("deadly"), deadly, **environment)
+    compare(scene, expected, final_state(scene, program, journal, before) | witnesses.counts(), died_at)
     shutil.rmtree(journal.parent)
     return died_at
 

@@ -1,12 +1,14 @@
 """plans/table-restore.yaml: rows that were lost come back into tables that people go on writing, and an undo takes them away again."""
 import re
 
-from .lab import PRODUCTION, ROOT, TEMPLATE, Deviation, sql
+from .corruption import application, fresh  # noqa: F401
+from .lab import PRODUCTION, ROOT, TEMPLATE, Deviation, prepare_database, sql
 from .program import Program
 
 PLAN = "table-restore"
 # Kills in one recovery. Neighbours are spread over different recoveries: between two kills there is work.
 KILLS_IN_CI = 28
+SIDE_BY_SIDE = False
 STATEMENTS = {
     "rescue schemas made": r'CREATE SCHEMA "?reprise_rescue_',
     "renames in all": r"ALTER DATABASE .* RENAME TO",
@@ -45,7 +47,11 @@ CONTENT = "SET timezone = 'UTC';\n" + "".join(HASH.format(f"'{table}'", table) f
 ideal = {}
 
 
-def break_it():
+def prepare():
+    prepare_database(lose_rows)
+
+
+def lose_rows():
     for takes_back, writes in ((False, WORK + OVERWRITTEN), (True, without_updates(WORK))):
         ideal[takes_back] = sql(PRODUCTION, f"BEGIN; {writes} {MEANWHILE} {CONTENT} ROLLBACK;")
     sql(PRODUCTION, f"BEGIN; {WORK} {OVERWRITTEN} {LOST} COMMIT;")
@@ -87,7 +93,7 @@ def audit(query):
     return sql(PRODUCTION, query).strip() if there == "t" else ""
 
 
-def counts():
+def counts(_program):
     return {"merges in the database": int(audit("SELECT pg_catalog.count(*) FROM reprise_audit.merges") or 0)}
 
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from .lab import DAMAGED, LAB_DIR, PRODUCTION, Deviation, host_file, sql
+from .lab import DAMAGED, LAB_DIR, PRODUCTION, Deviation, host_file, host_ip, sql
 
 CONTENT = """
 SET timezone = 'UTC';
@@ -36,39 +36,46 @@ SELECT datname || ' ' || oid FROM pg_database WHERE datname LIKE 'chms%' ORDER B
 class Witnesses:
     """Where each log stood when a run began, and what was added since."""
 
-    def __init__(self, scene):
-        self.scene = scene
-        self.pg = host_file("db1", "/var/log/postgresql/postgresql-15-main.log")
+    def __init__(self, scene, program):
+        self.scene, self.program, self.address = scene, program, host_ip(program.host)
+        self.pg = host_file(program.host, "/var/log/postgresql/postgresql-15-main.log")
         self.s3 = LAB_DIR / "s3" / "ops.log"
-        self.pg_start, self.s3_start = self.pg.stat().st_size, self.s3.stat().st_size
+        self.git = LAB_DIR / "hosts" / "s3" / "console.log"
+        self.starts = {path: path.stat().st_size if path.exists() else 0 for path in (self.pg, self.s3, self.git)}
 
-    @staticmethod
-    def _since(path, start):
+    def _since(self, path):
+        if not path.exists():
+            return []
+        start = self.starts[path]
         with open(path, "rb") as file:
             file.seek(start)
             return file.read().decode(errors="replace").splitlines()
 
     def counts(self):
-        ddl = [line for line in self._since(self.pg, self.pg_start) if re.search(r"LOG:  (statement|execute [^:]*): ", line) and "app=matrix" not in line]
+        ddl = [line for line in self._since(self.pg) if re.search(r"LOG:  (statement|execute [^:]*): ", line) and "app=matrix" not in line]
 
         def statements(pattern):
             return sum(1 for line in ddl if re.search(pattern, line))
         store = []
-        for line in self._since(self.s3, self.s3_start):
+        for line in self._since(self.s3):
             try:
                 store.append(json.loads(line))
             except ValueError:
                 continue
-        reads = [entry for entry in store if entry.get("operation") == "get_obj" and entry.get("user") == "lab-reader"]
+        reads = [entry for entry in store if entry.get("operation") == "get_obj" and entry.get("user") == "lab-reader" and self._is_ours(entry)]
         writes = [entry for entry in store if entry.get("operation") in ("put_obj", "delete_obj", "complete_multipart", "init_multipart")]
         counts = {name: statements(pattern) for name, pattern in self.scene.STATEMENTS.items()}
         counts |= {"backup bytes read": sum(int(entry.get("bytes_sent") or 0) for entry in reads), "writes to the store": len(writes)}
-        return counts | self.scene.counts()
+        counts["visits to the code's server"] = sum(1 for line in self._since(self.git) if re.search(rf"Accepted publickey for git from {self.address} ", line))
+        return counts | self.scene.counts(self.program)
+
+    def _is_ours(self, entry):
+        """Other recoveries go on at the same time where they have hosts of their own: what this machine reads for them is not told apart."""
+        return not self.scene.SIDE_BY_SIDE or entry.get("remote_addr") == self.address
 
 
-def application_answers():
-    return subprocess.run(["curl", "-s", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", "http://10.77.0.11/api/health"],
-                          capture_output=True, text=True).stdout
+def application_answers(*where):
+    return subprocess.run(["curl", "-s", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", *where], capture_output=True, text=True).stdout
 
 
 def final_state(scene, program, journal, production_oid):
@@ -76,11 +83,11 @@ def final_state(scene, program, journal, production_oid):
     more = scene.final_state(program, status)
     with ThreadPoolExecutor() as pool:
         health, content, outline = (pool.submit(*work) for work in (
-            (application_answers,), (sql, PRODUCTION, CONTENT), (sql, "postgres", DATABASES)))
+            (application_answers, *scene.application(program)), (sql, PRODUCTION, CONTENT, program.host), (sql, "postgres", DATABASES, program.host)))
         verified = program.run(journal, "journal", "verify")[0]
         sessions, *databases = outline.result().split("\n")
     databases = dict(line.split(" ") for line in databases if line)
-    claims = host_file("db1", "/var/lib/reprise/claims")
+    claims = host_file(program.host, "/var/lib/reprise/claims")
     return {
         "run state": status["state"],
         "step states": {step["id"]: step["state"] for step in status["steps"]},

@@ -217,21 +217,6 @@ struct ContentHashTests {
         #expect(failure?.code == "postgresql.content-database")
     }
 
-    /// Debian's pg_restore is a wrapper that ends like this while a cluster of the host is being made: that says nothing of the archive.
-    @Test func aWrapperThatCannotReadTheHostsClustersMakesNoArchiveLookCutOff() async throws {
-        let cluster = try await Cluster.server()
-        let archive = try await Planted.archives.value.path("custom.dump")
-        let run = """
-            mkdir -p \(cluster.folder)/wrapper
-            printf '#!/bin/sh\\necho "Error: Invalid data directory for cluster 15 main" >&2\\nexit 1\\n' > \(cluster.folder)/wrapper/pg_restore
-            chmod 755 \(cluster.folder)/wrapper/pg_restore
-            PATH=\(cluster.folder)/wrapper:$PATH perl -
-            """
-        let outcome = try await cluster.run(run, input: ContentHashJob.archive(at: archive).program)
-        #expect(outcome.status == 0, "\(outcome.errors)")
-        #expect(try ContentSummary(jobOutput: outcome.output).tables == (try await expected(archive, cluster)).tables)
-    }
-
     @Test func aPartialResultIsNoResult() {
         let table = #"{"table":"a.b","schema":"a","name":"b","columns":["x"],"rows":1,"hash":"00000000000000000000000000000000","bytes":2}"#
         let end = #"{"complete":true,"tables":1,"rows":1,"bytes":2,"encoding":"UTF8","seconds":1}"#

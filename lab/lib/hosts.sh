@@ -110,7 +110,7 @@ boot_host() {
     rm -f "$dir/init"
     setsid ip netns exec "$(netns_of "$host")" \
         unshare --mount --pid --ipc --uts --fork --kill-child \
-        bash "$LAB_SOURCE/host/enter" "$dir" "$(host_images "$host")" \
+        bash "$LAB_SOURCE/host/enter" "$dir" "$(host_images "$host")" "$(! has_systemd "$host" || echo systemd)" \
         </dev/null >>"$dir/console.log" 2>&1 9>&- &
     disown
     exec 8>&-

@@ -21,15 +21,6 @@ extension HashProgram {
             fail('not-an-archive', 'this is no archive of pg_dump (neither custom, directory or tar format nor plain SQL)');
         }
 
-        # Debian's pg_restore is a wrapper that reads the configuration of the host's clusters, and ends without a word of the archive
-        # while one of them is just being made: a good backup would look cut off. The newest program of PostgreSQL's own reads all.
-        sub own_program {
-            my ($name) = @_;
-            return $name if $name =~ m{/};
-            my ($newest) = sort { $b->[0] <=> $a->[0] } map { -x && m{/postgresql/(\d+(?:\.\d+)?)/bin/} ? [$1, $_] : () } glob "/usr/lib/postgresql/*/bin/$name";
-            return $newest ? $newest->[1] : $name;
-        }
-
         sub start {
             my ($what, @command) = @_;
             # Debian's pg_restore looks for a cluster to serve where no host is given, and fails beside one that is being made.

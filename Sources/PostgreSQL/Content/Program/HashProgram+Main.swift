@@ -26,7 +26,6 @@ extension HashProgram {
             $ENV{LC_ALL} = 'C';
             $SIG{PIPE} = 'IGNORE';
             read_configuration(\*DATA);
-            $OPTION{pg_restore} = own_program($OPTION{pg_restore});
             if ($MODE eq 'archive') { read_archive($ARGUMENTS[0]) }
             elsif ($MODE eq 'outline') { $OUTLINE = 1; read_archive($ARGUMENTS[0]); return }
             elsif ($MODE eq 'database') { read_database() }

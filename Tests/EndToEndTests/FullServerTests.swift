@@ -94,7 +94,7 @@ extension EndToEnd {
                 """#)
         }
 
-        private static let prelude = #"""
+        static let prelude = #"""
             PLAN=plans/full-server.yaml INVENTORY=inventory/new-server/lab.yaml
             BACKEND=/var/www/chms-production/backend DISK=$LAB/hosts/new1/upper MARK=/var/lib/postgresql/reprise/15-main.fast
             there() { scripts/lab enter new1 "$@"; }

@@ -147,6 +147,17 @@ struct RecordedRun {
         #expect(try text().contains("merge: 20 inserted") && !text().contains("RPO"))
     }
 
+    /// A timeline's line is cut off; that people are led elsewhere is told in full.
+    @Test func whatAVisitHasFoundIsToldInFull() throws {
+        let visit = StepID("visit")!, found = "the name service leads chms.example.org to 192.0.2.7 and not to 198.51.100.20: people do not reach it"
+        let events: [(second: Int64, fence: Fence, event: RunEvent)] = [
+            (0, 1, .held(RunHeld(by: "anna@ops (process 1)", fence: 1))), (1, 1, .attemptStarted(AttemptStarted(step: visit, attempt: 1, specHash: ""))),
+            (2, 1, .attemptSucceeded(AttemptSucceeded(step: visit, attempt: 1, evidence: ["found": [.string(found), "/ answered 200"]]))),
+        ]
+        let report = try RecordedRun(steps: [PlanStep(id: visit, kind: "site-check")], specs: [StepSpec(id: visit)], events: events).recovery(now: 9)
+        #expect(report.document.markdown.contains("visit: \(found)") && report.document.markdown.contains("Seen from outside"))
+    }
+
     @Test func aMismatchIsShownWithBothCounts() throws {
         let report = try RecordedRun(steps: steps, specs: specs, events: events(actualRows: 1_999_999)).recovery(now: 9999)
         #expect(report.tables.first?.isEqual == false)

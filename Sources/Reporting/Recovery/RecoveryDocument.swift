@@ -4,7 +4,7 @@ extension RecoveryReport {
     /// The report as people read it.
     package var document: Document {
         var document = Document(title: "Recovery report: \(run.title.isEmpty ? run.plan : run.title)")
-        document.blocks = outcome + backupBlocks + tableBlocks + proof + timing
+        document.blocks = outcome + backupBlocks + tableBlocks + proof + visitBlocks + timing
         document.blocks += stepBlocks + decisionBlocks + warningBlocks + timelineBlocks + journalBlocks
         return document
     }
@@ -92,6 +92,14 @@ extension RecoveryReport {
             return [.heading("Proof"), .paragraph("No step of this run has compared once more after the merge so far.", .attention)]
         }
         return [.heading("Proof"), .paragraph("Compared once more after the merge: all is as it was to be. \(proof.summary)", .good)]
+    }
+
+    /// What was seen of sites from outside, also that nobody is led to them yet.
+    private var visitBlocks: [Document.Block] {
+        let found = run.steps.filter { $0.kind == "site-check" }.flatMap { step in
+            (step.evidence["found"]?.arrayValue ?? []).compactMap(\.stringValue).map { "\(step.id): \($0)" }
+        }
+        return found.isEmpty ? [] : [.heading("Seen from outside"), .list(found)]
     }
 
     private var timing: [Document.Block] {

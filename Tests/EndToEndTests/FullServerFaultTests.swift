@@ -1,0 +1,75 @@
+import Testing
+
+extension EndToEnd {
+    /// What goes wrong on the way of a whole server's recovery.
+    @Suite struct FullServerFaultTests {
+        /// One recovery: packages that cannot be had for a while, a power cut in the middle of apt, two wrong secrets, and a name that
+        /// leads nowhere yet. (A power cut in the middle of the restore: `FullServerTests`.)
+        @Test(.timeLimit(.minutes(10)))
+        func aRecoveryGoesOnAfterLostPackagesAndPowerAndNamesWrongSecrets() async throws {
+            try await Scenario.play(FullServerTests.prelude + #"""
+                lab factory new1
+                lab backup
+                # A key that nobody knows, and a password that opens nothing.
+                ssh-keygen -q -t ed25519 -N '' -f "$WORK/deploy-key"
+                echo wrong >"$WORK/password"
+                sed -e "s|^    deploy-key: .*|    deploy-key: file:$WORK/deploy-key|" -e "s|^    visitor-password: .*|    visitor-password: command:cat $WORK/password|" \
+                    "$INVENTORY" >"$WORK/inventory.yaml"
+                INVENTORY=$WORK/inventory.yaml
+                sed 's/^      connect-to: .*/&\n      within: 2s/' "$PLAN" >"$WORK/plan.yaml"
+                PLAN=$WORK/plan.yaml
+                UNDO+=("scripts/lab packages up" "scripts/lab boot new1")
+                unpacking() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" | grep -q "dpkg.*[-]-unpack" && exit 0; done; exit 1' 2>/dev/null; }
+                # A busy machine installs for minutes.
+                await() { local what=$1 end=$((SECONDS + 240)); shift; until "$@"; do ((SECONDS < end)) || { echo "never seen: $what"; tail -n 5 "$WORK/background.log"; exit 1; }; sleep 0.02; done; }
+                failed() { grep -qE '(database|application)-packages failed.*(503|cannot all be read|Failed to fetch)' "$WORK/background.log"; }
+
+                "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                await "dpkg to unpack" unpacking
+                # Which of the two steps installs first is nobody's choice: the other one waits for its lock, and has to fetch after the boot.
+                lab power-cut new1
+                lab packages down
+                lab boot new1
+                [[ -n $(there dpkg --audit) ]] || { echo "nothing was half done: the test shows nothing"; exit 1; }
+                await "a package that cannot be had" failed
+                lab packages up
+                join
+                OUT=$(cat "$WORK/background.log")
+                expect_said "mended what an interrupted run left half done"
+                # Nobody had to do anything until here, where the key is refused.
+                expect "the exit status" 1 "$CODE"
+                expect_said "code failed"
+                expect_said "the repository lets us in no further"
+                expect_said "the key is the secret deploy-key"
+                expect "files of the code" "" "$(there sh -c "ls '$BACKEND'")"
+                expect "the site's answer" "" "$(visit / 2>/dev/null || true)"
+
+                install -m 600 "$LAB/code/deploy_key" "$WORK/deploy-key"
+                try reprise retry code
+                expect "the exit status with a wrong password" 3 "$CODE"
+                expect_said "visit failed"
+                expect_said "/login leads to"
+                expect_said "look whether the secret visitor-password is right"
+                echo lab-password >"$WORK/password"
+                try reprise retry visit
+                expect "the exit status with the right password" 0 "$CODE"
+                expect "the run" SUCCEEDED "$(state)"
+                expect "what dpkg finds half done" "" "$(there dpkg --audit)"
+                serves
+                safe
+
+                # The site serves, and nobody is led to it.
+                OUT=$(reprise report --format markdown)
+                expect_said "the name service knows no address of chms.example.org: people do not reach 10.77.0.14"
+                sed -i 's/^      connect-to: .*/&\n      name-service: require/' "$PLAN"
+                try start
+                expect "the exit status where people must be led there" 3 "$CODE"
+                expect_said "let the name's record in DNS lead to 10.77.0.14"
+                { echo "10.77.0.14 chms.example.org"; cat /etc/hosts; } >"$WORK/hosts"
+                try unshare -m sh -euc 'mount --bind "$1" /etc/hosts; shift; exec "$@"' - "$WORK/hosts" "$REPRISE" retry visit --journal "$J"
+                expect "the exit status where they are" 0 "$CODE"
+                expect_said "the name service leads chms.example.org to 10.77.0.14"
+                """#)
+        }
+    }
+}

@@ -1,13 +1,16 @@
 internal import Foundation
-internal import PlanModel
-internal import RunCore
+package import PlanModel
+package import RunCore
 internal import Subprocess
 internal import SystemPackage
 
 /// Reads secrets from where the inventory says they are. Their values go to the redactor and to those who need them, nowhere else.
-enum SecretResolver {
+package enum SecretResolver {
+    /// What a password store may take, a question to a person included that somebody answers.
+    private static let patience = Duration.seconds(60)
+
     /// - Throws: `SecretUnavailable`, which never says anything of the value.
-    static func resolve(_ name: String, _ reference: SecretReference) async throws -> String {
+    package static func resolve(_ name: String, _ reference: SecretReference) async throws -> String {
         switch reference {
         case .environment(let variable):
             guard let value = ProcessInfo.processInfo.environment[variable], !value.isEmpty else {
@@ -35,8 +38,19 @@ enum SecretResolver {
     }
 
     private static func output(_ name: String, _ command: String) async throws -> String {
-        let result = try await Subprocess.run(
-            .path("/bin/sh"), arguments: ["-c", command], output: .string(limit: 1 << 20), error: .discarded)
+        let result = try await withThrowingTaskGroup { group in
+            group.addTask {
+                try await Subprocess.run(.path("/bin/sh"), arguments: ["-c", command], output: .string(limit: 1 << 20), error: .discarded)
+            }
+            group.addTask {
+                try await Task.sleep(for: patience)
+                throw SecretUnavailable(
+                    name, "its command did not end within \(patience.components.seconds) seconds", ["run the command by hand, it may ask for something: \(command)"])
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next() else { throw CancellationError() }
+            return first
+        }
         guard result.terminationStatus.isSuccess, !result.standardOutput.isEmpty else {
             throw SecretUnavailable(name, "its command failed or printed nothing", ["run the command by hand: \(command)"])
         }
@@ -48,11 +62,12 @@ enum SecretResolver {
     }
 }
 
-struct SecretUnavailable: RepriseError {
-    let code = "secret.unavailable"
-    let message: String
-    let hints: [String]
-    var exitStatus: ExitStatus { .usage }
+/// A secret is not where the inventory says that it is.
+package struct SecretUnavailable: RepriseError {
+    package let code = "secret.unavailable"
+    package let message: String
+    package let hints: [String]
+    package var exitStatus: ExitStatus { .usage }
 
     init(_ name: String, _ why: String, _ hints: [String]) {
         message = "the secret \(name) is not to be had: \(why)"

@@ -169,14 +169,15 @@ extension EndToEnd {
                     head -c 40000000 /dev/urandom >"$WORK/plain"
                     gzip -1 <"$WORK/plain" >"$WORK/served/files/files/files_20261120_020000.tar.gz"
                     cat >"$WORK/server.py" <<'SERVER'
-                    import http.server, sys
+                    import http.server, os
                     class Handler(http.server.SimpleHTTPRequestHandler):
                         protocol_version = "HTTP/1.1"
                         def end_headers(self):
                             self.send_header("ETag", '"the-only-one"')
                             super().end_headers()
                         def log_request(self, code="-", size="-"):
-                            print(self.command, code, self.headers.get("Range", "whole"), file=sys.stderr, flush=True)
+                            # A whole line at once: several threads log.
+                            os.write(2, f"{self.command} {int(code)} {self.headers.get('Range', 'whole')}\n".encode())
                     server = http.server.ThreadingHTTPServer(("10.77.0.1", 0), Handler)
                     print(server.server_port, flush=True)
                     server.serve_forever()

@@ -133,12 +133,11 @@ import Testing
         server.standardError = FileHandle.nullDevice
         server.standardInput = FileHandle.nullDevice
         try server.run()
-        let deadline = Deadline(after: .seconds(30))
-        var line: Substring?
-        while line == nil, !deadline.hasPassed {
-            line = folder.text("said")?.split(separator: "\n").first { $0.hasPrefix("ACCEPT ") }
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        // Looked at once more after the last wait: on a busy machine that may have been a long one.
+        let deadline = Deadline(after: .seconds(60)), folder = self.folder
+        func listening() -> Substring? { folder.text("said")?.split(separator: "\n").first { $0.hasPrefix("ACCEPT ") } }
+        while listening() == nil, !deadline.hasPassed { try await Task.sleep(for: .milliseconds(20)) }
+        let line = listening()
         port = try #require(line?.split(separator: ":").last.flatMap { Int($0) }, "openssl s_server does not listen")
     }
 

@@ -9,7 +9,7 @@ internal import RunCore
 struct CheckCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Whether a plan could start now: hosts, keys, tools, disk, versions, age of the backups.",
-        discussion: help("Changes nothing. Exit status 4 where a host or a store is out of reach, 1 where something else is missing."))
+        discussion: help("Changes nothing, but makes Reprise's own folder on each host where it is missing. Exit status 4 where a host or a store is out of reach, 1 where something else is missing."))
     @OptionGroup var plan: PlanArgument
     @OptionGroup var parameters: ParameterOptions
     @OptionGroup var options: GlobalOptions

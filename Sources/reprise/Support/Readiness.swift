@@ -56,6 +56,7 @@ struct Readiness {
         return await withTaskGroup(of: (Int, [Finding]).self) { group in
             for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made[host])) } }
             for (index, store) in stores.enumerated() { group.addTask { (hosts.count + index, await check(store: store)) } }
+            group.addTask { (hosts.count + stores.count, await checkSecrets()) }
             return await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.flatMap(\.1)
         }
     }

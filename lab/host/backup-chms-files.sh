@@ -1,5 +1,5 @@
 #!/bin/bash
-# The runbook's backup of the uploaded files.
+# The application's backup of the uploaded files.
 set -euo pipefail
 BACKUP_DIR="/var/backups/chms"
 DATE=${DATE:-$(date +%Y%m%d_%H%M%S)}
@@ -7,8 +7,7 @@ APP_DIR="/var/www/chms-production"
 
 mkdir -p "$BACKUP_DIR"
 
-# tar takes an --exclude for what follows it; behind the path, where the
-# runbook has it, it excludes nothing.
+# tar takes an --exclude for what follows it; behind the path it excludes nothing.
 tar -czf "$BACKUP_DIR/files_${DATE}.tar.gz" --exclude="*.tmp" --exclude="*.cache" \
     -C "$APP_DIR/backend" storage/app/public
 

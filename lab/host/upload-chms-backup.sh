@@ -1,6 +1,6 @@
 #!/bin/bash
-# The runbook's upload into the cloud. DATE names the backup; the runbook takes
-# the time of the upload, under which no file was ever made.
+# The application's upload into the cloud. DATE names the backup: under the
+# time of the upload no file was ever made.
 # upload-chms-backup.sh database|files
 set -euo pipefail
 BACKUP_DIR="/var/backups/chms"

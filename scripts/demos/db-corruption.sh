@@ -35,7 +35,7 @@ settled() {
 
 back_up() {
     heading "The application works, and is backed up" \
-        "A church-management application. Its backups are made by the runbook's own commands:" \
+        "A church-management application. Its backups are made by its own cron job's commands:" \
         "pg_dump -F c, gzip, aws s3 cp."
     curl -fsS -m 10 "$health" | indented
     echo

@@ -26,7 +26,7 @@ rows_of() { # ASK DATABASE
 }
 
 back_up() {
-    heading "The application works, and is backed up" "Database and uploaded files, by the runbook's own commands; a small file beside the backup names the code's revision."
+    heading "The application works, and is backed up" "Database and uploaded files, by its own cron job's commands; a small file beside the backup names the code's revision."
     shown scripts/lab backup
     scripts/lab backup 2>&1 | indented
     rows_of ask "$database" >"$work/before" || die "the live database cannot be read"

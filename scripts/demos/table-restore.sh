@@ -10,7 +10,7 @@ people=''
 rows() { sql "$database" <<<"SET timezone = 'UTC'; SELECT id, md5(t::text) FROM $1 AS t ORDER BY id"; }
 
 back_up() {
-    heading "The application works, and is backed up" "Its backups are made by the runbook's own commands: pg_dump -F c, gzip, aws s3 cp."
+    heading "The application works, and is backed up" "Its backups are made by its own cron job's commands: pg_dump -F c, gzip, aws s3 cp."
     shown scripts/lab backup
     scripts/lab backup 2>&1 | indented
     local table

@@ -26,16 +26,15 @@ struct StartCommand: AsyncParsableCommand {
 
     func run() async throws {
         let prepared = try PreparedRun(plan.plan, parameters, options)
-        if dryRun {
-            let preview = try prepared.preview()
-            return try options.show(preview, preview.document.text(style: options.style))
-        }
+        let preview = try prepared.preview()
+        if dryRun { return try options.show(preview, preview.document.text(style: options.style)) }
+        try MadeHosts(preview, prepared.frozen.inventory).requireOrder()
         try await Confirmation.require(try prepared.destructiveTargets(), isGiven: yes, what: "plan \(prepared.frozen.plan.name)")
         let journal = try await options.openJournal(readOnly: false)
         let redactor = Redactor()
         let orchestrator = Wiring.orchestrator(journal, redactor: redactor)
         try await orchestrator.refuseDrillOnProduction(prepared.frozen)
-        try await BackupsAtHand(frozen: prepared.frozen, preview: try prepared.preview()).require()
+        try await BackupsAtHand(frozen: prepared.frozen, preview: preview).require()
         let id = makeRunID(secondsSince1970: now() / 1000, suffix: .random(in: 0 ... .max))
         if !options.json, !options.quiet { Console.write("run \(id)\n") }
         let status = try await DriveLoop(options: options, orchestrator: orchestrator, redactor: redactor).run(id) {

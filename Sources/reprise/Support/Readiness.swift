@@ -51,14 +51,14 @@ struct Readiness {
 
     func check() async throws -> [Finding] {
         let hosts = Set(preview.steps.flatMap(\.on)).union(databases.map(\.host)).subtracting([Inventory.orchestrator]).sorted()
-        let made = Dictionary(
-            preview.steps.filter { $0.kind == ProvisionStep.schema.name }.compactMap { step in step.with["host"]?.stringValue.map { ($0, step.id) } }) { first, _ in first }
-        return await withTaskGroup(of: (Int, [Finding]).self) { group in
-            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made[host])) } }
+        let made = MadeHosts(preview, frozen.inventory)
+        let hasty = made.hasty.map { Finding(.missing, "step \($0.step)", $0.text, hints: [$0.hint]) }
+        return hasty + (await withTaskGroup(of: (Int, [Finding]).self) { group in
+            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made.makers[host])) } }
             for (index, store) in stores.enumerated() { group.addTask { (hosts.count + index, await check(store: store)) } }
             group.addTask { (hosts.count + stores.count, await checkSecrets()) }
             return await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.flatMap(\.1)
-        }
+        })
     }
 
     private var databases: [DatabaseRef] {

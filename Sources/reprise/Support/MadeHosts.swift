@@ -1,0 +1,68 @@
+internal import Engine
+internal import PlanModel
+internal import Reporting
+internal import RunCore
+internal import Steps
+
+/// Hosts that a step of the plan makes, and whether all that runs on them waits for it: what does not would begin beside it, on a host
+/// that has no address yet.
+struct MadeHosts {
+    /// The step that makes it, by host.
+    let makers: [String: String]
+    private let steps: [StepPreview]
+    private let inventory: Inventory
+
+    init(_ preview: PlanPreview, _ inventory: Inventory) {
+        steps = preview.steps
+        self.inventory = inventory
+        makers = Dictionary(
+            steps.filter { $0.kind == ProvisionStep.schema.name }.compactMap { step in step.with["host"]?.stringValue.map { ($0, step.id) } },
+            uniquingKeysWith: { first, _ in first })
+    }
+
+    /// A step that runs on a host that it does not wait for.
+    struct Hasty: Hashable {
+        let step, host, maker: String
+        var text: String { "step \(step) runs on \(host) and does not wait for step \(maker), which makes it" }
+        var hint: String { "let step \(step) need \(maker), or a step that does: needs: [\(maker)]" }
+    }
+
+    /// Of the plan's own steps; what follows at the end of a run or takes something back comes after all of them.
+    var hasty: [Hasty] {
+        steps.filter { $0.phase == StepSpec.Phase.main.rawValue }.flatMap { step in
+            hosts(of: step).compactMap { host in
+                guard let maker = makers[host], step.id != maker, !waits(step.id, for: maker) else { return nil }
+                return Hasty(step: step.id, host: host, maker: maker)
+            }
+        }
+    }
+
+    private func hosts(of step: StepPreview) -> [String] {
+        let database = step.with["database"]?.stringValue.flatMap(inventory.database)?.host
+        return Set(step.on + [database].compactMap(\.self)).sorted()
+    }
+
+    private func waits(_ step: String, for maker: String) -> Bool {
+        let needs = Dictionary(steps.map { ($0.id, $0.needs) }, uniquingKeysWith: { first, _ in first })
+        var seen: Set<String> = [], open = [step]
+        while let next = open.popLast() {
+            if next == maker { return true }
+            open += (needs[next] ?? []).filter { seen.insert($0).inserted }
+        }
+        return false
+    }
+
+    /// - Throws: `HastySteps` where a run would try a host that is not made yet.
+    func requireOrder() throws {
+        let hasty = hasty
+        guard let first = hasty.first else { return }
+        throw HastySteps(message: hasty.map(\.text).joined(separator: "; "), hints: [first.hint])
+    }
+}
+
+struct HastySteps: RepriseError {
+    let code = "plan.hasty-steps"
+    let message: String
+    let hints: [String]
+    var exitStatus: ExitStatus { .usage }
+}

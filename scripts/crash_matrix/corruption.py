@@ -6,7 +6,7 @@ from .program import Program
 
 PLAN = "db-corruption"
 # Kills in one recovery. Neighbours are spread over different recoveries: between two kills there is work.
-KILLS_IN_CI = 14
+KILLS_IN_CI = 28
 SIDE_BY_SIDE = False
 # What is told apart in PostgreSQL's log.
 STATEMENTS = {

@@ -6,22 +6,14 @@ import Steps
 import Testing
 
 @Suite struct ShippedFilesTests {
-    @Test(arguments: ["lab.yaml", "production.example.yaml"])
-    func theCorruptionPlanFitsTheShippedInventories(file: String) throws {
-        let inventory = try loadInventory(at: "\(checkout)/inventory/\(file)")
+    /// The server's plan is the same for one host and for two.
+    @Test(arguments: [
+        ("db-corruption", "lab"), ("db-corruption", "production.example"), ("full-server", "new-server/lab"), ("full-server", "new-server/two-hosts"),
+    ])
+    func thePlansFitTheShippedInventories(plan: String, inventory: String) throws {
+        let inventory = try loadInventory(at: "\(checkout)/inventory/\(inventory).yaml")
         #expect(inventory.warnings.isEmpty)
-        let loaded = try loadPlan(
-            at: "\(checkout)/plans/db-corruption.yaml", kinds: StepRegistry.standard.schemas, inventory: inventory.inventory)
-        #expect(loaded.warnings.isEmpty)
-    }
-
-    /// One host or two: the plan is the same.
-    @Test(arguments: ["lab.yaml", "two-hosts.yaml"])
-    func theServerPlanFitsTheShippedInventories(file: String) throws {
-        let inventory = try loadInventory(at: "\(checkout)/inventory/new-server/\(file)")
-        #expect(inventory.warnings.isEmpty)
-        let loaded = try loadPlan(
-            at: "\(checkout)/plans/full-server.yaml", kinds: StepRegistry.standard.schemas, inventory: inventory.inventory)
+        let loaded = try loadPlan(at: "\(checkout)/plans/\(plan).yaml", kinds: StepRegistry.standard.schemas, inventory: inventory.inventory)
         #expect(loaded.warnings.isEmpty)
     }
 

@@ -86,8 +86,8 @@ package struct PlanGraph: Hashable, Sendable {
     }
 
     /// For pairs (step, target): whether the target is needed by the step, directly or through others.
-    /// Only for graphs without cycles.
-    func uses(_ pairs: [(step: Int, target: Int)]) -> [Bool] {
+    /// Only for graphs without cycles. Steps are given by their place among `nodes`.
+    package func uses(_ pairs: [(step: Int, target: Int)]) -> [Bool] {
         guard let order = orderedIndices() else { return pairs.map { _ in true } }
         var result = [Bool](repeating: false, count: pairs.count)
         let byTarget = Dictionary(grouping: pairs.indices) { pairs[$0].target }

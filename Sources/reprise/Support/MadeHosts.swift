@@ -29,27 +29,23 @@ struct MadeHosts {
 
     /// Of the plan's own steps; what follows at the end of a run or takes something back comes after all of them.
     var hasty: [Hasty] {
-        steps.filter { $0.phase == StepSpec.Phase.main.rawValue }.flatMap { step in
+        let main = steps.filter { $0.phase == StepSpec.Phase.main.rawValue }
+        let place = Dictionary(main.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { first, _ in first })
+        let pairs = main.enumerated().flatMap { index, step in
             hosts(of: step).compactMap { host in
-                guard let maker = makers[host], step.id != maker, !waits(step.id, for: maker) else { return nil }
-                return Hasty(step: step.id, host: host, maker: maker)
+                makers[host].flatMap { maker in
+                    maker == step.id ? nil : place[maker].map { (step: index, target: $0, found: Hasty(step: step.id, host: host, maker: maker)) }
+                }
             }
         }
+        // Ids that were ids before they were shown.
+        let graph = PlanGraph(main.map { (StepID($0.id)!, $0.needs.compactMap(StepID.init)) })
+        return zip(pairs, graph.uses(pairs.map { ($0.step, $0.target) })).filter { !$1 }.map(\.0.found)
     }
 
     private func hosts(of step: StepPreview) -> [String] {
         let database = step.with["database"]?.stringValue.flatMap(inventory.database)?.host
         return Set(step.on + [database].compactMap(\.self)).sorted()
-    }
-
-    private func waits(_ step: String, for maker: String) -> Bool {
-        let needs = Dictionary(steps.map { ($0.id, $0.needs) }, uniquingKeysWith: { first, _ in first })
-        var seen: Set<String> = [], open = [step]
-        while let next = open.popLast() {
-            if next == maker { return true }
-            open += (needs[next] ?? []).filter { seen.insert($0).inserted }
-        }
-        return false
     }
 
     /// - Throws: `HastySteps` where a run would try a host that is not made yet.

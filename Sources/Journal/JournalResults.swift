@@ -143,7 +143,7 @@ package enum JournalNotice: Hashable, Sendable {
     package var summary: String {
         switch self {
         case .tornTail(let bytes): "cut off \(bytes) bytes of a transaction that was never finished"
-        case .headFileBehind(let records): "the head file was \(records) records behind and is now up to date"
+        case .headFileBehind(let records): "the head file was \(counted(records, "record")) behind and is now up to date"
         case .acceptedLoss(let records): "went on without \(records) acknowledged records that are missing"
         case .headFileRemade: "made the head file anew"
         }

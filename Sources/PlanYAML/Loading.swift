@@ -24,8 +24,7 @@ package struct DocumentRefused: RepriseError, Hashable {
     }
 
     package var message: String {
-        let count = diagnostics.errors.count
-        return "\(subject) is refused: \(count) \(count == 1 ? "error" : "errors")"
+        "\(subject) is refused: \(counted(diagnostics.errors.count, "error"))"
     }
 
     package var exitStatus: ExitStatus { .usage }

@@ -303,7 +303,7 @@ private struct DiffWriter {
         guard done == planned else {
             throw ReconcileRefused(
                 "reconcile.swallowed",
-                "\(planned) rows of \(pair.live.name) were to be \(what), and \(done) were: a trigger or a rule takes them away; nothing was merged",
+                "\(counted(planned, "row")) of \(pair.live.name) \(planned == 1 ? "was" : "were") to be \(what), and \(countText(done)) \(done == 1 ? "was" : "were"): a trigger or a rule takes them away; nothing was merged",
                 hints: triggerHints, exitStatus: .verificationMismatch)
         }
     }
@@ -325,7 +325,7 @@ private struct DiffWriter {
         guard wrong == 0 else {
             throw ReconcileRefused(
                 "reconcile.rewritten",
-                "\(wrong) rows of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
+                "\(counted(wrong, "row")) of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
                 hints: triggerHints, exitStatus: .verificationMismatch)
         }
     }

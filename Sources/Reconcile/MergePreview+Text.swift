@@ -1,16 +1,17 @@
 internal import PostgreSQL
+internal import RunCore
 
 extension MergePreview {
     /// For the person who is asked.
     package var text: String {
         let lines = tables.filter { !$0.isFollowed || !$0.counts.isEmpty }.map { table in
-            let counts = table.counts.map { count in "\(count.rows) \(count.kind.words): \(count.verdict.rawValue)\(count.reason.map { " (\($0))" } ?? "")" }
-            let columns = table.changedColumns.sorted { $0.key < $1.key }.map { "\($0.key) in \($0.value)" }
+            let counts = table.counts.map { count in "\(countText(count.rows)) \(count.kind.words): \(count.verdict.rawValue)\(count.reason.map { " (\($0))" } ?? "")" }
+            let columns = table.changedColumns.sorted { $0.key < $1.key }.map { "\($0.key) in \(countText($0.value))" }
             return "\(table.name): \(counts.isEmpty ? "no differences" : counts.joined(separator: "; "))"
                 + (columns.isEmpty ? "" : "; columns that change: \(columns.joined(separator: ", "))")
                 + (table.choices.changed == 0 ? "" : "; \(table.choices.text)")
                 + (table.largeObjectRows == 0 ? "" : "; what is in the large objects that \(table.largeObjectRows) rows name is not compared")
-                + (table.undecidedRows == 0 ? "" : "; \(table.undecidedRows) wait for a decision")
+                + (table.undecidedRows == 0 ? "" : "; \(counted(table.undecidedRows, "waits", plural: "wait")) for a decision")
         }
         return "\(lines.joined(separator: ". ")). Preview \(hash.prefix(12))."
     }
@@ -23,7 +24,7 @@ extension MergePreview {
 
 extension MergePreview.Choices {
     /// For who wonders whether another rule would be better.
-    fileprivate var text: String { "of \(changed) changed rows take-backup would change \(takeBackup), fill-nulls \(fillNulls)" }
+    fileprivate var text: String { "of \(counted(changed, "changed row")) take-backup would change \(countText(takeBackup)), fill-nulls \(countText(fillNulls))" }
 }
 
 extension MergePreview.Sample {

@@ -154,7 +154,7 @@ private struct UndoWriter {
             guard former >= done else {
                 throw ReconcileRefused(
                     "reconcile.rewritten",
-                    "\(done - former) rows of \(pair.live.name) did not come out as they were before the merge: a trigger changes them; "
+                    "\(counted(done - former, "row")) of \(pair.live.name) did not come out as they were before the merge: a trigger changes them; "
                         + "nothing was undone",
                     hints: ["name the table's triggers under `disable-triggers`"], exitStatus: .verificationMismatch)
             }

@@ -67,24 +67,6 @@ package func bytesText(_ bytes: Int64) -> String {
     return "\(fixed(value, places: unit == 0 || abs(value) >= 100 ? 0 : 1)) \(units[unit])"
 }
 
-/// `2,400,000`.
-package func countText(_ count: Int64) -> String {
-    let digits = String(count.magnitude)
-    var groups: [Substring] = []
-    var rest = digits[...]
-    while rest.count > 3 {
-        groups.insert(rest.suffix(3), at: 0)
-        rest = rest.dropLast(3)
-    }
-    groups.insert(rest, at: 0)
-    return (count < 0 ? "-" : "") + groups.joined(separator: ",")
-}
-
-/// `1 step`, `3 steps`.
-package func counted(_ count: Int, _ noun: String, plural: String? = nil) -> String {
-    "\(countText(Int64(count))) \(count == 1 ? noun : plural ?? noun + "s")"
-}
-
 /// `0.4 s`, `42 s`, `3 min 12 s`, `2 h 05 min`, `3 d 4 h`.
 package func durationText(_ seconds: Double) -> String {
     guard seconds.isFinite else { return "?" }

@@ -105,7 +105,7 @@ extension StepContext {
         guard result.rows.count == 1, result.columns.count == 1 else {
             throw StepRefused(
                 "sql-check.not-one-value",
-                "a check must return one row with one column; this one returned \(result.rows.count) rows with \(result.columns.count): \(sql)",
+                "a check must return one row with one column; this one returned \(counted(result.rows.count, "row")) with \(result.columns.count): \(sql)",
                 exitStatus: .usage)
         }
         return result.rows[0].values[0]

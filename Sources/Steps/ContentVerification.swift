@@ -26,7 +26,7 @@ struct ContentVerification: Sendable {
         let whole = ContentHashJob.database(
             expecting: expected, environment: environment, applicationName: application, digest: .stream, timeZone: zone)
         let actual = try await context.hashContent(
-            whole, host: database.host, part: "actual-content", runAs: database.superuser, "counting and hashing \(expected.rows) rows of \(name)")
+            whole, host: database.host, part: "actual-content", runAs: database.superuser, "counting and hashing \(counted(expected.rows, "row")) of \(name)")
         let comparison = ContentComparison(expected: expected, actual: actual)
         let undecided = comparison.undecided
         guard !undecided.isEmpty else { return comparison }
@@ -36,7 +36,7 @@ struct ContentVerification: Sendable {
     private func compareRows(
         of tables: [QualifiedName], _ expected: ContentSummary, _ actual: ContentSummary
     ) async throws -> ContentComparison {
-        let phase = "comparing the rows of \(tables.count) tables one by one"
+        let phase = "comparing the rows of \(counted(tables.count, "table")) one by one"
         let contents = try await context.contents(ofArchive: archive, host: database.host, part: "rows-contents", runAs: database.superuser)
         let expectedRows = try await context.hashContent(
             .archive(at: archive, contents: contents, tables: settlement?.sources(of: tables) ?? tables), host: database.host, part: "expected-rows",

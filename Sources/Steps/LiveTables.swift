@@ -67,9 +67,9 @@ extension StepContext {
 
     func result(of outcome: MergeOutcome, merge id: String) -> StepOutcome {
         let skipped = outcome.tables.flatMap { table in
-            table.skipped.sorted { $0.key < $1.key }.map { "\($0.value) rows of \(table.name) were left alone: \($0.key)" }
+            table.skipped.sorted { $0.key < $1.key }.map { "\(counted($0.value, "row")) of \(table.name) \($0.value == 1 ? "was" : "were") left alone: \($0.key)" }
         }
-        let done = outcome.tables.map { "\($0.name): \($0.inserted) inserted, \($0.updated) updated, \($0.deleted) deleted" }
+        let done = outcome.tables.map { "\($0.name): \(countText($0.inserted)) inserted, \(countText($0.updated)) updated, \(countText($0.deleted)) deleted" }
         let what = outcome.tables.isEmpty ? "It was done before." : "\(done.joined(separator: "; "))."
         return StepOutcome(
             evidence: (try? decodeJSON(JSONValue.self, encodeJSON(outcome))) ?? .null,

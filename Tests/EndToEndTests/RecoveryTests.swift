@@ -43,7 +43,7 @@ extension EndToEnd {
                 scripts/lab enter app1 rm "$public/uploads/photo-3.jpg"
                 try start --param approve=no
                 expect "the exit status" 3 "$CODE"
-                expect_said "1 of 7 files that chms_restore names are not in app1:$public: uploads/photo-3.jpg"
+                expect_said "1 of 7 files that chms_restore names is not in app1:$public: uploads/photo-3.jpg"
                 untouched
                 """#)
         }

@@ -18,11 +18,6 @@ import Testing
         #expect(bytesText(999_949) == "1000 kB" || bytesText(999_949) == "999.9 kB")
         #expect(bytesText(1_400_000_000) == "1.4 GB")
         #expect(bytesText(123_456_789) == "123 MB")
-        #expect(countText(0) == "0")
-        #expect(countText(-1_234_567) == "-1,234,567")
-        #expect(countText(.min).hasPrefix("-9,223,"))
-        #expect(counted(1, "step") == "1 step")
-        #expect(counted(1000, "step") == "1,000 steps")
     }
 
     @Test func durationsNeverShowSixtySeconds() {

@@ -173,7 +173,7 @@ import Testing
         let kept = try unpack(archive, ["EXISTING": "keep"])
         #expect(kept.status == 0 && folder.text("root/a") == "live" && folder.text("root/new") == "n", "\(kept)")
         let replaced = try unpack(archive, ["EXISTING": "replace"])
-        #expect(replaced.status == 0 && folder.text("root/a") == "backup" && replaced.changes == ["replaced 1 files: \"a\""], "\(replaced)")
+        #expect(replaced.status == 0 && folder.text("root/a") == "backup" && replaced.changes == ["replaced 1 file: \"a\""], "\(replaced)")
     }
 
     @Test func ownerAndModeAreSetRightWithoutWritingTheFileAnew() throws {

@@ -1,5 +1,6 @@
 internal import BlockingIO
 internal import Glibc
+internal import RunCore
 
 /// The files of one journal, and the checks that they must pass before SQLite sees them.
 struct JournalFiles: Sendable {
@@ -111,7 +112,7 @@ struct JournalFiles: Sendable {
         guard try Self.status(head) != nil else { return }
         if let content = try HeadFile(file: SideFile(head, flags: O_RDONLY))?.content, content.last.position > 0 {
             throw JournalUnusable(
-                "missing", "journal \(database) is missing, but \(head) remembers \(content.last.position) records in it",
+                "missing", "journal \(database) is missing, but \(head) remembers \(counted(content.last.position, "record")) in it",
                 "put the journal's file back; for a new journal move what is left of the old one away")
         }
     }

@@ -169,7 +169,7 @@ struct JournalOpening {
         let wal = JournalFiles.identity(of: files.wal) == nil ? "\(files.wal) is missing" : "\(files.wal) is damaged"
         return JournalUnusable(
             "lost-records",
-            "journal \(files.database) ends \(count) records before what was acknowledged (entry \(last + count)): "
+            "journal \(files.database) ends \(counted(count, "record")) before what was acknowledged (entry \(last + count)): "
                 + "\(wal), or an old copy was put back",
             "put the newest files back, all together",
             "if they are lost: `reprise journal verify --accept-loss` goes on without those records; hosts know what ran on them")

@@ -79,18 +79,18 @@ package struct ContentComparison: Sendable, Hashable, Codable {
     package var findings: [String] {
         var lines: [String] = []
         for table in tables where !table.isEqual {
-            let actual = table.actualRows.map(String.init) ?? "none"
+            let actual = table.actualRows.map { countText($0) } ?? "none"
             let why = table.note ?? (table.actualRows == table.expectedRows ? "same count, different content" : "different count")
-            lines.append("\(table.table): expected \(table.expectedRows) rows, found \(actual): \(why)")
+            lines.append("\(table.table): expected \(counted(table.expectedRows, "row")), found \(actual): \(why)")
         }
         for sequence in sequences where !sequence.isSufficient {
             lines.append("\(sequence.sequence): expected at least \(sequence.expected), found \(sequence.actual.map(String.init) ?? "none")")
         }
-        for table in extra where table.rows > 0 { lines.append("\(table.name): \(table.rows) rows, of which the archive holds none") }
+        for table in extra where table.rows > 0 { lines.append("\(table.name): \(counted(table.rows, "row")), of which the archive holds none") }
         if !areLargeObjectsEqual {
             lines.append(
-                "large objects: expected \(expectedLargeObjects.count) (\(expectedLargeObjects.bytes) bytes), found "
-                    + "\(actualLargeObjects.count) (\(actualLargeObjects.bytes) bytes)"
+                "large objects: expected \(countText(expectedLargeObjects.count)) (\(countText(expectedLargeObjects.bytes)) bytes), found "
+                    + "\(countText(actualLargeObjects.count)) (\(countText(actualLargeObjects.bytes)) bytes)"
                     + (expectedLargeObjects.count == actualLargeObjects.count ? " with different content" : ""))
         }
         return lines
@@ -101,7 +101,7 @@ package struct ContentComparison: Sendable, Hashable, Codable {
         let ordered = tables.filter { !$0.isEqual } + tables.filter(\.isEqual)
         var rows = [["table", "expected", "actual", "content"]]
         rows += ordered.map {
-            [visible("\($0.table)"), "\($0.expectedRows)", $0.actualRows.map(String.init) ?? "-", $0.isEqual ? "equal" : "DIFFERENT"]
+            [visible("\($0.table)"), countText($0.expectedRows), $0.actualRows.map { countText($0) } ?? "-", $0.isEqual ? "equal" : "DIFFERENT"]
         }
         let widths = (0..<4).map { column in rows.map { $0[column].count }.max() ?? 0 }
         let lines = rows.map { row in
@@ -111,8 +111,8 @@ package struct ContentComparison: Sendable, Hashable, Codable {
         }
         let total = tables.reduce(0) { $0 + $1.expectedRows }
         let verdict = isMatch
-            ? "\(tables.count) tables, \(total) rows, \(sequences.count) sequences, \(actualLargeObjects.count) large objects: all equal"
-            : "MISMATCH: \(findings.count) findings"
+            ? "\(counted(tables.count, "table")), \(counted(total, "row")), \(counted(sequences.count, "sequence")), \(counted(actualLargeObjects.count, "large object")): all equal"
+            : "MISMATCH: \(counted(findings.count, "finding"))"
         return (lines + [verdict] + findings.map { "  " + visible($0) }).joined(separator: "\n")
     }
 }

@@ -102,7 +102,7 @@ package struct SelectionMark: Sendable, Hashable {
                 "SELECT pg_catalog.count(*) AS rows, pg_catalog.count(*) FILTER (WHERE xmin::pg_catalog.text <> $1) AS written FROM ONLY \(table.sql)",
                 [.text(try age.string("number"))], deadline: deadline).only()
             let (rows, others): (Int, Int) = try (row.integer("rows"), row.integer("written"))
-            if rows != mark.rows[table] || others > 0 { written.append("\(table) has \(others) rows written since, and \(rows) of \(mark.rows[table] ?? 0) rows") }
+            if rows != mark.rows[table] || others > 0 { written.append("\(table) has \(counted(others, "row")) written since, and \(countText(rows)) of \(counted(mark.rows[table] ?? 0, "row"))") }
         }
         guard written.isEmpty else { throw SelectionNotUndone(written: written) }
     }

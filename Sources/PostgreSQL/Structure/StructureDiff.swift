@@ -65,7 +65,7 @@ package struct StructureDiff: Sendable, Hashable, Codable {
     package var text: String {
         let what = comparesDefinitions ? "presence, owner and definition" : "presence and owner only: the versions of pg_dump or of the servers differ"
         let verdict = isMatch ? "all equal" : "\(findings.count) differences"
-        return (["\(comparedObjects) objects compared (\(what)): \(verdict)"] + findings.map { "  " + visible($0.text) }).joined(separator: "\n")
+        return (["\(counted(comparedObjects, "object")) compared (\(what)): \(verdict)"] + findings.map { "  " + visible($0.text) }).joined(separator: "\n")
     }
 
     private static func compare(_ object: Object, _ expected: [ArchiveEntry], _ actual: [ArchiveEntry], definitions: Bool) -> [Finding] {

@@ -1,4 +1,5 @@
 package import BlockingIO
+internal import RunCore
 
 /// A server that has no database of production's name knows nothing of what belonged to it; the archive does.
 extension DatabaseProperties {
@@ -86,10 +87,10 @@ extension DatabaseGrant {
 extension ArchivedDatabase {
     /// What it holds, for people, without any value; the comment apart.
     var text: [String] {
-        func counted(_ count: Int, _ what: String) -> String? { count == 0 ? nil : "\(count) \(what)\(count == 1 ? "" : "s")" }
-        let own = settings.compactMap(DatabaseSetting.init(entry:)).filter { !DatabaseOrigin.owns($0.name) }.count
-        let ofRoles = counted(roleSettings.values.reduce(0) { $0 + $1.count }, "setting").map { $0 + " of roles" }
-        let limit = connectionLimit < 0 ? nil : "a limit of \(connectionLimit) connections"
-        return [owner.map { "owner \(visible($0))" }, grants == nil ? nil : "grants", counted(own, "setting"), ofRoles, limit].compactMap { $0 }
+        func settings(_ count: Int) -> String? { count == 0 ? nil : counted(count, "setting") }
+        let own = self.settings.compactMap(DatabaseSetting.init(entry:)).filter { !DatabaseOrigin.owns($0.name) }.count
+        let ofRoles = settings(roleSettings.values.reduce(0) { $0 + $1.count }).map { $0 + " of roles" }
+        let limit = connectionLimit < 0 ? nil : "a limit of \(counted(connectionLimit, "connection"))"
+        return [owner.map { "owner \(visible($0))" }, grants == nil ? nil : "grants", settings(own), ofRoles, limit].compactMap { $0 }
     }
 }

@@ -181,7 +181,7 @@ package struct Settlement: Sendable, Hashable, Codable {
     /// One line for people.
     package var text: String {
         var parts = tables.map { table in
-            let rows = "\(table.rows) \(table.rows == 1 ? "row" : "rows") of \(table.name)"
+            let rows = "\(counted(table.rows, "row")) of \(table.name)"
             return table.heldAs.map { "\(rows) held in \($0)" } ?? "\(rows) removed"
         }
         if !absent.isEmpty { parts.append("no such table: \(absent.map(visible).joined(separator: ", "))") }

@@ -1,3 +1,4 @@
+internal import RunCore
 package import Steps
 
 /// How fast a step's present phase goes, from the last seconds of its progress. A value without a clock: times come in.

@@ -74,7 +74,7 @@ extension RecoveryReport {
             : .paragraph("What is there is not what the backup holds: \(counted(findings.count, "finding")).", .bad)
         let rows = tables.map { proof in
             Document.Table.Row([
-                proof.step, proof.table, countText(Int64(proof.expectedRows)), proof.actualRows.map { countText(Int64($0)) } ?? "none",
+                proof.step, proof.table, countText(proof.expectedRows), proof.actualRows.map { countText($0) } ?? "none",
                 proof.verdict,
             ], proof.isEqual ? .normal : .bad)
         }

@@ -272,7 +272,7 @@ let tarMainSource = #"""
         system('sync', '-f', '--', $INTO) == 0 or fail("sync of ".shown($INTO)." failed");
     }
     print "changed: unpacked ".@$missing." entries\n" if @$missing;
-    print "changed: replaced ".@$differs." files: ".some(@$differs)."\n" if @$differs && $EXISTING eq 'replace';
+    print "changed: replaced ".@$differs.(@$differs == 1 ? " file: " : " files: ").some(@$differs)."\n" if @$differs && $EXISTING eq 'replace';
     print "changed: owner or mode of ".(@$owner + @$again)." entries\n" if @$owner || @$again;
     print "evidence: kept ".@$differs." files with other content: ".some(@$differs)."\n" if @$differs && $EXISTING eq 'keep';
     my ($files, $bytes) = (0, 0);

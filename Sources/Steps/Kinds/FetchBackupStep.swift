@@ -238,7 +238,7 @@ package struct FetchBackupStep: StepKind {
             outputs["content"] = value
             outputs["tables"] = .integer(Int64(content.tables.count))
             outputs["rows"] = .integer(Int64(content.rows))
-            summary += " It holds \(content.rows) rows in \(content.tables.count) tables."
+            summary += " It holds \(counted(content.rows, "row")) in \(counted(content.tables.count, "table"))."
         }
         if let revision = choice.revision {
             outputs["revision"] = .string(revision.name)

@@ -100,11 +100,11 @@ package struct FilesCheckStep: StepKind {
             let missing = comparison.rowsWithoutFile, unknown = comparison.filesWithoutRow
             var found: [Finding] = []
             if !missing.isEmpty {
-                let text = "\(missing.count) of \(comparison.rows) files that \(database) names are not in \(place)"
+                let text = "\(countText(missing.count)) of \(counted(comparison.rows, "file")) that \(database) names \(missing.count == 1 ? "is" : "are") not in \(place)"
                 found.append(Finding(field: "rows-without-file", text: "\(text): \(FilesCheckStep.sample(missing))"))
             }
             if !unknown.isEmpty {
-                let text = "\(unknown.count) of \(comparison.files) files in \(place) have no row in \(database)"
+                let text = "\(countText(unknown.count)) of \(counted(comparison.files, "file")) in \(place) \(unknown.count == 1 ? "has" : "have") no row in \(database)"
                 found.append(Finding(field: "files-without-row", text: "\(text): \(FilesCheckStep.sample(unknown))"))
             }
             return found
@@ -117,7 +117,7 @@ package struct FilesCheckStep: StepKind {
 
     private static func summary(_ compared: [(host: String, value: FileComparison)], _ found: [Finding]) -> String {
         guard found.isEmpty else { return found.map { "\($0.text)." }.joined(separator: " ") }
-        return "Each of \(compared.map { "\($0.value.files) files on \($0.host)" }.joined(separator: ", ")) has its row, and each row its file."
+        return "Each of \(compared.map { "\(counted($0.value.files, "file")) on \($0.host)" }.joined(separator: ", ")) has its row, and each row its file."
     }
 
     /// With the first hundred of each kind by name.

@@ -202,7 +202,7 @@ package struct PostgresRestoreTablesStep: StepKind {
 
     private func outcome(_ mark: SelectionMark, _ name: String, _ warnings: [String]) -> StepOutcome {
         let selection = mark.selection, rows = mark.rows.values.reduce(0, +)
-        var summary = "Restored into \(name): \(selection.tables.count) tables with \(rows) rows."
+        var summary = "Restored into \(name): \(counted(selection.tables.count, "table")) with \(counted(rows, "row"))."
         if !selection.alsoMade.isEmpty { summary += " Made for them: \(selection.alsoMade.joined(separator: ", "))." }
         return StepOutcome(
             evidence: .object(Dictionary(uniqueKeysWithValues: mark.rows.map { ("\($0.key)", .integer(Int64($0.value))) })),
@@ -233,7 +233,7 @@ package struct PostgresRestoreTablesStep: StepKind {
         let isDropped = try await dropOwn(found, name, database, context)
         guard let undone else { return StepOutcome(evidence: ["restored": false], changed: isDropped) }
         return StepOutcome(
-            outputs: ["summary": .string("Dropped from \(name): \(undone.selection.tables.count) tables that the step had restored.\(isDropped ? " The database was dropped as well." : "")")])
+            outputs: ["summary": .string("Dropped from \(name): \(counted(undone.selection.tables.count, "table")) that the step had restored.\(isDropped ? " The database was dropped as well." : "")")])
     }
 
     /// Drops the database where the step made it and nothing but the marks is left in it.

@@ -33,7 +33,7 @@ package struct PostgresVerifyStep: StepKind {
         async let structureResult = result { try await structure(name, database, backup, context) }
         async let contentResult = result { try await content(name, database, backup, context) }
         async let integrityResult = result { try await integrity(name, database, context) }
-        let (compared, counted, looked) = await (structureResult, contentResult, integrityResult)
+        let (compared, contents, looked) = await (structureResult, contentResult, integrityResult)
         var evidence: [String: JSONValue] = ["database": .string(name)]
         var findings: [String] = []
         if let diff = try compared.get() {
@@ -42,13 +42,13 @@ package struct PostgresVerifyStep: StepKind {
             evidence["definitions-compared"] = .bool(diff.comparesDefinitions)
         }
         var summary = "Verified \(name) against the archive."
-        if let comparison = try counted.get() {
+        if let comparison = try contents.get() {
             findings += comparison.findings
             // The whole comparison: the report shows it table by table.
             evidence["content"] = try decodeJSON(JSONValue.self, encodeJSON(comparison))
             evidence["sequences-compared"] = .integer(Int64(comparison.sequences.count))
             let rows = comparison.tables.reduce(0) { $0 + ($1.actualRows ?? 0) }
-            summary += " \(comparison.tables.count) tables with \(rows) rows, equal in count and content."
+            summary += " \(counted(comparison.tables.count, "table")) with \(counted(rows, "row")), equal in count and content."
         }
         let more = try looked.get()
         findings += more.findings
@@ -116,7 +116,7 @@ package struct PostgresVerifyStep: StepKind {
         if context.boolean("orphans", default: true) {
             context.services.report(StepProgress("looking for orphans"))
             result.evidence["foreign-keys-checked"] = .integer(Int64(try await catalog.foreignKeys().count))
-            result.findings += try await catalog.orphans().map { "\($0.rows) rows of \($0.key.table) break \($0.key.name)" }
+            result.findings += try await catalog.orphans().map { "\(counted($0.rows, "row")) of \($0.key.table) break\($0.rows == 1 ? "s" : "") \($0.key.name)" }
         }
         if context.boolean("sequences", default: true) {
             result.findings += try await catalog.sequencesBehindTheirKeys().map {

@@ -102,7 +102,7 @@ package struct TableDiffStep: StepKind {
         guard context.optionalString("undecided") == "stop", waiting > 0 else { return }
         let file = context.optionalString("decisions") ?? "the file under `decisions`"
         throw StepRefused(
-            "table-diff.undecided", "\(waiting) rows wait for a decision",
+            "table-diff.undecided", "\(counted(waiting, "row waits", plural: "rows wait")) for a decision",
             hints: [
                 "see them with: reprise journal show \(context.run) --json; copy their lines into \(file), and write `backup` or `live` into each `take`",
                 "then: reprise retry \(context.run) \(context.step)",

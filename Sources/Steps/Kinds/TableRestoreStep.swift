@@ -69,7 +69,7 @@ package struct TableRestoreStep: StepKind {
     }
 
     private static func loaded(_ rows: [QualifiedName: Int64], _ rescue: RescueTables) -> String {
-        (rows.sorted { $0.key < $1.key }.map { "\($0.value) rows of \($0.key)" } + [rescue.objects?.count].compactMap { $0 }.map { "\($0) large objects that they name" })
+        (rows.sorted { $0.key < $1.key }.map { "\(counted($0.value, "row")) of \($0.key)" } + [rescue.objects?.count].compactMap { $0 }.map { "\(counted($0, "large object")) that they name" })
             .joined(separator: ", ")
     }
 
@@ -183,7 +183,7 @@ package struct TableRestoreStep: StepKind {
             let expected = content.tables.filter { table.sources.contains($0.name) }.map { Int64($0.rows) }.reduce(0, +)
             guard rows[table.live] == expected else {
                 throw StepRefused(
-                    "table-restore.miscounted", "\(table.live): the backup holds \(expected) rows, and \(rows[table.live] ?? 0) were loaded", exitStatus: .verificationMismatch)
+                    "table-restore.miscounted", "\(table.live): the backup holds \(counted(expected, "row")), and \(countText(rows[table.live] ?? 0)) were loaded", exitStatus: .verificationMismatch)
             }
         }
     }

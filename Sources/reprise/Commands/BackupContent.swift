@@ -81,9 +81,9 @@ struct BackupVerify: AsyncParsableCommand {
         }
         let table = Document.Table(
             [.init("TABLE"), .init("ROWS", isNumber: true), .init("CONTENT HASH")],
-            verified.tables.map { .init([$0.table, countText(Int64($0.rows)), $0.hash]) })
+            verified.tables.map { .init([$0.table, countText($0.rows), $0.hash]) })
         let lead = "\(oneLine(verified.key)): whole, \(bytesText(verified.sizeBytes)), SHA-256 \(verified.sha256)\n"
-        let total = "\(countText(Int64(verified.rows))) rows in \(counted(verified.tables.count, "table"))\n"
+        let total = "\(countText(verified.rows)) rows in \(counted(verified.tables.count, "table"))\n"
         try options.show(verified, lead + tableText(table, style: options.style) + total)
     }
 }

@@ -36,7 +36,7 @@ struct BackupCounts: Encodable {
             let numbers = counts.map { $0[name] }
             let hasShrunk = zip(numbers, numbers.dropFirst()).contains { newer, older in (newer ?? 0) < (older ?? 0) }
             return Document.Table.Row(
-                [name] + numbers.map { $0.map { countText(Int64($0)) } ?? "-" } + [hasShrunk ? "fewer than before" : ""], hasShrunk ? .attention : .normal)
+                [name] + numbers.map { $0.map { countText($0) } ?? "-" } + [hasShrunk ? "fewer than before" : ""], hasShrunk ? .attention : .normal)
         }
         return Document.Table([.init("ROWS OF")] + backups.map { .init($0.time, isNumber: true) } + [.init("")], rows)
     }

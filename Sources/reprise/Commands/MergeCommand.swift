@@ -157,9 +157,9 @@ struct MergeCommand: AsyncParsableCommand {
 
     private static func text(_ outcome: MergeOutcome) -> String {
         outcome.tables.map { table in
-            let skipped = table.skipped.sorted { $0.key < $1.key }.map { "  left alone: \(countText(Int64($0.value))), \($0.key)\n" }
-            return "\(table.name): \(countText(Int64(table.inserted))) inserted, \(countText(Int64(table.updated))) updated, "
-                + "\(countText(Int64(table.deleted))) deleted\n" + skipped.joined()
+            let skipped = table.skipped.sorted { $0.key < $1.key }.map { "  left alone: \(countText($0.value)), \($0.key)\n" }
+            return "\(table.name): \(countText(table.inserted)) inserted, \(countText(table.updated)) updated, "
+                + "\(countText(table.deleted)) deleted\n" + skipped.joined()
         }.joined()
     }
 }

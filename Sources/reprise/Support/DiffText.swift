@@ -3,6 +3,7 @@ internal import Foundation
 internal import PostgreSQL
 internal import Reconcile
 internal import Reporting
+internal import RunCore
 
 /// How differences of a table are written.
 struct DiffText {
@@ -19,10 +20,10 @@ struct DiffText {
     }
 
     func summary(_ rows: Narrowing.Progress?, _ way: String, _ drift: [String], _ counts: DiffCounts) -> String {
-        let kinds = TableDiff.Kind.allCases.compactMap { kind in counts.rows[kind].map { "\(countText(Int64($0))) \(words(kind))" } }
+        let kinds = TableDiff.Kind.allCases.compactMap { kind in counts.rows[kind].map { "\(countText($0)) \(words(kind))" } }
         let read = rows.map { progress in
             let (source, target) = isTurned ? (progress.liveRows, progress.backupRows) : (progress.backupRows, progress.liveRows)
-            return "\(countText(Int64(source))) rows against \(countText(Int64(target))), "
+            return "\(countText(source)) rows against \(countText(target)), "
         }
         let notes = drift.map { "  note: \(oneLine($0))\n" }.joined()
         return "\(oneLine(table)): \(kinds.isEmpty ? "no differences" : kinds.joined(separator: ", ")) (\(read ?? "")\(way))\n\(notes)"

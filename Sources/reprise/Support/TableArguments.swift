@@ -50,8 +50,8 @@ final class ComparisonMeter: Sendable {
         guard isShown else { return }
         let seconds = started.duration(to: .now) / .seconds(1)
         let rate = Double(progress.backupRows + progress.liveRows) / max(seconds, 0.1)
-        let rows = "\(countText(Int64(progress.backupRows))) rows against \(countText(Int64(progress.liveRows)))"
-        Console.writeError("\r\(table): \(rows), \(countText(Int64(rate))) rows/s, \(countText(Int64(progress.candidates))) to be looked at\u{1B}[K")
+        let rows = "\(countText(progress.backupRows)) rows against \(countText(progress.liveRows))"
+        Console.writeError("\r\(table): \(rows), \(countText(rate)) rows/s, \(countText(progress.candidates)) to be looked at\u{1B}[K")
     }
 
     func end() { if isShown { Console.writeError("\r\u{1B}[K") } }

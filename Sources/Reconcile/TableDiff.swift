@@ -32,6 +32,13 @@ package struct TableDiff: Sendable, Hashable, Codable {
         self.table = table
     }
 
+    /// The same, where contents of large objects are looked at too.
+    func looking(into objects: RescuedObjects?) -> TableDiff {
+        var diff = self
+        diff.objects = objects
+        return diff
+    }
+
     /// How a row differs.
     package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
         case missing, changed, extra

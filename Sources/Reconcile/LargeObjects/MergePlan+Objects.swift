@@ -30,8 +30,10 @@ extension MergePlan {
             """
             \(objects.diff.creation) AS
             SELECT x.*, CASE WHEN x.live IS NULL THEN 'missing' ELSE 'changed' END AS kind,
-                   CASE WHEN x.live IS NOT NULL AND x.taken THEN 'update' ELSE 'keep' END AS verdict, NULL::text AS reason
-            FROM (SELECT o.number, o.digest AS backup, \(ObjectSQL.digest(of: "o.number")) AS live, n.taken, n.wanted, pg_catalog.num_nulls(n.number) = 0 AS named
+                   CASE WHEN NOT x.held THEN 'skip' WHEN x.live IS NOT NULL AND x.taken THEN 'update' ELSE 'keep' END AS verdict,
+                   CASE WHEN NOT x.held THEN 'changed while it was compared' END AS reason
+            FROM (SELECT o.number, o.digest AS backup, \(ObjectSQL.digest(of: "o.number")) AS live, n.taken, n.wanted, pg_catalog.num_nulls(n.number) = 0 AS named,
+                         EXISTS (SELECT FROM \(objects.pieces.sql) AS p WHERE p.number = o.number) AS held
                   FROM \(objects.known.sql) AS o LEFT JOIN (
                       SELECT number, pg_catalog.bool_or(taken) AS taken, pg_catalog.bool_or(wanted) AS wanted
                       FROM (\(naming.map(\.objectsOfBoth).joined(separator: " UNION ALL "))) AS b GROUP BY number) AS n USING (number) OFFSET 0) AS x
@@ -46,7 +48,7 @@ extension MergePlan {
         try await connection.execute(
             """
             UPDATE \(objects.diff.sql) AS o SET verdict = 'insert'
-            WHERE o.kind = 'missing' AND (o.wanted OR EXISTS (SELECT FROM (\(namedByWanted)) AS n WHERE n.number = o.number))
+            WHERE o.kind = 'missing' AND o.held AND (o.wanted OR EXISTS (SELECT FROM (\(namedByWanted)) AS n WHERE n.number = o.number))
             """, deadline: deadline)
         try await connection.execute("DELETE FROM \(objects.diff.sql) WHERE verdict = 'keep' AND NOT named", deadline: deadline)
     }

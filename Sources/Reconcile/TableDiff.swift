@@ -195,6 +195,9 @@ package struct TableDiff: Sendable, Hashable, Codable {
         return "coalesce(\(rule), false)"
     }
 
+    /// Whether a person has to say so.
+    func asksForContent(of column: TableShape.Column) -> Bool { (policy.columns[column.name] ?? policy.changed) == .decide }
+
     /// What becomes of a row `x` that both have. Columns that wait for a decision keep the others from nothing.
     var changedVerdict: String {
         """

@@ -66,7 +66,7 @@ struct StreamedObjectTests {
         let (bench, backup) = try await make(way), contents = try await bench.value(Self.content), rows = try await bench.rows("t")
         try await bench.run(Self.damage)
         let damaged = try await bench.value(Self.content)
-        for rule in [MergeRules.Changed.keepLive, .fillNulls, .decide] {
+        for rule in [MergeRules.Changed.keepLive, .fillNulls] {
             let compared = try await compare(bench, backup, rule)
             #expect(compared[0].rows?.candidates == 6, "three rows on either side")
             #expect(try await bench.value("SELECT count(DISTINCT number) FROM rescue.\"reprise object pieces\"") == "3")

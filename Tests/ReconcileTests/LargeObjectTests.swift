@@ -117,7 +117,8 @@ struct LargeObjectTests {
         let asked = try await plan.prepare(bench.connection, deadline: soon())
         #expect(text(asked) == "3 changed: decide" && asked.tables.map(\.undecidedRows) == [0, 3])
         let lines = asked.undecidedLines.split(separator: "\n").map(String.init)
-        #expect(lines.count == 3 && lines[0].contains(#""key":{"number":"900002"}"#) && lines[0].contains(#""table":"pg_catalog.pg_largeobject""#))
+        try #require(lines.count == 3)
+        #expect(lines[0].contains(#""key":{"number":"900002"}"#) && lines[0].contains(#""table":"pg_catalog.pg_largeobject""#))
         // The first as it is now, the second as it was, of the third nothing; and one that does not wait.
         let file = [(0, "live"), (1, "backup")].map { lines[$0].replacing(#""take":"""#, with: #""take":"\#($1)""#) }
             + [#"{"table": "pg_catalog.pg_largeobject", "key": {"number": 900001}, "take": "backup"}"#]

@@ -62,7 +62,7 @@ let package = Package(
         module("SSH", ["RunCore", "BlockingIO", "CLibSSH2", crypto]),
         module("ObjectStorage", ["RunCore", "BlockingIO", "SSH", "CLibCurl", "CLinux", crypto]),
         module("PostgreSQL", ["RunCore", "BlockingIO", "CLibPQ", crypto]),
-        module("Reconcile", ["RunCore", "BlockingIO", "PostgreSQL"]),
+        module("Reconcile", ["RunCore", "BlockingIO", "PostgreSQL", crypto]),
         module("Steps", ["RunCore", "PlanModel", "BlockingIO", "SSH", "ObjectStorage", "PostgreSQL", "Reconcile"]),
         module(
             "Engine",

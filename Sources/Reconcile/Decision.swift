@@ -91,7 +91,9 @@ extension MergePlan {
     ///
     /// - Returns: lines that decide no row that waits.
     func decide(_ decisions: [Decision], _ connection: isolated PostgresConnection, deadline: Deadline) async throws -> [Int] {
-        if let other = decisions.first(where: { decision in !diffs.contains { $0.pair.live.name == decision.table } }) {
+        var known = diffs.map(\.pair.live.name)
+        if objects != nil { known.append(try .largeObjects()) }
+        if let other = decisions.first(where: { !known.contains($0.table) }) {
             throw Decision.refused("line \(other.line) decides a row of \(other.table), which is not compared")
         }
         var unused: [Int] = []
@@ -99,7 +101,7 @@ extension MergePlan {
             let own = decisions.filter { $0.table == diff.pair.live.name }
             if !own.isEmpty { unused += try await diff.decide(own, connection, deadline: deadline) }
         }
-        return unused.sorted()
+        return unused
     }
 }
 

@@ -18,7 +18,10 @@ package struct DiffRecord: Sendable {
 
 /// How many differences of each kind a table has.
 package struct DiffCounts: Sendable, Hashable {
-    package var rows: [TableDiff.Kind: Int] = [:]
+    package var rows: [TableDiff.Kind: Int]
+
+    package init(rows: [TableDiff.Kind: Int] = [:]) { self.rows = rows }
+
     package var total: Int { rows.values.reduce(0, +) }
 }
 

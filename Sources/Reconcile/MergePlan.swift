@@ -57,14 +57,15 @@ package struct MergePlan: Sendable, Hashable, Codable {
             for diff in diffs { try await diff.make(connection, deadline: deadline) }
             for diff in diffs { try await diff.skipOtherRows(connection, deadline: deadline) }
             // Whoever decides about a row has looked at whose it is.
-            let unused = try await decide(decisions, connection, deadline: deadline)
+            var unused = try await decide(decisions, connection, deadline: deadline)
             try await findObjects(connection, deadline: deadline)
+            unused += try await decideObjects(decisions, connection, deadline: deadline)
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await followParents(connection, deadline: deadline)
             try await skipOrphans(connection, deadline: deadline)
             try await keepNeededParents(connection, deadline: deadline)
             try await keepNeededObjects(connection, deadline: deadline)
-            return unused
+            return unused.sorted()
         }
         var preview = try await MergePreview.read(self, connection, deadline: deadline)
         preview.unusedDecisions = unused

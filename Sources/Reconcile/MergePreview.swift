@@ -86,9 +86,11 @@ package struct MergePreview: Sendable, Hashable, Codable {
 
     /// Large objects, as if they were rows.
     private static func table(_ objects: RescuedObjects, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Table {
-        Table(
-            name: try .largeObjects(), counts: try await counts("pg_catalog.count(*)", objects.diff, connection, deadline), changedColumns: [:], columns: [], key: [],
-            samples: [], choices: Choices(changed: 0, takeBackup: 0, fillNulls: 0), undecidedRows: 0, undecided: [], isFollowed: false)
+        let counts = try await counts("pg_catalog.count(*)", objects.diff, connection, deadline)
+        return Table(
+            name: try .largeObjects(), counts: counts, changedColumns: [:], columns: [], key: [], samples: [],
+            choices: Choices(changed: 0, takeBackup: 0, fillNulls: 0), undecidedRows: counts.filter { $0.verdict == .decide }.map(\.rows).reduce(0, +),
+            undecided: try await undecided(objects, connection, deadline), isFollowed: false)
     }
 
     private static func counts(

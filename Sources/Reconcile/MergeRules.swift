@@ -134,9 +134,9 @@ extension TableDiff {
         let rules = [policy.changed] + policy.columns.values
         let newest = rules.compactMap { if case .newest(let name) = $0 { name } else { nil } }
         let spoken = policy.columns.keys.sorted() + newest + [policy.since?.column].compactMap { $0 }
-        // Types such as json and point have no order.
+        // Types such as json and point have no equality, and others, such as xid, have one and no order.
         let ordered = newest + [policy.since?.column].compactMap { $0 }
-        if !isFollowed, let name = ordered.first(where: { name in pair.columns.contains { $0.name == name && $0.equality == nil } }) {
+        if !isFollowed, let name = ordered.first(where: { name in pair.columns.contains { $0.name == name && ($0.equality == nil || $0.hasNoOrder == true) } }) {
             throw ReconcileRefused(
                 "reconcile.no-order", "there is a rule by what is later in column \(name) of \(pair.live.name), whose type \(pair.live.column(name)?.type ?? "") knows no order",
                 hints: ["name a column of times, numbers or texts"])

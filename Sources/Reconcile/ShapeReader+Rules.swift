@@ -107,7 +107,13 @@ extension ShapeReader {
 
     /// Whether all that a value of the column's type is made of has an equality: an array of points and a composite with json have one
     /// by their kind, and fail when it is used.
-    static let isComparable = """
+    static let isComparable = isMadeOfTypes(withClassesOf: "'btree', 'hash'")
+
+    /// True where two values of type `t` can be put in order.
+    static let isOrdered = isMadeOfTypes(withClassesOf: "'btree'")
+
+    private static func isMadeOfTypes(withClassesOf methods: String) -> String {
+        """
         NOT EXISTS (
             WITH RECURSIVE parts(type) AS (
                 SELECT t.oid
@@ -118,8 +124,9 @@ extension ShapeReader {
                               WHERE e.typtype = 'c' AND m.attrelid = e.typrelid AND m.attnum > 0 AND NOT m.attisdropped) AS u(type))
             SELECT FROM parts JOIN pg_catalog.pg_type b ON b.oid = parts.type
             WHERE b.typtype = 'b' AND NOT (b.typcategory = 'A' AND b.typlen = -1) AND NOT EXISTS (
-                SELECT FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN ('btree', 'hash')
+                SELECT FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname IN (\(methods))
                 WHERE c.opcdefault AND (c.opcintype = b.oid OR EXISTS (
                     SELECT FROM pg_catalog.pg_cast k WHERE k.castsource = b.oid AND k.casttarget = c.opcintype AND k.castmethod = 'b'))))
         """
+    }
 }

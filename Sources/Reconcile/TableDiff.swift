@@ -32,6 +32,13 @@ package struct TableDiff: Sendable, Hashable, Codable {
         self.table = table
     }
 
+    /// The same, where contents of large objects are looked at too.
+    func looking(into objects: RescuedObjects?) -> TableDiff {
+        var diff = self
+        diff.objects = objects
+        return diff
+    }
+
     /// How a row differs.
     package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
         case missing, changed, extra
@@ -187,6 +194,9 @@ package struct TableDiff: Sendable, Hashable, Codable {
         guard let rule = rule(column, "b.\(column.name.sql)", "l.\(column.name.sql)"), rule != Self.undecided else { return "false" }
         return "coalesce(\(rule), false)"
     }
+
+    /// Whether a person has to say so.
+    func asksForContent(of column: TableShape.Column) -> Bool { (policy.columns[column.name] ?? policy.changed) == .decide }
 
     /// What becomes of a row `x` that both have. Columns that wait for a decision keep the others from nothing.
     var changedVerdict: String {

@@ -31,6 +31,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let isIdentityAlways: Bool
         /// The type's own default equality; nil for types that have none, such as json and point.
         package let equality: Equality?
+        /// True: no value of the type comes before another, as of xid or point.
+        package var hasNoOrder: Bool?
         /// As SQL; nil for types that know none.
         package var collation: String?
         /// Of a generated column: what it is worked out by, as SQL over the table's own columns.
@@ -178,7 +180,8 @@ struct ShapeReader {
                                     OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum)
                    ) AS sources,
                    b.oid = 'pg_catalog.oid'::pg_catalog.regtype AS large_objects,
-                   CASE WHEN \(Self.isComparable) THEN (\(Self.equality)) END AS equality, \(Self.enumeration("t.oid")) AS enumeration
+                   CASE WHEN \(Self.isComparable) THEN (\(Self.equality)) END AS equality, \(Self.enumeration("t.oid")) AS enumeration,
+                   \(Self.isOrdered) AS ordered
             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
                  JOIN pg_catalog.pg_type b ON b.oid = \(Self.baseType("t.oid"))
                  LEFT JOIN pg_catalog.pg_attrdef v ON v.adrelid = a.attrelid AND v.adnum = a.attnum
@@ -187,8 +190,9 @@ struct ShapeReader {
         ).map { row in
             TableShape.Column(
                 name: try SQLIdentifier(row.string("attname")), type: try row.string("type"), isNullable: try row.bool("nullable"),
-                isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"), equality: try row.optionalString("equality").map { try TableShape.Equality(comparing: $0, type: row.string("enumeration")) },
-                collation: try row.optionalString("collation"), generation: try row.optionalString("generation"),
+                isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"),
+                equality: try row.optionalString("equality").map { try TableShape.Equality(comparing: $0, type: row.string("enumeration")) },
+                hasNoOrder: try row.bool("ordered") ? nil : true, collation: try row.optionalString("collation"), generation: try row.optionalString("generation"),
                 sources: try row.strings("sources").map(SQLIdentifier.init), hasDefault: try row.bool("has_default"),
                 refersToLargeObjects: try row.bool("large_objects"))
         }

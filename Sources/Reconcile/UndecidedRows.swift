@@ -35,7 +35,7 @@ extension MergePreview {
     /// A line for each row that waits, as far as they are listed.
     package var undecidedLines: String { tables.flatMap(\.undecided).map(\.line).joined(separator: "\n") }
 
-    private static let undecidedLimit = 1000
+    static let undecidedLimit = 1000
     private static let waits = "d.kind = 'changed' AND d.verdict IN ('decide', 'update') AND pg_catalog.array_position(d.take, NULL) IS NOT NULL"
 
     static func undecidedCount(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Int {

@@ -70,6 +70,44 @@ struct DiffMergeTests {
         #expect(same.status == 0 && same.output.contains("no differences"))
     }
 
+    /// Contents that rows name, whichever side is the archive, and where a server has them.
+    @Test func contentsOfLargeObjectsAreDifferencesToo() async throws {
+        let scene = try await Scene(), archive = "\(scene.program.folder)/pictures.dump", later = "\(scene.program.folder)/later.dump"
+        try await scene.cluster.psql(
+            """
+            CREATE TABLE pictures (id int PRIMARY KEY, data oid); SELECT lo_from_bytea(900001, 'one'), lo_from_bytea(900002, 'two'), lo_from_bytea(900003, 'three');
+            INSERT INTO pictures SELECT g, 900000 + g FROM generate_series(1, 3) AS g
+            """, database: scene.live)
+        try await scene.cluster.must("pg_dump -Fc -f '\(archive)' '\(scene.live)'")
+        let address = scene.address(scene.live), restored = try await scene.cluster.newDatabase("pictured")
+        try await scene.cluster.must("pg_restore -d '\(restored)' '\(archive)'")
+        let same = try await scene.reprise("diff", "file:\(archive)", address, "--table", "pictures")
+        #expect(same.status == 0 && same.output.contains("public.pictures: no differences (3 rows against 3"), "\(same.errors)")
+        try await scene.cluster.psql("SELECT lo_put(900001, 0, 'O'), lo_unlink(900002)", database: scene.live)
+        try await scene.cluster.must("pg_dump -Fc -f '\(later)' '\(scene.live)'")
+        for source in ["file:\(archive)", scene.address(restored)] {
+            for target in [address, "file:\(later)"] {
+                let result = try await scene.reprise("diff", source, target, "--table", "pictures")
+                #expect(result.status == 3 && result.output.contains("public.pictures: no differences"), "\(source) \(target): \(result.errors)")
+                // Turned around, what is only there comes after what has changed.
+                let said = ["1 missing in the target, 1 changed", "1 changed, 1 missing in the target"].map { "pg_catalog.pg_largeobject: \($0) (contents of large objects that rows name)\n" }
+                #expect(said.contains { result.output.contains($0) }, "\(source) \(target): \(result.output)")
+                let records = try await scene.reprise("diff", source, target, "--table", "pictures", "--json").jsonLines()
+                #expect(records.compactMap { $0["kind"] as? String } == ["changed", "missing"])
+                #expect((records.first?["source"] as? [String: String])?["sha256"]?.count == 64 && records.first?["table"] as? String == "pg_catalog.pg_largeobject")
+            }
+        }
+        let turned = try await scene.reprise("diff", address, "file:\(archive)", "--table", "pictures")
+        #expect(turned.output.contains("1 only in the target, 1 changed"))
+        #expect(try await scene.reprise("diff", "file:\(archive)", address, "--table", "pictures", "--large-objects", "ignore").status == 0)
+        let merge = ["merge", "file:\(archive)", address, "--table", "pictures", "--changed", "take-backup"]
+        let path = "\(Cluster.programs):\(ProcessInfo.processInfo.environment["PATH"] ?? "")"
+        let asked = try await scene.program.start(merge, environment: ["PATH": path]).result()
+        let hash = try #require(asked.errors.firstMatch(of: /--agree ([0-9a-f]{12})/)?.1)
+        #expect(try await scene.program.start(merge + ["--agree", String(hash)], environment: ["PATH": path]).result().status == 0)
+        #expect(try await scene.reprise("diff", "file:\(archive)", address, "--table", "pictures").status == 0)
+    }
+
     @Test func peopleSeeWhatHasChanged() async throws {
         let scene = try await Scene()
         let result = try await scene.reprise("diff", "file:\(scene.archive)", scene.address(scene.live), "--table", "members", "--samples", "1")

@@ -9,12 +9,16 @@ import Testing
     /// The server's plan is the same for one host and for two.
     @Test(arguments: [
         ("db-corruption", "lab"), ("db-corruption", "production.example"), ("full-server", "new-server/lab"), ("full-server", "new-server/two-hosts"),
+        // Whatever the database's host is called.
+        ("db-corruption", "new-server/two-hosts"), ("table-restore", "lab"), ("table-restore", "production.example"), ("table-restore", "new-server/two-hosts"),
+        ("tables-into-database", "lab"), ("tables-into-database", "production.example"), ("tables-into-database", "new-server/two-hosts"),
     ])
     func thePlansFitTheShippedInventories(plan: String, inventory: String) throws {
         let inventory = try loadInventory(at: "\(checkout)/inventory/\(inventory).yaml")
         #expect(inventory.warnings.isEmpty)
         let loaded = try loadPlan(at: "\(checkout)/plans/\(plan).yaml", kinds: StepRegistry.standard.schemas, inventory: inventory.inventory)
         #expect(loaded.warnings.isEmpty)
+        for group in Set(loaded.plan.steps.flatMap(\.on)) { #expect(inventory.inventory.hosts(on: group)?.count == 1, "\(group)") }
     }
 
     /// What an application encrypts with a wrong key cannot be read together with what the right one wrote.

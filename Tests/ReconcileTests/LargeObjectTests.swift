@@ -93,7 +93,7 @@ struct LargeObjectTests {
         let damaged = try await bench.value(Self.content)
         // One name, which is all that the rows differ in.
         try await bench.run("UPDATE t SET name = 'x' WHERE id = 1")
-        for rule in [MergeRules.Changed.keepLive, .fillNulls, .decide] {
+        for rule in [MergeRules.Changed.keepLive, .fillNulls] {
             let preview = try await plan(bench, rescue, rule).prepare(bench.connection, deadline: soon())
             #expect(text(preview) == "3 changed: keep")
         }
@@ -108,6 +108,35 @@ struct LargeObjectTests {
         #expect(undone.tables.last?.updated == 2 && undone.tables.last?.skipped == ["changed since the merge": 1])
         try await bench.run("SELECT lo_unlink(900002), lo_from_bytea(900002, 'smaller')")
         #expect(try await bench.value(Self.content) == damaged)
+    }
+
+    @Test func contentsAreDecidedOneByOne() async throws {
+        let bench = try await make(), contents = try await bench.value(Self.content), rescue = try await load(bench)
+        try await bench.run(Self.damage)
+        let plan = try await plan(bench, rescue, .decide)
+        let asked = try await plan.prepare(bench.connection, deadline: soon())
+        #expect(text(asked) == "3 changed: decide" && asked.tables.map(\.undecidedRows) == [0, 3])
+        let lines = asked.undecidedLines.split(separator: "\n").map(String.init)
+        try #require(lines.count == 3)
+        #expect(lines[0].contains(#""key":{"number":"900002"}"#) && lines[0].contains(#""table":"pg_catalog.pg_largeobject""#))
+        // The first as it is now, the second as it was, of the third nothing; and one that does not wait.
+        let file = [(0, "live"), (1, "backup")].map { lines[$0].replacing(#""take":"""#, with: #""take":"\#($1)""#) }
+            + [#"{"table": "pg_catalog.pg_largeobject", "key": {"number": 900001}, "take": "backup"}"#]
+        let decisions = try Decision.read(file.joined(separator: "\n"), from: "file")
+        let preview = try await plan.prepare(bench.connection, decisions: decisions, deadline: soon())
+        #expect(text(preview) == "1 changed: decide, 1 changed: keep (by decision), 1 changed: update (by decision)" && preview.unusedDecisions == [3])
+        let before = try await bench.value("SELECT md5(lo_get(900002)) || md5(lo_get(900004))")
+        let outcome = try await plan.merge(as: "m", agreed: preview.hash, bench.connection, deadline: soon())
+        #expect(outcome.tables.last?.updated == 1)
+        #expect(try await contents.contains(bench.value("SELECT '900003:' || md5(lo_get(900003))")))
+        #expect(try await bench.value("SELECT md5(lo_get(900002)) || md5(lo_get(900004))") == before)
+        let proof = try await AuditTrail.prove("m", bench.connection, deadline: soon())
+        #expect(proof.isProven && proof.tables.last?.kept == 2 && proof.tables.last?.written == 1)
+        for odd in [#""key": {"id": 1}, "take": "live""#, #""key": {"number": 900002}, "columns": {"data": "live"}"#] {
+            let wrong = try Decision.read("{\"table\": \"pg_catalog.pg_largeobject\", \(odd)}", from: "file")
+            let refused = await #expect(throws: ReconcileRefused.self) { try await plan.prepare(bench.connection, decisions: wrong, deadline: soon()) }
+            #expect(refused?.message.hasPrefix("line 1: of a large object the key is its `number`") == true)
+        }
     }
 
     @Test func aNumberThatSomethingElseHasByNowIsAnObstacle() async throws {

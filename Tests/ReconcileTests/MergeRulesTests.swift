@@ -57,6 +57,20 @@ struct MergeRulesTests {
         #expect(refused?.code == "reconcile.no-order" && refused?.message.contains("column at of app.c, whose type point") == true)
     }
 
+    /// Values of such a type can be the same, which a hash tells, and none is later than another.
+    @Test(arguments: ["xid", "xid[]", "number", "pairing"]) func newestAndSinceRefuseWhatHasNoOrder(type: String) async throws {
+        let bench = try await Bench("CREATE DOMAIN number AS xid; CREATE TYPE pairing AS (n int, x xid); CREATE TABLE t (id int PRIMARY KEY, at \(type), n int)")
+        try await bench.backUp("t")
+        var newest = MergeRuleSet(), since = MergeRuleSet()
+        newest.all.columns = [try column("n"): .newest]
+        newest.all.newestBy = try column("at")
+        since.all.since = TimeWindow(column: try column("at"), from: "5", to: nil)
+        for rules in [newest, since] {
+            let refused = await #expect(throws: ReconcileRefused.self) { try await bench.diffs(["t"], rules) }
+            #expect(refused?.code == "reconcile.no-order" && refused?.message.contains("column at of app.t, whose type") == true)
+        }
+    }
+
     @Test func eachTableIsMergedByItsOwnRules() async throws {
         let bench = try await Bench("CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int, m int)")
         try await bench.run("INSERT INTO a VALUES (1, 1), (2, 2); INSERT INTO b VALUES (1, 1, 1), (2, 2, 2)")

@@ -14,6 +14,10 @@ package struct ObjectRights: Sendable, Hashable, Codable {
         /// nil: everybody.
         package let role: String?
         package let withGrantOption: Bool
+
+        package init(isGiven: Bool, privileges: [String], role: String?, withGrantOption: Bool) {
+            (self.isGiven, self.privileges, self.role, self.withGrantOption) = (isGiven, privileges, role, withGrantOption)
+        }
     }
 }
 

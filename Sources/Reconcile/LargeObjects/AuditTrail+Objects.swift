@@ -100,7 +100,7 @@ extension MergePlan {
                             WHEN o.number IS NOT NULL THEN 'written since'
                             WHEN d.verdict IN ('insert', 'update') THEN 'that were agreed to and neither merged nor listed'
                             WHEN k.now IS NOT DISTINCT FROM k.digest THEN 'same'
-                            WHEN \(isSkipped) THEN 'skipped' WHEN d.verdict = 'keep' THEN 'kept'
+                            WHEN \(isSkipped) THEN 'skipped' WHEN d.verdict IN ('keep', 'decide') THEN 'kept'
                             WHEN k.number IN (\(namedByLive)) THEN 'changed since' ELSE 'not named' END AS what
                 FROM (SELECT k.number, k.digest, \(ObjectSQL.digest(of: "k.number")) AS now FROM \(objects.known.sql) AS k OFFSET 0) AS k
                      LEFT JOIN reprise_audit.objects AS o ON o.merge = $1 AND o.number = k.number LEFT JOIN \(objects.diff.sql) AS d ON d.number = k.number) AS x

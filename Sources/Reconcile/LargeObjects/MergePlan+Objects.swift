@@ -30,10 +30,12 @@ extension MergePlan {
             """
             \(objects.diff.creation) AS
             SELECT x.*, CASE WHEN x.live IS NULL THEN 'missing' ELSE 'changed' END AS kind,
-                   CASE WHEN x.live IS NOT NULL AND x.taken THEN 'update' ELSE 'keep' END AS verdict, NULL::text AS reason
-            FROM (SELECT o.number, o.digest AS backup, \(ObjectSQL.digest(of: "o.number")) AS live, n.taken, n.wanted, pg_catalog.num_nulls(n.number) = 0 AS named
+                   CASE WHEN NOT x.held THEN 'skip' WHEN x.live IS NULL THEN 'keep' WHEN x.taken THEN 'update' WHEN x.asked THEN 'decide' ELSE 'keep' END AS verdict,
+                   CASE WHEN NOT x.held THEN 'changed while it was compared' END AS reason
+            FROM (SELECT o.number, o.digest AS backup, \(ObjectSQL.digest(of: "o.number")) AS live, n.taken, n.asked, n.wanted, pg_catalog.num_nulls(n.number) = 0 AS named,
+                         EXISTS (SELECT FROM \(objects.pieces.sql) AS p WHERE p.number = o.number) AS held
                   FROM \(objects.known.sql) AS o LEFT JOIN (
-                      SELECT number, pg_catalog.bool_or(taken) AS taken, pg_catalog.bool_or(wanted) AS wanted
+                      SELECT number, pg_catalog.bool_or(taken) AS taken, pg_catalog.bool_or(asked) AS asked, pg_catalog.bool_or(wanted) AS wanted
                       FROM (\(naming.map(\.objectsOfBoth).joined(separator: " UNION ALL "))) AS b GROUP BY number) AS n USING (number) OFFSET 0) AS x
             WHERE x.live IS DISTINCT FROM x.backup
             """, deadline: deadline)
@@ -46,7 +48,7 @@ extension MergePlan {
         try await connection.execute(
             """
             UPDATE \(objects.diff.sql) AS o SET verdict = 'insert'
-            WHERE o.kind = 'missing' AND (o.wanted OR EXISTS (SELECT FROM (\(namedByWanted)) AS n WHERE n.number = o.number))
+            WHERE o.kind = 'missing' AND o.held AND (o.wanted OR EXISTS (SELECT FROM (\(namedByWanted)) AS n WHERE n.number = o.number))
             """, deadline: deadline)
         try await connection.execute("DELETE FROM \(objects.diff.sql) WHERE verdict = 'keep' AND NOT named", deadline: deadline)
     }
@@ -153,21 +155,21 @@ extension MergePlan {
 extension TableDiff {
     var objectColumns: [TableShape.Column] { pair.columns.filter(\.refersToLargeObjects) }
 
-    /// Rows `number`, `taken`, `wanted`: which objects a row of the backup and its live row name both, whether the backup's content may
-    /// replace the live one, and whether one that is gone is to come back.
+    /// Rows `number`, `taken`, `asked`, `wanted`: which objects a row of the backup and its live row name both, whether the backup's
+    /// content may replace the live one, whether a person has to say so, and whether one that is gone is to come back.
     fileprivate var objectsOfBoth: String {
         let wanted = if case .insert = policy.missing { "true" } else { "false" }
-        guard !isFollowed else { return "SELECT 0::pg_catalog.oid AS number, false AS taken, false AS wanted WHERE false" }
+        guard !isFollowed else { return "SELECT 0::pg_catalog.oid AS number, false AS taken, false AS asked, false AS wanted WHERE false" }
         return objectColumns.map { column -> String in
             let (b, l) = ("b.\(column.name.sql)::pg_catalog.oid", "l.\(column.name.sql)::pg_catalog.oid")
             guard pair.key != nil else {
                 return """
-                    SELECT \(b) AS number, false AS taken, \(wanted) AS wanted FROM \(pair.backup.from) AS b
+                    SELECT \(b) AS number, false AS taken, false AS asked, \(wanted) AS wanted FROM \(pair.backup.from) AS b
                     WHERE \(b) <> 0 AND \(b) IN (SELECT \(l) FROM \(pair.live.from) AS l)
                     """
             }
             return """
-                SELECT \(b) AS number, \(takesContent(of: column)) AS taken, \(wanted) AS wanted
+                SELECT \(b) AS number, \(takesContent(of: column)) AS taken, \(asksForContent(of: column)) AS asked, \(wanted) AS wanted
                 FROM \(pair.backup.from) AS b JOIN \(pair.live.from) AS l ON \(sql.sameKey("b", "l"))
                 WHERE \(b) <> 0 AND \(b) = \(l) AND NOT EXISTS (SELECT FROM \(table.sql) AS d WHERE d.verdict = 'skip' AND \(isAbout("b")))
                 """

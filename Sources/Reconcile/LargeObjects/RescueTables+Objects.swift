@@ -1,7 +1,5 @@
 package import BlockingIO
-internal import Foundation
 package import PostgreSQL
-internal import RunCore
 
 extension RescueTables {
     /// The numbers of large objects that the loaded tables name, as a query; nil where none of them has a column for those.
@@ -21,20 +19,10 @@ extension RescueTables {
     package mutating func finishObjects(
         _ objects: RescuedObjects, from archive: ArchiveTOC, _ connection: PostgresConnection, deadline: Deadline
     ) async throws {
-        let loaded = try await connection.query("SELECT number FROM \(objects.known.sql) ORDER BY number", deadline: deadline).rows
-        let all = archive.objectRights, encoder = JSONEncoder()
-        let rights = try loaded.compactMap { row -> JSONValue? in
-            let number = try row.integer("number", as: UInt32.self)
-            guard let own = all[number] else { return nil }
-            return ["number": .integer(Int64(number)), "rights": .string(String(decoding: try encoder.encode(own), as: UTF8.self))]
-        }
-        try await connection.execute(
-            """
-            UPDATE \(objects.known.sql) AS o SET rights = x ->> 'rights' FROM pg_catalog.jsonb_array_elements($1::jsonb) AS x
-            WHERE o.number = (x ->> 'number')::pg_catalog.oid
-            """, [.text(try sortedJSON(JSONValue.array(rights)))], deadline: deadline)
+        try await objects.noteRights(archive.objectRights, connection, deadline: deadline)
+        let loaded = try await connection.query("SELECT pg_catalog.count(*) AS objects FROM \(objects.known.sql)", deadline: deadline)
         self.objects = objects
-        self.objects?.count = Int64(loaded.count)
+        self.objects?.count = try loaded.only().integer("objects")
     }
 }
 

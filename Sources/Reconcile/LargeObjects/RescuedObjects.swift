@@ -11,6 +11,8 @@ package struct RescuedObjects: Sendable, Hashable, Codable {
     package let pieces: QualifiedName
     /// Where the differences are kept.
     package let diff: QualifiedName
+    /// `number`, `digest`: of live rows' objects those that the backup does not have. Only where nothing but a look is wanted.
+    var extra: QualifiedName { get throws { try QualifiedName(schema: known.schema.name, name: "reprise extra objects") } }
     /// How many were loaded; nil before that.
     package var count: Int64?
 

@@ -9,13 +9,15 @@ package import PostgreSQL
 package struct ArchivePair: Sendable {
     private let columns: [SQLIdentifier]
     private let key: [SQLIdentifier]?
-    private let narrowing: Narrowing
+    private let moments: Set<SQLIdentifier>
     private let backup: ArchiveRows
     private let live: ArchiveRows
+    private let objects: PairedObjects?
 
     package struct Archive: Sendable {
         let path: String
         let contents: ArchiveTOC
+        var objects: ArchiveObjects { ArchiveObjects(at: path, contents.objectDataIDs) }
 
         package init(path: String, contents: ArchiveTOC) { (self.path, self.contents) = (path, contents) }
 
@@ -43,18 +45,21 @@ package struct ArchivePair: Sendable {
         if let missing = key?.first(where: { !columns.contains($0) }) {
             throw ReconcileRefused("reconcile.no-key", "there is no column \(missing) in both archives' \(names.live)")
         }
-        let moments = try backup.contents.moments(of: names.backup)
-        narrowing = Narrowing(columns: columns, key: key, moments: moments)
+        moments = try backup.contents.moments(of: names.backup)
+        objects = rules.largeObjects == .ignore ? nil : try PairedObjects(backup, live, names, among: columns)
     }
 
     /// Hands on every difference: those of the backup first. What is held in memory are the differences alone.
     ///
-    /// - Returns: how many there are of each kind, and how many rows were read.
+    /// - Returns: how many there are of each kind, how many rows were read, and large objects that rows name whose contents differ.
     package func compare(
         deadline: Deadline, report: @escaping @Sendable (Narrowing.Progress) -> Void = { _ in }, _ body: (DiffRecord) throws -> Void
-    ) async throws -> (counts: DiffCounts, rows: Narrowing.Progress) {
-        let found = try await narrowing.run(backup: backup, live: live, deadline: deadline, report: report)
-        let others = try lines(found.live)
+    ) async throws -> (counts: DiffCounts, rows: Narrowing.Progress, objects: [DiffRecord]) {
+        let digests = try await objects?.digests(deadline: deadline)
+        let fields = columns + NamedContents.fields(objects?.columns ?? [])
+        let (own, theirs) = (digests?.rows(backup, .backup) ?? backup, digests?.rows(live, .live) ?? live)
+        let found = try await Narrowing(columns: fields, key: key, moments: moments).run(backup: own, live: theirs, deadline: deadline, report: report)
+        let others = try lines(found.live.projected(fields, to: columns))
         var partners = Dictionary(others.indices.compactMap { place in others[place].key.map { ($0, place) } }, uniquingKeysWith: { first, _ in first })
         var met = Set<Int>(), counts = DiffCounts()
         func tell(_ kind: TableDiff.Kind, _ key: String?, _ backup: [String?]?, _ live: [String?]?) throws {
@@ -65,13 +70,22 @@ package struct ArchivePair: Sendable {
                     kind: kind, verdict: .keep, reason: nil, rows: 1, key: key, backup: backup.map { JSONText.object(columns, $0) },
                     live: live.map { JSONText.object(columns, $0) }, columns: differing))
         }
-        for row in try lines(found.backup) {
+        // What differs in contents alone is no difference of the row.
+        let same = objects == nil ? [] : others.indices.filter { others[$0].key == nil }
+        var alike = Dictionary(grouping: same) { others[$0].values }
+        for row in try lines(found.backup.projected(fields, to: columns)) {
+            if row.key == nil, let place = alike[row.values]?.popLast() {
+                met.insert(place)
+                continue
+            }
             let partner = row.key.flatMap { partners.removeValue(forKey: $0) }
-            try tell(partner == nil ? .missing : .changed, row.key, row.values, partner.map { others[$0].values })
             if let partner { met.insert(partner) }
+            if objects != nil, let partner, others[partner].values == row.values { continue }
+            try tell(partner == nil ? .missing : .changed, row.key, row.values, partner.map { others[$0].values })
         }
         for (place, row) in others.enumerated() where !met.contains(place) { try tell(.extra, row.key, nil, row.values) }
-        return (counts, .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
+        let rows = Narrowing.Progress(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count)
+        return (counts, rows, try digests?.differences(found, fields) ?? [])
     }
 
     private struct Row {

@@ -30,10 +30,8 @@ package struct ArchiveRows: RowSource {
     }
 
     private func read(_ interrupt: Interrupt, _ deadline: Deadline, _ take: (RowChunk) throws -> Void) throws -> Int {
-        let list = try SpoolFile()
-        try list.append(entries.map { "\($0);\n" }.joined().utf8)
         let errors = try SpoolFile()
-        let program = try start(list, errors)
+        let program = try Self.start(pgRestore, path, entries, errors)
         var parser = CopyParser(tables: tables), rows = 0
         try program.read(interrupt, until: deadline, operation: "rows out of the archive") { portion in
             try parser.take(portion) { columns, bytes, count in
@@ -42,29 +40,40 @@ package struct ArchiveRows: RowSource {
             }
         }
         let status = program.waitForEnd()
-        guard status == 0, !parser.isInside else {
-            let said = try String(decoding: errors.read(at: 0, count: 2000), as: UTF8.self).split(separator: "\n").last.map(String.init)
-            throw ReconcileRefused(
-                "reconcile.archive-unreadable", "pg_restore could not read \(path) to its end: \(said ?? "exit status \(status)")",
-                hints: ["see whether it is whole: reprise backup verify", "or choose an older backup"], exitStatus: .failed)
-        }
+        guard status == 0, !parser.isInside else { throw try Self.unreadable(path, errors, status) }
         return rows
     }
 }
 
 extension ArchiveRows {
+    /// Starts pg_restore on the data of some entries of an archive.
+    ///
     /// - Throws: `ReconcileRefused` (`reconcile.no-program`) where it cannot be started.
-    private func start(_ list: SpoolFile, _ errors: SpoolFile) throws -> ChildOutput {
+    static func start(_ pgRestore: String, _ path: String, _ entries: [Int], _ errors: SpoolFile) throws -> ChildOutput {
+        let list = try SpoolFile()
+        try list.append(entries.map { "\($0);\n" }.joined().utf8)
         do {
-            return try ChildOutput(
-                pgRestore, ["--data-only", "--use-list=/dev/fd/3", "--file=-", "--", path], descriptors: [3: try list.open(), 2: try errors.open()],
-                // Debian's looks for a cluster to serve where no host is given, and fails beside one that is being made.
-                environment: ["PGHOST": ""])
+            return try withExtendedLifetime(list) {
+                try ChildOutput(
+                    pgRestore, ["--data-only", "--use-list=/dev/fd/3", "--file=-", "--", path], descriptors: [3: try list.open(), 2: try errors.open()],
+                    // Debian's looks for a cluster to serve where no host is given, and fails beside one that is being made.
+                    environment: ["PGHOST": ""])
+            }
         } catch let error as ChildOutput.CannotRun {
             throw ReconcileRefused(
                 "reconcile.no-program", "cannot run \(error.program): \(error.reason)",
                 hints: ["install PostgreSQL's client programs on this machine: apt-get install postgresql-client"], exitStatus: .failed)
         }
+    }
+
+    /// - Parameters:
+    ///   - errors: what the program wrote there.
+    ///   - status: how it ended.
+    static func unreadable(_ path: String, _ errors: SpoolFile, _ status: Int32) throws -> ReconcileRefused {
+        let said = try String(decoding: errors.read(at: 0, count: 2000), as: UTF8.self).split(separator: "\n").last.map(String.init)
+        return ReconcileRefused(
+            "reconcile.archive-unreadable", "pg_restore could not read \(path) to its end: \(said ?? "exit status \(status)")",
+            hints: ["see whether it is whole: reprise backup verify", "or choose an older backup"], exitStatus: .failed)
     }
 }
 

@@ -1,6 +1,6 @@
 package import BlockingIO
 internal import Foundation
-internal import PostgreSQL
+package import PostgreSQL
 internal import RunCore
 
 /// Streams both sides of a table and keeps the rows that are not on both, in memory that does not grow with the table.
@@ -22,9 +22,10 @@ package struct Narrowing: Sendable {
         package init() {}
     }
 
-    package init(_ pair: TablePair, _ limits: Limits = Limits()) {
+    /// - Parameter contents: columns whose large objects' contents are compared with the rows.
+    package init(_ pair: TablePair, contents: [SQLIdentifier] = [], _ limits: Limits = Limits()) {
         let moments = pair.columns.filter { $0.type.hasPrefix("timestamp") && $0.type.hasSuffix("with time zone") }
-        self.init(columns: pair.columns.map(\.name), key: pair.key?.columns, moments: Set(moments.map(\.name)), limits)
+        self.init(columns: pair.columns.map(\.name) + NamedContents.fields(contents), key: pair.key?.columns, moments: Set(moments.map(\.name)), limits)
     }
 
     /// - Parameter moments: columns of the type timestamptz.

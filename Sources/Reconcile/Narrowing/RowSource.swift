@@ -31,12 +31,15 @@ package struct TableRows: RowSource {
 
     /// - Parameters:
     ///   - columns: which of them, in the order of the fields.
+    ///   - contents: columns that name large objects, the digests of whose contents follow as further fields.
     ///   - order: what rows are sorted by, as SQL; nil: as they lie.
-    package init(_ table: TableShape, columns: [SQLIdentifier], order: String? = nil, _ connection: PostgresConnection) {
+    package init(
+        _ table: TableShape, columns: [SQLIdentifier], contents: [SQLIdentifier] = [], order: String? = nil, _ connection: PostgresConnection
+    ) {
         self.connection = connection
-        self.columns = columns
-        let list = columns.map(\.sql).joined(separator: ", ")
-        if order == nil, !table.isPartitioned {
+        self.columns = columns + NamedContents.fields(contents)
+        let list = (columns.map(\.sql) + contents.map { NamedContents.digest(of: "t.\($0.sql)") }).joined(separator: ", ")
+        if order == nil, contents.isEmpty, !table.isPartitioned {
             // Without those that inherit from it, as ONLY would say, and faster than a query.
             sql = "COPY \(table.name.sql) (\(list)) TO STDOUT"
         } else {

@@ -48,6 +48,8 @@ package struct TableComparison: Sendable {
     private let schema: SQLIdentifier
     /// How much of the streams is kept in memory.
     package var limits = Narrowing.Limits()
+    /// Contents of large objects that differ are laid beside the live tables, from where they are merged. False: only told of.
+    package var bringsContents = true
 
     /// - Parameters:
     ///   - live: is used for all that is looked at and made.
@@ -63,10 +65,11 @@ package struct TableComparison: Sendable {
         _ tables: [Names], by rules: MergeRuleSet = MergeRuleSet(), deadline: Deadline, report: @escaping @Sendable (QualifiedName, Narrowing.Progress) -> Void = { _, _ in }
     ) async throws -> [Compared] {
         try rules.requireTables(tables.map(\.live))
-        var compared: [Compared] = []
+        var compared: [Compared] = [], objects: StreamedObjects?
         for (index, names) in tables.enumerated() {
-            compared.append(try await compare(names, rules, index, deadline) { report(names.live, $0) })
+            compared.append(try await compare(names, rules, index, &objects, deadline) { report(names.live, $0) })
         }
+        if bringsContents { try await objects?.bringContents() }
         try rules.requireUsed(in: compared.map(\.diff))
         return compared
     }
@@ -74,7 +77,8 @@ package struct TableComparison: Sendable {
     private func name(_ what: String, _ index: Int) throws -> QualifiedName { try QualifiedName(schema: schema.name, name: "reprise \(what) \(index)") }
 
     private func compare(
-        _ names: Names, _ rules: MergeRuleSet, _ index: Int, _ deadline: Deadline, _ report: @escaping @Sendable (Narrowing.Progress) -> Void
+        _ names: Names, _ rules: MergeRuleSet, _ index: Int, _ objects: inout StreamedObjects?, _ deadline: Deadline,
+        _ report: @escaping @Sendable (Narrowing.Progress) -> Void
     ) async throws -> Compared {
         let shape = try await TableShape.read(names.live, live, deadline: deadline), table = try name("diff", index)
         guard let source = try await source(names, index, deadline) else {
@@ -85,29 +89,48 @@ package struct TableComparison: Sendable {
         for definition in source.definitions { try await live.execute(definition, deadline: deadline) }
         let laid = try await TableShape.read(source.table, live, deadline: deadline)
         let whole = try rules.diff(backup: laid, live: shape, into: table), pair = whole.pair
+        var contents = whole.policy.ignoresLargeObjects ? [] : whole.objectColumns.map(\.name)
+        if !contents.isEmpty, objects == nil { objects = try await StreamedObjects(of: backup, live, in: schema, deadline: deadline) }
+        if objects == nil { contents = [] }
+        let fields = pair.columns.map(\.name) + NamedContents.fields(contents), columns = pair.columns.map(\.name)
+        let rows = objects?.rows(source.rows(pair, contents), contents) ?? source.rows(pair, contents)
         guard source.hasKey(pair) else {
-            let lines = try await AllRows(pair).read(source.rows(pair), deadline)
-            try await load(lines, into: source.table, pair.columns.map(\.name), joinedBy: pair.key, deadline)
-            return Compared(diff: whole, way: .laidBeside, rows: nil)
+            let lines = try await AllRows(fields).read(rows, deadline)
+            try await lay(lines, fields, whole, contents, objects, source.table, deadline)
+            return Compared(diff: whole.looking(into: contents.isEmpty ? nil : objects?.objects), way: .laidBeside, rows: nil)
         }
         // Without a key there is nothing to order by.
         let isOrdered = source.isOrdered && pair.key != nil
-        let liveRows = TableRows(shape, columns: pair.columns.map(\.name), order: isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
-        let found = try await Narrowing(pair, limits).run(backup: source.rows(pair), live: liveRows, deadline: deadline, report: report)
-        try await load(found.backup, into: source.table, pair.columns.map(\.name), joinedBy: pair.key, deadline)
-        let scope = try await makeScope(found, pair, index, deadline)
+        let liveRows = TableRows(shape, columns: columns, contents: contents, order: isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
+        let found = try await Narrowing(pair, contents: contents, limits).run(backup: rows, live: liveRows, deadline: deadline, report: report)
+        try await lay(found.backup, fields, whole, contents, objects, source.table, deadline)
+        if !bringsContents, !contents.isEmpty { try await objects?.noteExtra(found.live, fields, contents) }
+        let scope = try await makeScope(found, fields, pair, index, deadline)
         return Compared(
-            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope), way: isOrdered ? .ordered : source.isOrdered ? .unordered : .streamed,
+            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope).looking(into: contents.isEmpty ? nil : objects?.objects),
+            way: isOrdered ? .ordered : source.isOrdered ? .unordered : .streamed,
             rows: .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
     }
 
+    /// Lays rows of the backup beside the live table, and notes what is known of the large objects that they name.
+    private func lay(
+        _ lines: RowLines, _ fields: [SQLIdentifier], _ diff: TableDiff, _ contents: [SQLIdentifier], _ objects: StreamedObjects?, _ table: QualifiedName,
+        _ deadline: Deadline
+    ) async throws {
+        let columns = diff.pair.columns.map(\.name)
+        try await load(try lines.projected(fields, to: columns), into: table, columns, joinedBy: diff.pair.key, deadline)
+        if !contents.isEmpty { try await objects?.note(lines, fields, contents) }
+    }
+
     /// What live rows are looked at again.
-    private func makeScope(_ found: Narrowing.Candidates, _ pair: TablePair, _ index: Int, _ deadline: Deadline) async throws -> QualifiedName {
+    private func makeScope(
+        _ found: Narrowing.Candidates, _ fields: [SQLIdentifier], _ pair: TablePair, _ index: Int, _ deadline: Deadline
+    ) async throws -> QualifiedName {
         let scope = try name("scope", index), columns = pair.key?.columns ?? pair.columns.map(\.name)
         try await live.execute("DROP TABLE IF EXISTS \(scope.sql)", deadline: deadline)
         let list = columns.map(\.sql).joined(separator: ", ")
         try await live.execute("\(scope.creation) AS SELECT \(list) FROM \(pair.live.from) WITH NO DATA", deadline: deadline)
-        try await load(pair.key == nil ? found.live : found.keys, into: scope, columns, joinedBy: pair.key, deadline)
+        try await load(pair.key == nil ? found.live.projected(fields, to: columns) : found.keys, into: scope, columns, joinedBy: pair.key, deadline)
         return scope
     }
 
@@ -126,7 +149,8 @@ package struct TableComparison: Sendable {
         let table: QualifiedName
         let definitions: [String]
         let isOrdered: Bool
-        let rows: (TablePair) -> any RowSource
+        /// Of a server with the digests of the contents that these columns name, which an archive's rows get afterwards.
+        let rows: (TablePair, [SQLIdentifier]) -> any RowSource
         /// Whether its rows can be told apart by that key.
         let hasKey: (TablePair) -> Bool
     }
@@ -139,15 +163,15 @@ package struct TableComparison: Sendable {
             try contents.requireUTF8()
             let found = try RescueTables.table(names.backup, as: table, contents)
             return Source(
-                table: table, definitions: found.definitions, isOrdered: false, rows: { _ in ArchiveRows(at: path, of: found) },
+                table: table, definitions: found.definitions, isOrdered: false, rows: { _, _ in ArchiveRows(at: path, of: found) },
                 hasKey: { pair in pair.key.map { contents.isUnique($0.columns, in: names.backup) } ?? true })
         case .database(let connection):
             let shape = try await TableShape.read(names.backup, connection, deadline: deadline)
             let columns = try await shape.columnDefinitions(connection, deadline: deadline)
             return Source(
                 table: table, definitions: ["\(table.creation) (\(columns))"], isOrdered: true,
-                rows: { pair in
-                    TableRows(shape, columns: pair.columns.map(\.name), order: pair.key == nil ? nil : RowSQL(pair: pair).order("t"), connection)
+                rows: { pair, contents in
+                    TableRows(shape, columns: pair.columns.map(\.name), contents: contents, order: pair.key == nil ? nil : RowSQL(pair: pair).order("t"), connection)
                 },
                 hasKey: { pair in pair.key.map { key in shape.keys.contains { Set($0.columns) == Set(key.columns) } } ?? true })
         case .sameDatabase: return nil
@@ -159,7 +183,7 @@ package struct TableComparison: Sendable {
 private struct AllRows {
     private let columns: [SQLIdentifier]
 
-    init(_ pair: TablePair) { columns = pair.columns.map(\.name) }
+    init(_ columns: [SQLIdentifier]) { self.columns = columns }
 
     func read(_ source: any RowSource, _ deadline: Deadline) async throws -> RowLines {
         let lines = try RowLines(), columns = columns

@@ -58,7 +58,8 @@ struct DiffCommand: AsyncParsableCommand {
         let deadline = deadline, meter = ComparisonMeter(options)
         var rules = MergeRuleSet()
         rules.all = try tables.rules()
-        let comparison = TableComparison(with: backup, of: live, in: try QualifiedName.temporary("x").schema)
+        var comparison = TableComparison(with: backup, of: live, in: try QualifiedName.temporary("x").schema)
+        comparison.bringsContents = false
         let compared = try await comparison.compare(names, by: rules, deadline: deadline) { meter.tell($0, $1) }
         meter.end()
         var differ = false
@@ -70,12 +71,26 @@ struct DiffCommand: AsyncParsableCommand {
                 Console.write(options.json ? text.json($0) : text.line($0))
             }
         }
+        if let objects = compared.lazy.compactMap(\.diff.objects).first {
+            differ = try await compare(objects, live, isTurned, deadline) || differ
+        }
         return differ
+    }
+
+    /// Contents of the large objects that rows of the backup name.
+    private func compare(_ objects: RescuedObjects, _ live: PostgresConnection, _ isTurned: Bool, _ deadline: Deadline) async throws -> Bool {
+        let counts = try await objects.find(live, deadline: deadline), text = DiffText(try .largeObjects(), isTurned: isTurned)
+        guard counts.total > 0 else { return false }
+        if !options.json { Console.write(text.summary(nil, Self.contents, [], counts)) }
+        try await objects.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
+            Console.write(options.json ? text.json($0) : text.line($0))
+        }
+        return true
     }
 
     private func compare(_ source: ArchivePair.Archive, _ target: ArchivePair.Archive, _ names: [TableComparison.Names]) async throws -> Bool {
         let deadline = deadline, meter = ComparisonMeter(options), rules = try tables.rules()
-        var differ = false
+        var differ = false, objects: [String: DiffRecord] = [:]
         for names in names {
             let text = DiffText(names.live, isTurned: false)
             var shown: [TableDiff.Kind: Int] = [:], lines = ""
@@ -85,9 +100,22 @@ struct DiffCommand: AsyncParsableCommand {
                 if shown[record.kind]! <= samples { lines += text.line(record) }
             }
             meter.end()
-            differ = differ || found.counts.total > 0
+            differ = differ || found.counts.total + found.objects.count > 0
+            // Rows of several tables may name one object.
+            for object in found.objects { objects[object.key ?? ""] = object }
             if !options.json { Console.write(text.summary(found.rows, "both archives streamed, compared as they are written", [], found.counts) + lines) }
         }
+        try show(objects.values.sorted { ($0.key?.count ?? 0, $0.key ?? "") < ($1.key?.count ?? 0, $1.key ?? "") })
         return differ
     }
+
+    private func show(_ objects: [DiffRecord]) throws {
+        let text = DiffText(try .largeObjects(), isTurned: false), byKind = Dictionary(grouping: objects, by: \.kind)
+        guard !objects.isEmpty else { return }
+        guard !options.json else { return objects.forEach { Console.write(text.json($0)) } }
+        Console.write(text.summary(nil, Self.contents, [], DiffCounts(rows: byKind.mapValues(\.count))))
+        for kind in TableDiff.Kind.allCases { byKind[kind]?.prefix(samples).forEach { Console.write(text.line($0)) } }
+    }
+
+    private static let contents = "contents of large objects that rows name"
 }

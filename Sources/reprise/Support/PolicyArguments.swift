@@ -17,14 +17,12 @@ struct PolicyArguments: ParsableArguments {
     @Option(help: ArgumentHelp("More than that is refused.", valueName: "rows")) var mostUpdates: Int?
     @Option(help: ArgumentHelp("More than that is refused; needed for --extra delete.", valueName: "rows")) var mostDeletes: Int?
     @Option(help: "Changed rows whose other unique values differ too: skip or merge.") var otherRows: MergeRules.OtherRows = .skip
-    @Option(help: "Rows whose large object is gone: check leaves them alone, ignore says that such columns hold other numbers.")
-    var largeObjects: MergeRules.LargeObjects = .check
 
     /// - Parameter base: how the tables are compared.
     func rules(over base: MergeRules) throws -> MergeRuleSet {
         var rules = base
         (rules.missing, rules.condition, rules.changed, rules.extra, rules.otherRows) = (missing, self.where, changed, extra, otherRows)
-        (rules.mostInserts, rules.mostUpdates, rules.mostDeletes, rules.largeObjects) = (mostInserts, mostUpdates, mostDeletes, largeObjects)
+        (rules.mostInserts, rules.mostUpdates, rules.mostDeletes) = (mostInserts, mostUpdates, mostDeletes)
         rules.newestBy = try newestBy.map(SQLIdentifier.init)
         for word in column {
             let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
@@ -44,4 +42,3 @@ extension MergeRules.Missing: ExpressibleByArgument {}
 extension MergeRules.Changed: ExpressibleByArgument {}
 extension MergeRules.Extra: ExpressibleByArgument {}
 extension MergeRules.OtherRows: ExpressibleByArgument {}
-extension MergeRules.LargeObjects: ExpressibleByArgument {}

@@ -19,6 +19,9 @@ struct TableArguments: ParsableArguments {
     @Option(help: ArgumentHelp("Columns by which rows are told apart, apart by commas; default: the table's own key.", valueName: "columns")) var key: String?
     @Flag(help: "Where the columns differ, compare those that both have.") var commonColumns = false
 
+    @Option(help: "Columns of type oid: check takes their values for numbers of large objects, whose contents are compared too; ignore for other numbers.")
+    var largeObjects: MergeRules.LargeObjects = .check
+
     /// - Throws: where there are none.
     func names() throws -> [TableComparison.Names] {
         guard !tables.isEmpty else { throw Refusal("no-tables", "no table is named", hints: ["--table NAME"]) }
@@ -33,11 +36,13 @@ struct TableArguments: ParsableArguments {
         rules.compare = compare
         rules.key = try key?.split(separator: ",").map { try SQLIdentifier($0.trimmingCharacters(in: .whitespaces)) }
         rules.drift = commonColumns ? .commonColumns : .refuse
+        rules.largeObjects = largeObjects
         return rules
     }
 }
 
 extension ComparisonMode: ExpressibleByArgument {}
+extension MergeRules.LargeObjects: ExpressibleByArgument {}
 
 /// Says on a terminal how far a comparison is.
 final class ComparisonMeter: Sendable {

@@ -56,7 +56,7 @@ final class ComparisonMeter: Sendable {
         let seconds = started.duration(to: .now) / .seconds(1)
         let rate = Double(progress.backupRows + progress.liveRows) / max(seconds, 0.1)
         let rows = "\(countText(progress.backupRows)) rows against \(countText(progress.liveRows))"
-        Console.writeError("\r\(table): \(rows), \(countText(rate)) rows/s, \(countText(progress.candidates)) to be looked at\u{1B}[K")
+        Console.writeError("\r\(table): \(rows), \(countText(Int64(rate))) rows/s, \(countText(progress.candidates)) to be looked at\u{1B}[K")
     }
 
     func end() { if isShown { Console.writeError("\r\u{1B}[K") } }

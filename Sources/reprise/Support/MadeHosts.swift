@@ -23,8 +23,11 @@ struct MadeHosts {
     /// A step that runs on a host that it does not wait for.
     struct Hasty: Hashable {
         let step, host, maker: String
-        var text: String { "step \(step) runs on \(host) and does not wait for step \(maker), which makes it" }
-        var hint: String { "let step \(step) need \(maker), or a step that does: needs: [\(maker)]" }
+        var contradiction: Contradiction {
+            Contradiction(
+                code: "plan.hasty-steps", step: step, message: "step \(step) runs on \(host) and does not wait for step \(maker), which makes it",
+                hints: ["let step \(step) need \(maker), or a step that does: needs: [\(maker)]"])
+        }
     }
 
     /// Of the plan's own steps; what follows at the end of a run or takes something back comes after all of them.
@@ -47,18 +50,4 @@ struct MadeHosts {
         let database = step.with["database"]?.stringValue.flatMap(inventory.database)?.host
         return Set(step.on + [database].compactMap(\.self)).sorted()
     }
-
-    /// - Throws: `HastySteps` where a run would try a host that is not made yet.
-    func requireOrder() throws {
-        let hasty = hasty
-        guard let first = hasty.first else { return }
-        throw HastySteps(message: hasty.map(\.text).joined(separator: "; "), hints: [first.hint])
-    }
-}
-
-struct HastySteps: RepriseError {
-    let code = "plan.hasty-steps"
-    let message: String
-    let hints: [String]
-    var exitStatus: ExitStatus { .usage }
 }

@@ -52,8 +52,7 @@ struct Readiness {
     func check() async throws -> [Finding] {
         let hosts = Set(preview.steps.flatMap(\.on)).union(databases.map(\.host)).subtracting([Inventory.orchestrator]).sorted()
         let made = MadeHosts(preview, frozen.inventory)
-        let hasty = made.hasty.map { Finding(.missing, "step \($0.step)", $0.text, hints: [$0.hint]) }
-        return hasty + (await withTaskGroup(of: (Int, [Finding]).self) { group in
+        return Contradiction.all(in: preview, frozen.inventory).map(\.finding) + (await withTaskGroup(of: (Int, [Finding]).self) { group in
             for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made.makers[host])) } }
             for (index, store) in stores.enumerated() { group.addTask { (hosts.count + index, await check(store: store)) } }
             group.addTask { (hosts.count + stores.count, await checkSecrets()) }

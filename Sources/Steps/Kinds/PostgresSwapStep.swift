@@ -249,6 +249,7 @@ package struct OtherName: RepriseError {
 
     package let code = "postgres-swap.other-name"
     package var exitStatus: ExitStatus { .usage }
+    package var needsNewRun: Bool { true }
     package var message: String { "the plan calls the database \"\(name)\", and the inventory's \(database.name) is \"\(database.database)\"" }
     package var hints: [String] {
         ["give the right name to both: with --param where the plan has it as a parameter, and under `databases`, \(database.name), `database` in the inventory"]

@@ -56,7 +56,7 @@ extension NextChoice {
         case .failed:
             [
                 NextChoice("to put back what was done", ["reprise undo \(run)"]),
-                NextChoice("to do the rest by hand: its commands", ["reprise report \(run) --runbook"]),
+                NextChoice("to do the rest by hand", ["reprise report \(run) --runbook"]),
             ]
         case .cancelled:
             [

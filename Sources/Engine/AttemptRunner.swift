@@ -97,7 +97,7 @@ struct AttemptRunner: Sendable {
         case let error as any RepriseError:
             return failed(
                 error.isTransient ? .failed : .permanent, error.code, error.message, error.hints, error.exitStatus,
-                (error as? StepRefused)?.evidence ?? (error as? StepFailed)?.evidence ?? .null)
+                (error as? StepRefused)?.evidence ?? (error as? StepFailed)?.evidence ?? .null, needsNewRun: error.needsNewRun ? true : nil)
         default:
             return failed(.permanent, "step.unexpected", "an unexpected failure: \(type(of: error))", ["see the log with: reprise logs"])
         }
@@ -105,12 +105,12 @@ struct AttemptRunner: Sendable {
 
     private func failed(
         _ kind: Failure.Kind, _ code: String, _ message: String, _ hints: [String] = [], _ status: ExitStatus = .failed,
-        _ evidence: JSONValue = .null
+        _ evidence: JSONValue = .null, needsNewRun: Bool? = nil
     ) -> RunEvent {
         .attemptFailed(
             AttemptFailed(
                 step: key.step, attempt: attempt, isUndo: key.isUndo,
-                failure: Failure(kind: kind, code: code, message: message, hints: hints, exitStatus: status, evidence: evidence),
+                failure: Failure(kind: kind, code: code, message: message, hints: hints, exitStatus: status, evidence: evidence, needsNewRun: needsNewRun),
                 jitter: Double.random(in: 0...1)))
     }
 

@@ -57,6 +57,7 @@ package struct FrozenRun: Codable, Sendable {
         planDigest = sha256(try EventCodec.json(plan))
         inventoryDigest = sha256(try EventCodec.json(inventory))
         index = try Index(plan, parameters)
+        try requireTargets()
     }
 
     package init(from decoder: any Decoder) throws {
@@ -94,20 +95,6 @@ package struct FrozenRun: Codable, Sendable {
     package func kind(of id: StepID) throws -> String { try step(id).kind }
 
     package func timeout(of id: StepID) -> Duration? { index.steps[id]?.timeout }
-
-    /// The inventory names of the hosts that a step runs on.
-    package func hosts(of step: PlanStep) -> [String] {
-        var names: [String] = []
-        for target in step.on {
-            if target == Inventory.orchestrator {
-                names.append(target)
-            } else {
-                names += (inventory.hosts(on: target) ?? []).map(\.name)
-            }
-        }
-        var seen = Set<String>()
-        return names.filter { seen.insert($0).inserted }
-    }
 
     /// The run's inventory, with the addresses and host keys of hosts that its steps have made so far.
     func inventory(knowing outputs: StepOutputs) -> Inventory {

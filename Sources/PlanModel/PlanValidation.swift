@@ -59,7 +59,7 @@ private struct PlanValidation {
         if (steps + finally).allSatisfy({ $0 != nil }),
             !findings.diagnostics.contains(where: { $0.code == "plan.duplicate-step" })
         {
-            checkGraph(plan, reader.uses)
+            checkGraph(plan, reader.uses, context)
         }
         return plan
     }
@@ -190,7 +190,7 @@ private struct PlanValidation {
         return written?.step
     }
 
-    private mutating func checkGraph(_ plan: Plan, _ uses: [StepUse]) {
+    private mutating func checkGraph(_ plan: Plan, _ uses: [StepUse], _ context: PlanContext) {
         let graph = PlanGraph(plan)
         let marks = Dictionary(plan.steps.map { ($0.id, $0.mark) }) { first, _ in first }
         let cycles = graph.cycles()
@@ -208,6 +208,17 @@ private struct PlanValidation {
         }
         guard cycles.isEmpty else { return }
         checkUses(plan, graph, uses)
+        checkMadeHosts(plan, marks, context)
+    }
+
+    /// Where parameters say on which hosts a step runs, it is `start` and `check` that know.
+    private mutating func checkMadeHosts(_ plan: Plan, _ marks: [StepID: SourceMark], _ context: PlanContext) {
+        var seen: Set<MadeHosts.Hasty> = []
+        for mode in RunMode.allCases {
+            for hasty in MadeHosts(plan.steps(in: mode), context.kinds, context.inventory).hasty where seen.insert(hasty).inserted {
+                findings.error(MadeHosts.Hasty.code, at: marks[hasty.step]!, hasty.message, hints: [hasty.hint])
+            }
+        }
     }
 
     /// A step may only mention results of steps that are certain to come before it, in every mode in which it runs.

@@ -110,6 +110,7 @@ package struct RenderError: RepriseError, Hashable {
 
     package var message: String { "\(mark): \(reason)" }
     package var exitStatus: ExitStatus { .usage }
+    package var needsNewRun: Bool { true }
 }
 
 /// Fills in a step's fields: references get their values with their types, absent fields their defaults, scripts lose

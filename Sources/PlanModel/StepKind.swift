@@ -7,15 +7,19 @@ package struct StepKindSchema: Hashable, Sendable {
     package var needsHost: Bool
     /// True: it overwrites or removes what cannot be had back without a backup.
     package var isDestructive: Bool
+    /// The field that names a host of the inventory that the step makes; nil for kinds that make none.
+    package var makesHostIn: String?
 
     package init(
-        name: String, summary: String, fields: [FieldSchema], needsHost: Bool = false, isDestructive: Bool = false
+        name: String, summary: String, fields: [FieldSchema], needsHost: Bool = false, isDestructive: Bool = false,
+        makesHostIn: String? = nil
     ) {
         self.name = name
         self.summary = summary
         self.fields = fields
         self.needsHost = needsHost
         self.isDestructive = isDestructive
+        self.makesHostIn = makesHostIn
     }
 
     package func field(named name: String) -> FieldSchema? { fields.first { $0.name == name } }

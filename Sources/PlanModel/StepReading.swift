@@ -254,7 +254,10 @@ struct StepReader {
         if entry.value.value.map != nil {
             checkFields(label, index: index) { $0.checkRecord(entry.value, what, fields: Unless.questionFields) }
             guard let database = entry.value.value["database"]?.value.string, let sql = entry.value.value["sql"]?.value.string else { return nil }
-            return .sql(.init(database: database, name: entry.value.value["name"]?.value.string, sql: sql))
+            return .sql(
+                .init(
+                    database: database, name: entry.value.value["name"]?.value.string, sql: sql,
+                    values: entry.value.value["values"]?.value.list?.compactMap(\.value.string)))
         }
         guard let script = entry.value.value.string else {
             findings.wrongType(entry.value, what, expected: "a script, or a map with `database` and `sql`")

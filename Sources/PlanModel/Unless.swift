@@ -11,11 +11,14 @@ package enum Unless: Hashable, Sendable {
         /// The database on that server; nil for the one of the inventory.
         package var name: String?
         package var sql: String
+        /// What `$1`, `$2`, … in the query stand for; nil where the plan gives none.
+        package var values: [String]?
 
-        package init(database: String, name: String? = nil, sql: String) {
+        package init(database: String, name: String? = nil, sql: String, values: [String]? = nil) {
             self.database = database
             self.name = name
             self.sql = sql
+            self.values = values
         }
     }
 
@@ -24,14 +27,16 @@ package enum Unless: Hashable, Sendable {
         FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
         FieldSchema("name", .identifier, help: "the database on that server, if it is another one"),
         FieldSchema("sql", .text, isRequired: true, help: "a query that returns true where the step is already done, else false"),
+        FieldSchema("values", .list(.string), help: "what $1, $2, … in the query stand for"),
     ]
 
-    /// With the templates of a query's `database` and `name` filled in. Scripts and queries take none.
+    /// With the templates of a query's `database`, `name` and `values` filled in. Scripts and the queries themselves take none.
     package func rendered(_ scope: TemplateScope) throws -> Unless {
         guard case .sql(var question) = self else { return self }
         let fields = try renderFields(document, schema: StepKindSchema(name: "unless", summary: "", fields: Self.questionFields), scope: scope)
         question.database = fields["database"]?.value.string ?? question.database
         question.name = fields["name"]?.value.string
+        question.values = fields["values"]?.value.list?.compactMap(\.value.string)
         return .sql(question)
     }
 
@@ -41,6 +46,7 @@ package enum Unless: Hashable, Sendable {
         case .sql(let question):
             .object([
                 "database": .string(question.database), "name": question.name.map { .string($0) }, "sql": .string(question.sql),
+                "values": question.values.map { .list($0.map { Located(.string($0)) }) },
             ])
         }
     }

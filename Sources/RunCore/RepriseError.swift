@@ -28,12 +28,15 @@ package protocol RepriseError: Error, CustomStringConvertible, Sendable {
     var exitStatus: ExitStatus { get }
     /// True where the same attempt may succeed later without anybody changing anything (a lost connection, a busy store).
     var isTransient: Bool { get }
+    /// True where the cause stands in what a run goes by, its copies of plan, inventory and parameters: no retry in that run can help.
+    var needsNewRun: Bool { get }
 }
 
 extension RepriseError {
     package var hints: [String] { [] }
     package var exitStatus: ExitStatus { .failed }
     package var isTransient: Bool { false }
+    package var needsNewRun: Bool { false }
     /// The message, then one `HINT:` line for each hint.
     package var description: String {
         ([message] + hints.map { "HINT: \($0)" }).joined(separator: "\n")

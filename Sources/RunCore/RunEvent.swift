@@ -170,10 +170,12 @@ package struct Failure: Codable, Hashable, Sendable {
     package var hints: [String]
     package var exitStatus: ExitStatus
     package var evidence: JSONValue
+    /// True: the cause stands in what the run goes by, its copies of plan, inventory and parameters. Nil in journals that did not say.
+    package var needsNewRun: Bool?
 
     package init(
         kind: Kind = .failed, code: String, message: String, hints: [String] = [], exitStatus: ExitStatus = .failed,
-        evidence: JSONValue = .null
+        evidence: JSONValue = .null, needsNewRun: Bool? = nil
     ) {
         self.kind = kind
         self.code = code
@@ -181,6 +183,7 @@ package struct Failure: Codable, Hashable, Sendable {
         self.hints = hints
         self.exitStatus = exitStatus
         self.evidence = evidence
+        self.needsNewRun = needsNewRun
     }
 }
 

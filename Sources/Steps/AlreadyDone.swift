@@ -88,7 +88,7 @@ extension StepContext {
             throw StepRefused("steps.unknown-database", "the inventory has no database \(question.database)")
         }
         let connection = try await services.connect(database, name: question.name ?? database.database)
-        let value = try await answer(to: question.sql, connection)
+        let value = try await answer(to: question.sql, values: question.values ?? [], connection)
         await connection.close()
         // As PostgreSQL writes a boolean.
         guard let value, ["t", "f"].contains(value) else {
@@ -100,8 +100,10 @@ extension StepContext {
     }
 
     /// The one value of the query's one row.
-    func answer(to sql: String, _ connection: PostgresConnection) async throws -> String? {
-        let result = try await readOnly(sql, connection)
+    ///
+    /// - Parameter values: for `$1`, `$2`, …
+    func answer(to sql: String, values: [String] = [], _ connection: PostgresConnection) async throws -> String? {
+        let result = try await readOnly(sql, values: values, connection)
         guard result.rows.count == 1, result.columns.count == 1 else {
             throw StepRefused(
                 "sql-check.not-one-value",
@@ -112,12 +114,12 @@ extension StepContext {
     }
 
     /// A query of the plan's. A transaction that may only read keeps a mistaken plan from writing.
-    func readOnly(_ sql: String, _ connection: PostgresConnection) async throws -> PostgresResult {
+    func readOnly(_ sql: String, values: [String] = [], _ connection: PostgresConnection) async throws -> PostgresResult {
         let deadline = deadline ?? Deadline(after: .seconds(300))
         try await connection.execute("BEGIN READ ONLY", deadline: deadline)
         // People write table names as their database resolves them.
         try await connection.execute("SET LOCAL search_path TO DEFAULT", deadline: deadline)
-        let result = try await connection.query(sql, deadline: deadline)
+        let result = try await connection.query(sql, values.map { .text($0) }, deadline: deadline)
         try await connection.execute("ROLLBACK", deadline: deadline)
         return result
     }

@@ -63,7 +63,7 @@ package struct BackupRevision: Sendable, Hashable, Codable {
             throw StepRefused(
                 "fetch-backup.no-revision", "no file \(key).json says which revision of the application belongs to \(key), and none was given",
                 hints: ["give the revision that production ran: --param revision=COMMIT", "from now on, let the backup write \(key).json: {\"application-revision\": \"COMMIT\"}"],
-                exitStatus: .usage)
+                exitStatus: .usage, needsNewRun: false)
         }
     }
 

@@ -38,10 +38,9 @@ package struct DurableJobOutcome: Sendable {
     package var stderrText: String { String(decoding: stderr, as: UTF8.self) }
     package var succeeded: Bool { result.exitStatus == 0 }
 
-    /// The last lines of what it said, for messages.
+    /// The last lines of what it said that tell something, for messages.
     package func tail(lines count: Int = 5) -> String {
-        let text = stderrText.isEmpty ? stdoutText : stderrText
-        return text.split(separator: "\n").suffix(count).joined(separator: "\n")
+        Gist.lines(of: stderrText.isEmpty ? stdoutText : stderrText, last: count).joined(separator: "\n")
     }
 
     /// How it ended and the last that it said: `exit status 1: no such file`.

@@ -168,7 +168,8 @@ private let fileProgram = #"""
         my $how = $? & 127 ? 'signal ' . ($? & 127) : 'exit status ' . ($? >> 8);
         print STDERR @lines;
         chomp @lines;
-        my $why = join '; ', grep { /\S/ } @lines > 3 ? @lines[-3 .. -1] : @lines;
+        @lines = grep { /\S/ } @lines;
+        my $why = join '; ', @lines > 3 ? @lines[-3 .. -1] : @lines;
         refuse("`validate` refuses the new $path ($how)" . ($why eq '' ? '' : ": $why") . '; what was there before stays');
     }
 

@@ -87,8 +87,14 @@ let packagesScript =
         run apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout="$WAIT" \
             -o Acquire::Retries=2 -o APT::Install-Recommends="$RECOMMENDS" -o APT::Install-Suggests=false "$@"
     }
+    # What the last command of apt or dpkg complained of. The reason stands far above the end of what it says.
+    complaints() {
+        awk '/^(E|W|dpkg|dpkg-deb): / || /^Err:/ { print; more = 1; next } more && /^ / { print; next } { more = 0 }' "$WORK/last" >"$WORK/complaints"
+        [ -s "$WORK/complaints" ] || cp "$WORK/last" "$WORK/complaints"
+        gist "$WORK/complaints"
+    }
     update_lists() {
-        apt -o APT::Update::Error-Mode=any update || { say 'the package sources cannot all be read; nothing was installed'; exit 1; }
+        apt -o APT::Update::Error-Mode=any update || { say "the package sources cannot all be read; nothing was installed: $(complaints)"; exit 1; }
         UPDATED=1
     }
 
@@ -159,7 +165,7 @@ let packagesScript =
         if grep -q 'Packages need to be removed but remove is disabled' "$WORK/last"; then
             refuse "installing $1 would take other packages away, which this step never does: $(sed -n '/will be REMOVED/,/^[^ ]/p' "$WORK/last" | grep '^ ' | tr -s ' \n' ' ')"
         fi
-        say "apt could not install: $1"
+        say "apt could not install $1: $(complaints)"
         exit 1
     }
 

@@ -59,7 +59,7 @@ extension StepContext {
         job.outputLimit = Self.contentsLimit
         let outcome = try await run(job)
         guard outcome.succeeded else {
-            throw StepRefused("postgresql.archive-unreadable", "the archive \(path) on \(host) cannot be read: \(outcome.tail(lines: 1))")
+            throw StepRefused("postgresql.archive-unreadable", "the archive \(path) on \(host) cannot be read: \(outcome.tail(lines: 3))")
         }
         return (outcome.stdout, Int(outcome.stderrText.split(separator: "\n").first ?? ""))
     }

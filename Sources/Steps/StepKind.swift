@@ -93,15 +93,19 @@ package struct StepRefused: RepriseError {
     package let hints: [String]
     package let exitStatus: ExitStatus
     package let evidence: JSONValue
+    package let needsNewRun: Bool
 
+    /// - Parameter needsNewRun: without it where the plan, the inventory or a parameter is at fault, which `exitStatus` says.
     package init(
-        _ code: String, _ message: String, hints: [String] = [], exitStatus: ExitStatus = .failed, evidence: JSONValue = .null
+        _ code: String, _ message: String, hints: [String] = [], exitStatus: ExitStatus = .failed, evidence: JSONValue = .null,
+        needsNewRun: Bool? = nil
     ) {
         self.code = code
         self.message = message
         self.hints = hints
         self.exitStatus = exitStatus
         self.evidence = evidence
+        self.needsNewRun = needsNewRun ?? (exitStatus == .usage)
     }
 }
 

@@ -32,14 +32,14 @@ package struct WantedState: Sendable {
     static let refusedStatus = 65
 
     /// What such a script begins with: how it speaks. `refuse` ends it with `refusedStatus`; `only_root` does, where it is somebody else's,
-    /// with the sentence that says what root does here.
+    /// with the sentence that says what root does here. `gist FILE` is what a program's output tells of its failure, on one line.
     static let words = #"""
         say() { printf '%s\n' "$*" >&2; }
         refuse() { say "$*"; exit 65; }
         changed() { printf 'changed: %s\n' "$*"; }
         only_root() { [ "$(id -u)" = 0 ] || refuse "$* by root, and the login of this host is $(id -un): set ansible_become for the host, or log in as root"; }
 
-        """#
+        """# + Gist.function
 }
 
 extension WantedStateKind {

@@ -153,7 +153,7 @@ extension EndToEnd {
         /// What scenarios of a new server can use. `DATABASE_HOST` is where its database is.
         static let prelude = #"""
             PLAN=plans/full-server.yaml INVENTORY=inventory/new-server/lab.yaml
-            BACKEND=/var/www/chms-production/backend MARK=/var/lib/postgresql/reprise/15-main.fast
+            BACKEND=/var/www/chms-production/backend DATABASE=chms_production MARK=/var/lib/postgresql/reprise/15-main.fast
             # Which of the lab's new servers it is.
             at() { SERVER=$1 DATABASE_HOST=$1 ADDRESS=$2 DISK=$LAB/hosts/$1/upper; }
             at new1 10.77.0.14
@@ -182,8 +182,8 @@ extension EndToEnd {
             serves() {
                 answers || { echo "the application is not well: $(visit /api/health 2>&1)"; exit 1; }
                 expect "the uploaded file" "Welcome to the parish." "$(visit /storage/uploads/welcome.txt)"
-                expect "the members" 2000 "$(asked 'SELECT count(full_name) FROM members' chms_production)"
-                expect "the owner of the database" chms_user "$(asked "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'chms_production'")"
+                expect "the members" 2000 "$(asked 'SELECT count(full_name) FROM members' "$DATABASE")"
+                expect "the owner of the database" chms_user "$(asked "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '$DATABASE'")"
             }
             # What only looks is done each time; all else was found as it should be.
             only_looked() { expect "what the second run did" "app-key database-is-safe visit " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }

@@ -34,6 +34,36 @@ import Testing
         #expect(try upstream(key).contains(#require(StepID("name"))))
     }
 
+    /// By its name a second run knows that the database is there: a name that stands somewhere as text would be forgotten there.
+    @Test func theDatabaseOfTheServersPlanHasTheNameThatIsGiven() throws {
+        let loaded = try loadPlan(at: "\(checkout)/plans/full-server.yaml", kinds: StepRegistry.standard.schemas, inventory: nil).plan
+        let binding = try #require(ParameterBinding.bind(["database=o'Brien"], to: loaded).binding)
+        let variables = ["database_address", "database_listens", "application_network"].map { MapEntry(key: $0, value: Located(.string("here"))) }
+        let scope = TemplateScope(parameters: binding, hosts: [Host(name: "here", variables: variables)], output: { _, name in .string(name) })
+        var named: Set<String> = []
+        for step in loaded.steps + loaded.finally {
+            let schema = try #require(StepRegistry.standard.schemas.first { $0.name == step.kind })
+            var texts = texts(in: try renderFields(step.with, schema: schema, scope: scope))
+            switch try step.unless?.rendered(scope) {
+            case .script(let script): texts.append(script)
+            case .sql(let question): texts += [question.sql, question.name ?? ""] + (question.values ?? [])
+            case nil: break
+            }
+            #expect(!texts.contains { $0.contains("chms_production") }, "step \(step.id)")
+            if texts.contains(where: { $0.contains("o'Brien") || $0.contains("$PARAM_DATABASE") }) { named.insert(step.id.rawValue) }
+        }
+        #expect(named == ["fetch", "restore", "verify", "settle", "name", "app-key", "environment", "visit"])
+    }
+
+    private func texts(in value: PlanValue) -> [String] {
+        switch value {
+        case .string(let text): [text]
+        case .list(let items): items.flatMap { texts(in: $0.value) }
+        case .map(let entries): entries.flatMap { texts(in: $0.value.value) }
+        default: []
+        }
+    }
+
     @Test func theCorruptionPlanDoesThingsInTheRightOrder() throws {
         let plan = try loadPlan(at: "\(checkout)/plans/db-corruption.yaml", kinds: StepRegistry.standard.schemas, inventory: labInventory)
             .plan

@@ -203,6 +203,37 @@ struct RecordedRun {
         #expect(failureText.contains("reprise retry 20261123-021320-abcd fetch"))
     }
 
+    /// Whether the step is tried again or the run begun anew depends on where the cause lies, and both ways are said.
+    @Test func aFailureSaysWhenToTryAgainAndWhenToBeginAnew() throws {
+        let started = Array(events().prefix(2)), run = "20261123-021320-abcd"
+        let failure = Failure(kind: .permanent, code: "x.y", message: "disk full")
+        let failed = try RecordedRun(
+            steps: steps, specs: specs, events: started + [(3, 1, .attemptFailed(AttemptFailed(step: fetch, attempt: 1, failure: failure)))]
+        ).report(now: 200)
+        #expect(
+            failed.next == [
+                "reprise logs \(run) fetch", "reprise retry \(run) fetch", "reprise cancel \(run)", "reprise start p.yaml",
+                "reprise skip \(run) fetch --reason …", "reprise undo \(run)", "reprise report \(run) --runbook",
+            ])
+        let text = StatusText(failed, style: .plain).text
+        #expect(
+            text.contains(
+                """
+                  once the cause is mended outside of the plan (a host, a secret, a store, the data):
+                    reprise retry \(run) fetch
+                  where the plan, the inventory or a parameter has to be another one, since this run goes by its own copies:
+                    reprise cancel \(run)
+                    reprise start p.yaml
+
+                """), "\(text)")
+        let cancelled = RunEvent.cancelRequested(OperatorWord(by: "anna", reason: ""))
+        let after = try RecordedRun(
+            steps: steps, specs: specs,
+            events: started + [(3, 1, .attemptFailed(AttemptFailed(step: fetch, attempt: 1, failure: failure))), (4, 1, cancelled)]
+        ).report(now: 200)
+        #expect(after.state == "CANCELLED" && after.next == ["reprise start p.yaml", "reprise undo \(run)"], "\(after.state) \(after.next)")
+    }
+
     @Test func everyEventIsToldInOneLine() throws {
         let hostile = "a\nb\u{1B}[2Jc"
         let step = fetch

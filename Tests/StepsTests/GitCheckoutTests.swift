@@ -3,6 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
+@testable import SSH
 @testable import Steps
 
 /// The script that brings a folder to a revision, run on this machine with real repositories.
@@ -164,6 +165,22 @@ import Testing
             "CA_FILE": "", "DEPTH": "0", "DISCARD": "0", "HAS_KEY": "1",
         ]
         expectRefused(try runLocally(GitCheckoutScript.text, environment, stdin: Array("no key".utf8), in: folder.path), "deploy key cannot be used")
+    }
+
+    /// After each failure git says the same two lines, which tell nothing.
+    @Test func whatTheRepositorysHostSaidIsToldAndNotWhatGitAlwaysSays() throws {
+        try folder.write("#!/bin/sh\necho 'Warning: Permanently added nothing.' >&2\necho 'git@code: Permission denied (publickey).' >&2\nexit 255\n", to: "bin/ssh", mode: 0o755)
+        let path = ["PATH": folder.file("bin") + ":/usr/local/bin:/usr/bin:/bin", "REPOSITORY": "ssh://git@code/x"]
+        let refused = try checkOut(first, path.merging(["KEY_NAME": "deploy-key"]) { $1 })
+        expectRefused(refused, "lets us in no further: ")
+        expectRefused(refused, "git@code: Permission denied (publickey).; fatal: Could not read from remote repository.")
+        expectRefused(refused, "the key is the secret deploy-key")
+        #expect(refused.complained.split(separator: "\n").last?.contains("and the repository exists") == false, "\(refused)")
+        try folder.write("#!/bin/sh\necho 'ERROR: Repository not found.' >&2\nexit 1\n", to: "bin/ssh", mode: 0o755)
+        let failed = try checkOut(first, into: "other", path)
+        #expect(failed.status == 1, "\(failed)")
+        let outcome = DurableJobOutcome(result: .ended(1), stdout: [], stderr: Array(failed.complained.utf8))
+        #expect(outcome.ending == "exit status 1: ERROR: Repository not found.\nfatal: Could not read from remote repository.", "\(outcome.ending)")
     }
 
     @Test(arguments: ["", "-oProxyCommand=x", "a\nb", "https://user:word@host/x", "https://token@host/x"])

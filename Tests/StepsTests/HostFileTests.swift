@@ -65,6 +65,9 @@ import Testing
         try folder.write("good", to: "conf")
         let refused = try bring("conf", file("bad"), validate: #"echo "line 1 is bad" >&2; grep -q good "$FILE""#)
         expectRefused(refused, "line 1 is bad")
+        // What says why is followed by what says nothing.
+        let spaced = try bring("conf", file("bad"), validate: #"printf '[emerg] line 1\n\n\n\n'; exit 1"#)
+        expectRefused(spaced, "(exit status 1): [emerg] line 1; what was there before stays")
         #expect(folder.text("conf") == "good" && folder.mode(".conf.reprise-new") == nil)
         #expect(try bring("conf", file("good too"), validate: #"grep -q good "$1""#).status == 0)
         #expect(folder.text("conf") == "good too")

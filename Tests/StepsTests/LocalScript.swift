@@ -12,8 +12,12 @@ struct ScriptOutcome {
 
 /// The script of a wanted state, run on this machine as it is on a host: by `sh -eu`, with a clean environment.
 ///
-/// - Parameter folder: for its files of input and output.
-func runLocally(_ script: String, _ environment: [String: String], stdin: [UInt8] = [], in folder: String) throws -> ScriptOutcome {
+/// - Parameters:
+///   - folder: for its files of input and output.
+///   - place: where it works; as this process without it.
+func runLocally(
+    _ script: String, _ environment: [String: String], stdin: [UInt8] = [], in folder: String, at place: String? = nil
+) throws -> ScriptOutcome {
     let name = "\(folder)/script-\(UUID().uuidString)"
     for (suffix, content) in [("", Data(script.utf8)), (".in", Data(stdin)), (".out", Data()), (".err", Data())] {
         try content.write(to: URL(fileURLWithPath: name + suffix))
@@ -22,6 +26,7 @@ func runLocally(_ script: String, _ environment: [String: String], stdin: [UInt8
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-eu", name]
     process.environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": folder, "LANG": "C.UTF-8"].merging(environment) { $1 }
+    if let place { process.currentDirectoryURL = URL(fileURLWithPath: place) }
     process.standardInput = FileHandle(forReadingAtPath: name + ".in")
     process.standardOutput = FileHandle(forWritingAtPath: name + ".out")
     process.standardError = FileHandle(forWritingAtPath: name + ".err")

@@ -94,35 +94,35 @@ make_base() {
     : >"$dir/etc/machine-id"
 }
 
-make_role() {
-    local dir=$1 role=${2#role-}
+# install_layer DIR PACKAGES [BEFORE [AFTER]]: Debian's base with these packages on top of it, none of whose services is started while they
+# are installed. BEFORE and AFTER are commands inside the image.
+install_layer() {
+    local dir=$1 packages=$2 before=${3:-} after=${4:-}
     in_image "$dir" "$LAB_CACHE/base" "$dir.work" <<SCRIPT
         printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
         chmod 755 /usr/sbin/policy-rc.d
-        mkdir -p /etc/postgresql-common
-        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+        $before
         apt-get -q update
-        apt-get -q -y install $(role_packages "$role")
-        sed -i 's/^# *en_US.UTF-8/en_US.UTF-8/' /etc/locale.gen
-        locale-gen
+        apt-get -q -y install $packages
+        $after
         rm -f /usr/sbin/policy-rc.d
         apt-get clean
         rm -rf /var/lib/apt/lists/*
 SCRIPT
 }
 
+make_role() {
+    install_layer "$1" "$(role_packages "${2#role-}")" "
+        mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf" "
+        sed -i 's/^# *en_US.UTF-8/en_US.UTF-8/' /etc/locale.gen
+        locale-gen"
+}
+
 # Debian's base as an installed server has it, with systemd as its init. What would reach beyond the host, or wants hardware, is masked.
 make_systemd() {
     local dir=$1 unit units=$1/etc/systemd/system
-    in_image "$dir" "$LAB_CACHE/base" "$dir.work" <<SCRIPT
-        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-        chmod 755 /usr/sbin/policy-rc.d
-        apt-get -q update
-        apt-get -q -y install $(role_packages systemd)
-        rm -f /usr/sbin/policy-rc.d
-        apt-get clean
-        rm -rf /var/lib/apt/lists/*
-SCRIPT
+    install_layer "$dir" "$(role_packages systemd)"
     mkdir -p "$units/multi-user.target.wants"
     for unit in systemd-sysctl systemd-modules-load console-getty; do ln -sfn /dev/null "$units/$unit.service"; done
     install -m 644 "$LAB_SOURCE"/host/lab-*.service "$units/"

@@ -64,25 +64,31 @@ package struct StepPreviewer: Sendable {
             id: step.id.rawValue, title: step.title, kind: step.kind, phase: phase.rawValue, on: frozen.hosts(of: step),
             needs: step.needs.map(\.rawValue), isDestructive: type.schema.isDestructive,
             needsApproval: step.approval != nil || (step.kind == ApprovalStep.schema.name && with["required"]?.boolValue ?? true),
-            with: with, notYetKnown: unknown, manualCommands: check(step.unless) + type.init().manualCommands(context))
+            with: with, notYetKnown: unknown, manualCommands: check(step) + type.init().manualCommands(context))
     }
 
     /// What a person asks first, where the plan says how a step shows that it is done.
-    private func check(_ unless: Unless?) -> [String] {
-        switch unless {
-        case .script(let script): ["# done already where this ends with 0:"] + script.split(separator: "\n").map { "#   \($0)" }
-        case .sql(let question): ["# done already where this is true in database \(question.database):", "#   \(question.sql)"]
-        case nil: []
+    private func check(_ step: PlanStep) -> [String] {
+        switch (try? step.unless?.rendered(scope(step))) ?? step.unless {
+        case .script(let script): return ["# done already where this ends with 0:"] + script.split(separator: "\n").map { "#   \($0)" }
+        case .sql(let question):
+            let values = (question.values ?? []).enumerated().map { "#   $\($0 + 1) is \($1)" }
+            return ["# done already where this is true in database \(question.database):", "#   \(question.sql)"] + values
+        case nil: return []
         }
+    }
+
+    private func scope(_ step: PlanStep) -> TemplateScope {
+        let outputs = outputs
+        return TemplateScope(
+            parameters: frozen.parameters, hosts: frozen.hosts(of: step).compactMap(frozen.inventory.host),
+            run: ["id": run.rawValue, "mode": frozen.mode.rawValue],
+            output: { step, name in outputs[step]?[name].map(planValue) })
     }
 
     /// Field by field, so that one that is not known yet leaves the others readable.
     private func fields(of step: PlanStep, _ schema: StepKindSchema) -> (values: [String: JSONValue], unknown: [String]) {
-        let outputs = outputs
-        let scope = TemplateScope(
-            parameters: frozen.parameters, hosts: frozen.hosts(of: step).compactMap(frozen.inventory.host),
-            run: ["id": run.rawValue, "mode": frozen.mode.rawValue],
-            output: { step, name in outputs[step]?[name].map(planValue) })
+        let scope = scope(step)
         var values: [String: JSONValue] = [:], unknown: [String] = []
         for field in schema.fields {
             let written = (step.with.map ?? []).filter { $0.key == field.name }

@@ -25,6 +25,8 @@ package struct RunReport: Codable, Sendable {
     package var parameters: [String: String]
     /// What a person can do now, as commands.
     package var next: [String]
+    /// The same commands, with what speaks for each.
+    package var choices: [NextChoice]
 
     package struct Step: Codable, Sendable {
         package var id: String
@@ -74,7 +76,8 @@ extension RunReport {
         events = loaded.head.sequence
         journalHead = hexadecimal(loaded.head.hash)
         parameters = loaded.frozen.parameters.values.mapValues(\.text)
-        next = Self.nextCommands(machine, run: summary.run, isHeld: isHeld)
+        choices = NextChoice.all(machine, loaded.frozen, run: summary.run, isHeld: isHeld)
+        next = choices.flatMap(\.commands)
     }
 
     /// `INTERRUPTED` is what a running state without a live holder is called.
@@ -83,29 +86,6 @@ extension RunReport {
         case .running, .pausing, .cancelling, .undoing, .accepted: isHeld ? state.rawValue : "INTERRUPTED"
         case .waiting, .paused, .cancelled, .undone, .succeeded, .succeededWithWarnings, .failed: state.rawValue
         }
-    }
-
-    private static func nextCommands(_ machine: RunMachine, run: RunID, isHeld: Bool) -> [String] {
-        var commands: [String] = []
-        for record in machine.steps {
-            let id = record.spec.id
-            switch record.state {
-            case .waiting: commands += ["reprise approve \(run) \(id) --comment …", "reprise deny \(run) \(id) --comment …"]
-            case .inDoubt: commands.append("reprise resolve \(run) \(id) --as done|not-done --reason …")
-            case .failed, .timedOut:
-                commands += ["reprise logs \(run) \(id)", "reprise retry \(run) \(id)", "reprise skip \(run) \(id) --reason …"]
-            case .queued, .running, .succeeded, .failedIgnored, .skipped, .cancelled, .undone: break
-            }
-        }
-        switch machine.state {
-        case .accepted, .running, .pausing, .cancelling, .undoing:
-            commands.append(isHeld ? "reprise watch \(run)" : "reprise resume \(run)")
-        case .paused: commands.append("reprise resume \(run)")
-        case .failed, .waiting: commands += ["reprise undo \(run)", "reprise report \(run) --runbook"]
-        case .cancelled: commands.append("reprise undo \(run)")
-        case .undone, .succeeded, .succeededWithWarnings: commands.append("reprise report \(run)")
-        }
-        return commands
     }
 }
 

@@ -21,8 +21,14 @@ package struct StatusText {
             lines.append("")
             lines += report.warnings.map { style.paint("warning: \(oneLine($0))", .attention) }
         }
-        if !report.next.isEmpty { lines += ["", "next:"] + report.next.map { "  \($0)" } }
+        if !report.choices.isEmpty { lines += ["", "next:"] + report.choices.flatMap(choice) }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    /// Commands stand as they are typed; what they are for, above them.
+    private func choice(_ choice: NextChoice) -> [String] {
+        guard !choice.when.isEmpty else { return choice.commands.map { "  \(oneLine($0))" } }
+        return ["  \(choice.when):"] + choice.commands.map { "    \(oneLine($0))" }
     }
 
     private var heading: [String] {

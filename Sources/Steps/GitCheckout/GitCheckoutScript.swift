@@ -48,7 +48,7 @@ enum GitCheckoutScript {
         [ -z "$KNOWN_HOSTS" ] || ssh="$ssh -o GlobalKnownHostsFile=/dev/null -o UserKnownHostsFile=$WORK/known_hosts"
         if [ "$HAS_KEY" = 1 ]; then
             trap 'kill "$SSH_AGENT_PID"' EXIT
-            ssh-add -q - 2>"$WORK/said" || refuse "the deploy key cannot be used: $(tail -n 1 "$WORK/said")"
+            ssh-add -q - 2>"$WORK/said" || refuse "the deploy key cannot be used: $(gist "$WORK/said")"
             ssh="$ssh -o IdentityFile=none"
         fi
         export GIT_SSH_COMMAND="$ssh"
@@ -114,11 +114,10 @@ enum GitCheckoutScript {
         }
         not_fetched() {
             cat "$WORK/said" >&2
-            last=$(grep -v '^$' "$WORK/said" | tail -n 1)
             case $(cat "$WORK/said") in
                 *'Host key verification failed'*) refuse "the repository's host shows a host key that is not known here: put its line under known-hosts, after a look at it" ;;
-                *'Permission denied'* | *'could not read Username'* | *'Authentication failed'*) refuse "the repository lets us in no further: $last${KEY_NAME:+; the key is the secret $KEY_NAME: let its public half read there, or store the right one}" ;;
-                *'not allowed'*) refuse "$last" ;;
+                *'Permission denied'* | *'could not read Username'* | *'Authentication failed'*) refuse "the repository lets us in no further: $(gist "$WORK/said")${KEY_NAME:+; the key is the secret $KEY_NAME: let its public half read there, or store the right one}" ;;
+                *'not allowed'*) refuse "$(gist "$WORK/said")" ;;
             esac
             exit 1
         }

@@ -2,7 +2,7 @@ internal import BlockingIO
 internal import Foundation
 package import PlanModel
 internal import PostgreSQL
-internal import RunCore
+package import RunCore
 
 /// Puts the restored database in production's place: both names change in one transaction, and production's name leads to exactly
 /// one whole database at every instant.
@@ -14,6 +14,7 @@ package struct PostgresSwapStep: StepKind {
         name: "postgres-swap", summary: "exchanges the names of production and the restored database, in one transaction",
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true, help: "the production database's name in the inventory"),
+            FieldSchema("name", .identifier, help: "the name that production has by the plan, where that says it in other places too: another one than the inventory's is refused before anything starts"),
             FieldSchema("scratch", .identifier, isRequired: true, help: "the restored and verified database"),
             FieldSchema("keep-as", .identifier, isRequired: true, help: "name under which the damaged database is kept"),
             FieldSchema("sequence-margin", .integer, default: .integer(1000), range: 0...1_000_000_000, help: "numbers to leave out beyond the last ones that the damaged database gave out"),
@@ -27,6 +28,7 @@ package struct PostgresSwapStep: StepKind {
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
+        if let other = OtherName(context.with, context.inventory) { throw other }
         let connection = try await context.administer(database)
         if let oid = try await firstOfItsName(database, Catalog(connection), context) {
             return try await adopt(oid, database, connection, context)
@@ -225,5 +227,31 @@ package struct PostgresSwapStep: StepKind {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('\(database.database.replacingOccurrences(of: "'", with: "''"))');",
             "BEGIN; ALTER DATABASE \(production) RENAME TO \(kept); ALTER DATABASE \(scratch) RENAME TO \(production); COMMIT;",
         ]
+    }
+}
+
+/// A plan that calls production otherwise than the inventory does. Its checks would look for the one name, and the swap give the other:
+/// a second run would not see that the database is there, and restore an older one over it.
+package struct OtherName: RepriseError {
+    /// The database as the inventory has it.
+    package let database: DatabaseRef
+    /// What the plan calls it.
+    package let name: String
+
+    /// - Parameter with: the fields of a swap.
+    /// - Returns: nil where both say the same, and where the plan says nothing.
+    package init?(_ with: [String: JSONValue], _ inventory: Inventory) {
+        guard let name = with["name"]?.stringValue, let database = with["database"]?.stringValue.flatMap(inventory.database),
+            database.database != name
+        else { return nil }
+        (self.database, self.name) = (database, name)
+    }
+
+    package let code = "postgres-swap.other-name"
+    package var exitStatus: ExitStatus { .usage }
+    package var needsNewRun: Bool { true }
+    package var message: String { "the plan calls the database \"\(name)\", and the inventory's \(database.name) is \"\(database.database)\"" }
+    package var hints: [String] {
+        ["give the right name to both: with --param where the plan has it as a parameter, and under `databases`, \(database.name), `database` in the inventory"]
     }
 }

@@ -21,7 +21,7 @@ package struct ProvisionStep: StepKind {
             FieldSchema(
                 "in-doubt", .choice(["ask", "rerun"]), default: .string("ask"),
                 help: "where this machine cannot tell whether the script ran: ask a person, or run it again because it finds what it made before"),
-        ], needsHost: true)
+        ], needsHost: true, makesHostIn: "host")
 
     package init() {}
 

@@ -88,11 +88,11 @@ package struct TableDiffStep: StepKind {
             throw StepRefused(
                 "table-diff.no-decisions", "the decisions \(path) cannot be read on this machine",
                 hints: ["see that the file is there, and readable"],
-                exitStatus: .usage)
+                exitStatus: .usage, needsNewRun: false)
         }
         guard bytes.count <= decisionsLimit, let text = String(bytes: bytes, encoding: .utf8) else {
             throw StepRefused(
-                "table-diff.bad-decisions", "the decisions \(path) are no UTF-8 text of at most \(decisionsLimit) bytes", exitStatus: .usage)
+                "table-diff.bad-decisions", "the decisions \(path) are no UTF-8 text of at most \(decisionsLimit) bytes", exitStatus: .usage, needsNewRun: false)
         }
         return try Decision.read(text, from: path)
     }

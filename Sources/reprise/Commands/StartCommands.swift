@@ -28,7 +28,7 @@ struct StartCommand: AsyncParsableCommand {
         let prepared = try PreparedRun(plan.plan, parameters, options)
         let preview = try prepared.preview()
         if dryRun { return try options.show(preview, preview.document.text(style: options.style)) }
-        try MadeHosts(preview, prepared.frozen.inventory).requireOrder()
+        try Contradiction.refuseAny(in: preview, prepared.frozen.inventory)
         try await Confirmation.require(try prepared.destructiveTargets(), isGiven: yes, what: "plan \(prepared.frozen.plan.name)")
         let journal = try await options.openJournal(readOnly: false)
         let redactor = Redactor()

@@ -19,6 +19,7 @@ struct DriveLoop {
         let state: String
         let exitStatus: Int32
         let next: [String]
+        let choices: [NextChoice]
     }
 
     /// - Parameter open: gives the driver, with the observer that it is told of.
@@ -74,7 +75,7 @@ struct DriveLoop {
     private func conclude(_ run: RunID, _ end: RunEnd) async throws {
         let report = try await RunFile(run, in: orchestrator.journal).report()
         if options.json {
-            return try Console.writeJSON(End(run: run.rawValue, state: report.state, exitStatus: end.exitStatus.rawValue, next: report.next))
+            return try Console.writeJSON(End(run: run.rawValue, state: report.state, exitStatus: end.exitStatus.rawValue, next: report.next, choices: report.choices))
         }
         if end.isDetached {
             return Console.write("\nlet go of run \(run); jobs on hosts go on. Pick them up with:\n  reprise resume \(run)\n")

@@ -50,11 +50,10 @@ struct Readiness {
     }
 
     func check() async throws -> [Finding] {
-        let hosts = Set(preview.steps.flatMap(\.on)).union(databases.map(\.host)).subtracting([Inventory.orchestrator]).sorted()
+        let hosts = Set(preview.steps.flatMap { $0.places(frozen.inventory) }).subtracting([Inventory.orchestrator]).sorted()
         let made = MadeHosts(preview, frozen.inventory)
-        let hasty = made.hasty.map { Finding(.missing, "step \($0.step)", $0.text, hints: [$0.hint]) }
-        return hasty + (await withTaskGroup(of: (Int, [Finding]).self) { group in
-            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made.makers[host])) } }
+        return Contradiction.all(in: preview, frozen.inventory).map(\.finding) + (await withTaskGroup(of: (Int, [Finding]).self) { group in
+            for (index, host) in hosts.enumerated() { group.addTask { (index, await check(host, madeBy: made.makers[host]?.rawValue)) } }
             for (index, store) in stores.enumerated() { group.addTask { (hosts.count + index, await check(store: store)) } }
             group.addTask { (hosts.count + stores.count, await checkSecrets()) }
             return await group.reduce(into: []) { $0.append($1) }.sorted { $0.0 < $1.0 }.flatMap(\.1)
@@ -125,7 +124,7 @@ struct Readiness {
         guard facts.userID != 0 else { return [] }
         return preview.steps.compactMap { step in
             let database = step.with["database"]?.stringValue.flatMap(frozen.inventory.database)
-            guard step.on.contains(host) || database?.host == host, let user = workingUser(of: step, database), user != facts.user else { return nil }
+            guard step.places(frozen.inventory).contains(host), let user = workingUser(of: step, database), user != facts.user else { return nil }
             return Finding(
                 .missing, "\(host): step \(step.id)", "it works as \(user), which the login \(facts.user) cannot become",
                 hints: ["set ansible_become for \(host), and give \(facts.user) the sudo rights of docs/security.md; or log in as root"])

@@ -20,7 +20,7 @@ extension Readiness {
     }
 
     private func loads(on host: String) -> [Load] {
-        preview.steps.filter { $0.on.contains(host) || isItsDatabase($0, host) }.compactMap { step in
+        preview.steps.filter { $0.places(frozen.inventory).contains(host) }.compactMap { step in
             switch step.kind {
             // The compressed dump, the database with its indexes, and what is written while it is restored.
             case PostgresRestoreStep.schema.name where clusterStep(on: host) != nil:
@@ -30,10 +30,6 @@ extension Readiness {
             default: nil
             }
         }
-    }
-
-    private func isItsDatabase(_ step: StepPreview, _ host: String) -> Bool {
-        step.with["database"]?.stringValue.flatMap(frozen.inventory.database)?.host == host
     }
 
     private func load(_ step: StepPreview, from field: String, folder: String, least: Int64, usual: Int64) -> Load? {

@@ -107,8 +107,8 @@ enum Scenario {
             reprise journal verify >/dev/null || { echo "the journal does not verify"; exit 1; }
         }
         untouched() { expect "production" "$DAMAGED" "$(oid chms_production)"; expect "chms_damaged" "" "$(oid chms_damaged)"; }
-        # Waits for a condition, not longer than a minute.
-        await() { local what=$1 end=$((SECONDS + 60)); shift; until "$@"; do ((SECONDS < end)) || { echo "never seen: $what"; exit 1; }; sleep 0.02; done; }
+        # Waits for a condition. The machine may have other things to do: only what never comes is waited for to the end.
+        await() { local what=$1 end=$((SECONDS + 180)); shift; until "$@"; do ((SECONDS < end)) || { echo "never seen: $what"; exit 1; }; sleep 0.02; done; }
         # Only looks at processes; hosts' processes are seen from the machine. The brackets keep this script itself out.
         restoring() { pgrep -f 'pg_restore [-]-verbose [-]-no-password' >/dev/null; }
         background() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --param approve=no "$@" --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }

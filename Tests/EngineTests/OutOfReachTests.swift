@@ -370,7 +370,7 @@ private struct TestFailure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-private func eventually(_ what: String, seconds: Double = 60, _ condition: () async throws -> Bool) async throws {
+private func eventually(_ what: String, seconds: Double = 120, _ condition: () async throws -> Bool) async throws {
     let limit = ContinuousClock.now.advanced(by: .seconds(seconds))
     while try await !condition() {
         guard ContinuousClock.now < limit else { throw TestFailure("never came true: \(what)") }

@@ -140,7 +140,7 @@ package func canConnect(_ port: Int) -> Bool {
 }
 
 /// Waits for a condition; the limit is only there so that a broken test ends.
-package func eventually(_ what: String, seconds: Double = 20, _ condition: () async throws -> Bool) async throws {
+package func eventually(_ what: String, seconds: Double = 120, _ condition: () async throws -> Bool) async throws {
     let limit = ContinuousClock.now.advanced(by: .seconds(seconds))
     while try await !condition() {
         guard ContinuousClock.now < limit else { throw TestFailure("never came true: \(what)") }

@@ -82,7 +82,7 @@ struct AuditTrailTests {
         async let one = AuditTrail.undo("m", bench.connection, deadline: soon())
         async let two = AuditTrail.undo("m", third, deadline: soon())
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        let patience = soon(8)
+        let patience = soon()
         while try await bench.value(waiting) != "2" { try #require(!patience.hasPassed, "they never waited") }
         try await other.execute("COMMIT", deadline: soon())
         let outcomes = try await [one, two]

@@ -8,7 +8,7 @@ import Testing
 
 /// Connections that are cut, stalled and swallowed, and what a job's ledger says afterwards.
 @Suite(.serialized, .enabled(if: LoopbackServer.isAvailable)) struct FaultTests {
-    private var soon: Deadline { Deadline(after: .seconds(30)) }
+    private var soon: Deadline { Deadline(after: .seconds(120)) }
 
     private func connect(_ server: LoopbackServer, through proxy: FaultProxy, deadPeer: Duration = .seconds(20)) async throws -> SSHSession {
         try server.writeKnownHosts(["ed25519"], port: proxy.port)

@@ -11,7 +11,7 @@ import Testing
     private func connect(_ server: LoopbackServer) async throws -> SSHSession {
         try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
     }
-    private var soon: Deadline { Deadline(after: .seconds(30)) }
+    private var soon: Deadline { Deadline(after: .seconds(120)) }
 
     @Test func aCommandsStatusAndOutputComeBack() async throws {
         let server = try LoopbackServer()

@@ -108,10 +108,12 @@ boot_host() {
     host_link_up "$host"
     cat /proc/sys/kernel/random/uuid >"$dir/boot_id"
     rm -f "$dir/init"
-    setsid ip netns exec "$(netns_of "$host")" \
-        unshare --mount --pid --ipc --uts --fork --kill-child \
-        bash "$LAB_SOURCE/host/enter" "$dir" "$(host_images "$host")" "$(! has_systemd "$host" || echo systemd)" \
-        </dev/null >>"$dir/console.log" 2>&1 9>&- &
+    (
+        ! has_systemd "$host" || join_control_group "$host"
+        exec setsid ip netns exec "$(netns_of "$host")" \
+            unshare --mount --pid --ipc --uts --fork --kill-child \
+            bash "$LAB_SOURCE/host/enter" "$dir" "$(host_images "$host")" "$(! has_systemd "$host" || echo systemd)"
+    ) </dev/null >>"$dir/console.log" 2>&1 9>&- &
     disown
     exec 8>&-
     wait_until 15 "host $host to boot (see $dir/console.log)" host_pid "$host"
@@ -135,11 +137,27 @@ cut_host() {
 
 host_gone() { ! host_pid "$1"; }
 
+# Control groups are the whole machine's, and another lab on it has a host of the same name.
+control_group_of() { echo "rlab-$1-$(stat -c %i "$LAB_DIR")"; }
+
+# Below it the host's systemd sorts its processes. Before `ip netns exec`, which hides the trees of control groups.
+join_control_group() {
+    local tree group
+    group=$(control_group_of "$1")
+    for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+        [[ -e $tree/cgroup.procs ]] || continue
+        mkdir -p "$tree/$group"
+        # This very process: in a subshell $$ is another one.
+        echo "$BASHPID" >"$tree/$group/cgroup.procs"
+    done
+}
+
 # What systemd sorted its processes into; each can go when nobody is in it any more.
 control_groups_down() {
-    local tree
+    local tree group
+    group=$(control_group_of "$1")
     for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
-        [[ ! -d $tree/rlab-$1 ]] || wait_until 10 "control groups of $1 to be empty" no_control_groups "$tree/rlab-$1"
+        [[ ! -d $tree/$group ]] || wait_until 10 "control groups of $1 to be empty" no_control_groups "$tree/$group"
     done
 }
 

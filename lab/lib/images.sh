@@ -69,6 +69,7 @@ in_image() {
 build_once() {
     local name=$1 make=$2 tmp=$LAB_CACHE/$1.building
     [[ -d $LAB_CACHE/$name ]] && return 0
+    ! is_apart || die "image $name is not there, and a second lab builds none" "scripts/lab images"
     rm -rf --one-file-system "$tmp" "$tmp.work"
     mkdir -p "$tmp"
     step "building image $name (once; log: $LAB_CACHE/$name.log)"

@@ -4,6 +4,8 @@
 
 PACKAGES_PORT=3142
 PACKAGES_FOLDER=$LAB_CACHE/packages
+# While it exists every request fails.
+PACKAGES_FAIL=$LAB_DIR/package-source.fails
 
 packages_pid() {
     local pid start boot now stat
@@ -20,12 +22,14 @@ packages_pid() {
 package_sites() { awk '$1 == "deb" { print $2 }' "$LAB_CACHE/base/etc/apt/sources.list" | sort -u; }
 
 packages_up() {
-    local sites pid stat now
+    local sites pid stat now way=()
     packages_pid >/dev/null && return 0
     mkdir -p "$PACKAGES_FOLDER"
-    rm -f "$PACKAGES_FOLDER/fails"
+    rm -f "$PACKAGES_FAIL"
+    # It answers in this lab, and what it fetches with has the machine's own network.
+    ! is_apart || way=(nsenter "--net=$OUTSIDE" --)
     mapfile -t sites < <(package_sites)
-    setsid perl "$LAB_SOURCE/host/package-source" "$LAB_GATEWAY" "$PACKAGES_PORT" "$PACKAGES_FOLDER" "${sites[@]}" \
+    setsid perl "$LAB_SOURCE/host/package-source" "$LAB_GATEWAY" "$PACKAGES_PORT" "$PACKAGES_FOLDER" "$PACKAGES_FAIL" "${way[*]}" "${sites[@]}" \
         </dev/null >"$LAB_DIR/package-source.log" 2>&1 9>&- &
     pid=$!
     disown

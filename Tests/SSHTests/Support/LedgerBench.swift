@@ -64,7 +64,7 @@ final class LedgerBench: Sendable {
         LedgerOptions(stateDirectory: other ?? state, programEnvironment: environment, avoidsPerl: reach.isShell)
     }
 
-    var soon: Deadline { Deadline(after: .seconds(60)) }
+    var soon: Deadline { Deadline(after: .seconds(120)) }
 
     func jobFolder(_ id: JobID) -> String { "\(state)/jobs/\(id)" }
     func path(_ name: String) -> String { "\(folder)/\(name)" }

@@ -22,7 +22,33 @@ package struct DiffCounts: Sendable, Hashable {
 
     package init(rows: [TableDiff.Kind: Int] = [:]) { self.rows = rows }
 
+    /// - Parameter found: a row for each kind, with its number in `column`.
+    init(_ found: PostgresResult, in column: String) throws {
+        rows = try Dictionary(found.rows.map { (try MergePreview.kind($0), try $0.integer(column)) }, uniquingKeysWith: { $1 })
+    }
+
     package var total: Int { rows.values.reduce(0, +) }
+}
+
+extension DiffRecord {
+    /// Hands on what a query finds page by page, without holding it all.
+    ///
+    /// - Parameter sql: of the rows whose `place`, a number, is greater than `$1`, in that order.
+    static func forEach(
+        _ sql: String, by place: String, _ connection: PostgresConnection, deadline: Deadline, _ record: (PostgresRow) throws -> DiffRecord,
+        _ body: (DiffRecord) async throws -> Void
+    ) async throws {
+        let page = 2000
+        var last = "0"
+        while true {
+            let found = try await connection.query("\(sql) LIMIT \(page)", [.text(last)], deadline: deadline)
+            for row in found.rows {
+                try await body(record(row))
+                last = try row.string(place)
+            }
+            guard found.rows.count == page else { return }
+        }
+    }
 }
 
 extension TableDiff {
@@ -34,9 +60,7 @@ extension TableDiff {
         }
         let found = try await connection.query(
             "SELECT kind, pg_catalog.sum(copies)::bigint AS rows FROM \(table.sql) GROUP BY kind", deadline: deadline)
-        var counts = DiffCounts()
-        for row in found.rows { counts.rows[try MergePreview.kind(row)] = try row.integer("rows") }
-        return counts
+        return try DiffCounts(found, in: "rows")
     }
 
     /// Hands on every difference that was found, in the order of the keys, without holding them all.
@@ -46,7 +70,7 @@ extension TableDiff {
     package func forEachRecord(
         most: Int? = nil, _ connection: PostgresConnection, deadline: Deadline, _ body: (DiffRecord) async throws -> Void
     ) async throws {
-        let names = RowSQL.texts(pair.columns.map(\.name.name)), batch = 2000
+        let names = RowSQL.texts(pair.columns.map(\.name.name))
         let keys = pair.key.map { key in
             let places = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
             let values = places.map { "(coalesce(d.backup, d.live))[\($0)]" }.joined(separator: ", ")
@@ -55,25 +79,19 @@ extension TableDiff {
         let source = most.map {
             "(SELECT * FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY kind ORDER BY seq) AS place FROM \(table.sql)) AS p WHERE place <= \($0))"
         }
-        var last = "0"
-        while true {
-            let found = try await connection.query(
-                """
-                SELECT d.seq, d.kind, d.verdict, d.reason, d.copies, \(keys ?? "NULL::text") AS key,
-                       pg_catalog.json_object(\(names), d.backup)::text AS backup, pg_catalog.json_object(\(names), d.live)::text AS live,
-                       ARRAY(SELECT (\(names))[i] FROM pg_catalog.generate_subscripts(d.backup, 1) AS i
-                             WHERE d.kind = 'changed' AND d.backup[i] IS DISTINCT FROM d.live[i] ORDER BY i) AS columns
-                FROM \(source ?? table.sql) AS d WHERE d.seq > $1::bigint ORDER BY d.seq LIMIT \(batch)
-                """, [.text(last)], deadline: deadline)
-            for row in found.rows {
-                try await body(
-                    DiffRecord(
-                        kind: MergePreview.kind(row), verdict: MergePreview.verdict(row), reason: row.optionalString("reason"), rows: row.integer("copies"),
-                        key: row.optionalString("key"), backup: row.optionalString("backup"), live: row.optionalString("live"),
-                        columns: row.strings("columns")))
-                last = try row.string("seq")
-            }
-            guard found.rows.count == batch else { return }
-        }
+        try await DiffRecord.forEach(
+            """
+            SELECT d.seq, d.kind, d.verdict, d.reason, d.copies, \(keys ?? "NULL::text") AS key,
+                   pg_catalog.json_object(\(names), d.backup)::text AS backup, pg_catalog.json_object(\(names), d.live)::text AS live,
+                   ARRAY(SELECT (\(names))[i] FROM pg_catalog.generate_subscripts(d.backup, 1) AS i
+                         WHERE d.kind = 'changed' AND d.backup[i] IS DISTINCT FROM d.live[i] ORDER BY i) AS columns
+            FROM \(source ?? table.sql) AS d WHERE d.seq > $1::bigint ORDER BY d.seq
+            """, by: "seq", connection, deadline: deadline,
+            { row in
+                DiffRecord(
+                    kind: try MergePreview.kind(row), verdict: try MergePreview.verdict(row), reason: try row.optionalString("reason"),
+                    rows: try row.integer("copies"), key: try row.optionalString("key"), backup: try row.optionalString("backup"),
+                    live: try row.optionalString("live"), columns: try row.strings("columns"))
+            }, body)
     }
 }

@@ -55,8 +55,9 @@ enum HexText {
 }
 
 extension RowLines {
-    /// The same lines with some of their fields.
+    /// The same lines with some of their fields; where these are all of them, these very lines.
     func projected(_ columns: [SQLIdentifier], to wanted: [SQLIdentifier]) throws -> RowLines {
+        guard columns != wanted else { return self }
         let result = try RowLines(), reader = try RowReader(columns: columns, compared: wanted, key: nil)
         var rest: [UInt8] = []
         try forEachPortion { portion in

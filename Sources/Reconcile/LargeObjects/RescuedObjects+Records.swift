@@ -17,9 +17,7 @@ extension RescuedObjects {
             WHERE x.live IS DISTINCT FROM x.backup
             """, deadline: deadline)
         let found = try await connection.query("SELECT kind, pg_catalog.count(*) AS objects FROM \(diff.sql) GROUP BY kind", deadline: deadline)
-        var counts = DiffCounts()
-        for row in found.rows { counts.rows[try MergePreview.kind(row)] = try row.integer("objects") }
-        return counts
+        return try DiffCounts(found, in: "objects")
     }
 
     /// Hands on each that was found, in the order of their numbers: which one it is, and the digests of its contents.
@@ -28,28 +26,22 @@ extension RescuedObjects {
     package func forEachRecord(
         most: Int? = nil, _ connection: PostgresConnection, deadline: Deadline, _ body: (DiffRecord) async throws -> Void
     ) async throws {
-        let batch = 2000, number = "'number', d.number::text"
+        let number = "'number', d.number::text"
         let side = { (name: String) in
             "CASE WHEN d.\(name) IS NOT NULL THEN pg_catalog.json_build_object(\(number), 'sha256', pg_catalog.encode(d.\(name), 'hex'))::text END AS \(name)"
         }
         let ranked = "SELECT *, pg_catalog.row_number() OVER (PARTITION BY kind ORDER BY number) AS place FROM \(diff.sql)"
         let source = most.map { "(SELECT * FROM (\(ranked)) AS p WHERE place <= \($0))" } ?? diff.sql
-        var last = "0"
-        while true {
-            let found = try await connection.query(
-                """
-                SELECT d.number, d.kind, pg_catalog.json_build_object(\(number))::text AS key, \(side("backup")), \(side("live"))
-                FROM \(source) AS d WHERE d.number > $1::pg_catalog.oid ORDER BY d.number LIMIT \(batch)
-                """, [.text(last)], deadline: deadline)
-            for row in found.rows {
+        try await DiffRecord.forEach(
+            """
+            SELECT d.number, d.kind, pg_catalog.json_build_object(\(number))::text AS key, \(side("backup")), \(side("live"))
+            FROM \(source) AS d WHERE d.number > $1::pg_catalog.oid ORDER BY d.number
+            """, by: "number", connection, deadline: deadline,
+            { row in
                 let kind = try MergePreview.kind(row)
-                try await body(
-                    DiffRecord(
-                        kind: kind, verdict: .keep, reason: nil, rows: 1, key: row.optionalString("key"), backup: row.optionalString("backup"),
-                        live: row.optionalString("live"), columns: kind == .changed ? ["sha256"] : []))
-                last = try row.string("number")
-            }
-            guard found.rows.count == batch else { return }
-        }
+                return DiffRecord(
+                    kind: kind, verdict: .keep, reason: nil, rows: 1, key: try row.optionalString("key"), backup: try row.optionalString("backup"),
+                    live: try row.optionalString("live"), columns: kind == .changed ? ["sha256"] : [])
+            }, body)
     }
 }

@@ -7,7 +7,8 @@ internal import Synchronization
 /// A listening unix socket in a private folder. Only touched on the session's thread, but for `failure`.
 final class TunnelListener: @unchecked Sendable {
     let endpoint: TunnelEndpoint
-    let directory: String
+    private let folder: TunnelFolder
+    var directory: String { folder.path }
     let path: String
     private(set) var descriptor: Int32
     let failure = Mutex<String?>(nil)
@@ -15,11 +16,8 @@ final class TunnelListener: @unchecked Sendable {
     /// - Parameter name: the socket's name in the new folder.
     init(endpoint: TunnelEndpoint, name: String) throws {
         self.endpoint = endpoint
-        // mkdtemp makes it 0700. A unix socket's path has at most 107 bytes, hence the short one.
-        var template = Array("/tmp/reprise-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw SystemCallFailed("mkdtemp /tmp/reprise-XXXXXX", errno: errno) }
-        directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
-        path = directory + "/" + name
+        folder = try TunnelFolder()
+        path = folder.path + "/" + name
         descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -40,8 +38,7 @@ final class TunnelListener: @unchecked Sendable {
         guard descriptor >= 0 else { return }
         Glibc.close(descriptor)
         descriptor = -1
-        unlink(path)
-        rmdir(directory)
+        folder.remove()
     }
 
     func accept(_ engine: SessionEngine) {

@@ -208,12 +208,3 @@ struct HostChanged: RepriseError {
 func hexadecimal(_ bytes: [UInt8]) -> String {
     bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
 }
-
-/// The newest of something, from whatever task.
-private final class Latest<Value: Sendable>: Sendable {
-    private let state = Mutex<Value?>(nil)
-    var value: Value? {
-        get { state.withLock { $0 } }
-        set { state.withLock { $0 = newValue } }
-    }
-}

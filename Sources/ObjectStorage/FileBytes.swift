@@ -7,6 +7,9 @@ package struct FileBytes: Sendable {
     /// - Throws: `FileFailure`.
     package init(of path: String) throws { file = try File(path, O_RDONLY, followsLinks: true) }
 
+    /// - Throws: `FileFailure`.
+    package func size() throws -> Int64 { Int64(try file.status().st_size) }
+
     /// At most `count` bytes from `offset`; fewer only at the end of the file, none behind it.
     ///
     /// - Throws: `FileFailure`.

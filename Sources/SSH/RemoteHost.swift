@@ -66,6 +66,11 @@ package protocol RemoteHost: Sendable {
     /// Opens a local unix socket each of whose connections leads to `endpoint`.
     /// - Parameter postgresPort: names the socket `.s.PGSQL.<port>`, as libpq wants it.
     func tunnel(to endpoint: TunnelEndpoint, postgresPort: Int?) async throws -> LocalTunnel
+    /// A further connection to the same host, with keys and a thread of its own, for bulk that one thread's encryption holds back. Whoever
+    /// asks for it closes it.
+    func another(deadline: Deadline) async throws -> any RemoteHost
+    /// Ends the connection. Idempotent. Jobs of the ledger go on.
+    func close() async
 }
 
 extension RemoteHost {

@@ -11,6 +11,8 @@ enum CarryArrival {
     static func script(upload: String, target: String, sha256: String, quotaBytes: Int64) -> String {
         #"""
         set -u
+        # Until it has its owner, nobody else reads it.
+        umask 077
         upload=\#(shellQuoted(upload)); target=\#(shellQuoted(target)); expected=\#(sha256); quota=\#(quotaBytes)
         scratch="$target.reprise-unwrapping"
         fail() { printf '{"error":"%s","detail":"%s"}\n' "$2" "$3"; exit "$1"; }

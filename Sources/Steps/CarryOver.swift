@@ -91,11 +91,12 @@ struct CarryOver: Sendable {
     private func send(_ file: FetchedFile) async throws {
         var delay = Duration.milliseconds(200)
         let patience = Deadline(after: .seconds(600))
+        let written = Latest<Int64>()
         while true {
             var used: (any JobLedger)?
             do {
                 used = try await context.services.ledger(host)
-                return try await sendRest(file)
+                return try await sendRest(file, written)
             } catch let error as any RepriseError where error.isTransient && !patience.hasPassed {
                 if let used { await context.services.forgetConnection(host, used) }
                 try await Task.sleep(for: delay)
@@ -105,13 +106,16 @@ struct CarryOver: Sendable {
     }
 
     /// What the host does not have yet.
-    private func sendRest(_ file: FetchedFile) async throws {
+    ///
+    /// - Parameter written: what is known of it from the connection before.
+    private func sendRest(_ file: FetchedFile, _ written: Latest<Int64>) async throws {
         let remote = try await context.services.remote(host)
-        let start = try await prepared(remote, file)
-        guard start < file.sizeBytes else { return }
+        let size = try await prepared(remote, file)
+        // Where less is there than was, the host itself went down, and only its file system can be asked.
+        let known = written.value.flatMap { $0 <= size ? $0 : nil } ?? 0
         let copy = HostCopy(to: upload(file.sha256), on: remote, become: becomes)
         do {
-            try await copy.pour(file.path, from: start) { sent in
+            try await copy.pour(file.path, from: max(known, HostCopy.start(after: size)), written: written) { sent in
                 context.services.report(StepProgress("carrying \(version.key) to \(host)", done: sent, total: file.sizeBytes, unit: .bytes))
             }
         } catch let error as HostCopy.NotWritten {
@@ -120,7 +124,7 @@ struct CarryOver: Sendable {
     }
 
     /// Makes the folder on the host, and clears away what is longer than it can be or belongs to another backup.
-    /// - Returns: how much of the file is there.
+    /// - Returns: the size of what is there.
     private func prepared(_ remote: any RemoteHost, _ sent: FetchedFile) async throws -> Int64 {
         let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
         let file = shellQuoted(upload(sent.sha256))

@@ -92,7 +92,16 @@ package actor SSHSession: RemoteHost {
     /// Why the session ended, or nil while it is alive as far as is known.
     package nonisolated var failure: (any Error)? { engine.ending }
 
-    /// Ends the connection. Idempotent. Jobs of the ledger go on.
+    /// A machine that shows another key, behind the same address, is not the same host, even where known_hosts holds both.
+    package func another(deadline: Deadline) async throws -> any RemoteHost {
+        let other = try await SSHSession.connect(to: target, deadline: deadline)
+        guard other.hostKeyFingerprint == hostKeyFingerprint else {
+            await other.close()
+            throw SSHError("host-changed", "\(target.name) answered with another host key than a moment ago", exitStatus: .failed)
+        }
+        return other
+    }
+
     package func close() async {
         engine.stop(SSHError("session-closed", "the session to \(target.name) was closed here", exitStatus: .failed))
         await carrier?.close()

@@ -3,10 +3,13 @@ import Testing
 extension EndToEnd {
     /// The recovery of a whole server over hosts of another shape, and with secrets that are not the right ones.
     @Suite struct ServerShapeTests {
+        /// The database has a name of its own here, which every SQL has to quote.
         @Test func anotherKeyThanTheDatabaseWasEncryptedWithStopsThePlanBeforeItServes() async throws {
             try await Scenario.play(FullServerTests.prelude + #"""
                 installed
-                sed "s|^    app-key: .*|    app-key: file:$WORK/app-key|" inventory/new-server/lab.yaml >"$WORK/inventory.yaml"
+                DATABASE=ParishBooks
+                start() { reprise start "$PLAN" --inventory "$INVENTORY" --yes --param "database=$DATABASE" "$@"; }
+                sed -e "s|^    app-key: .*|    app-key: file:$WORK/app-key|" -e "s|database: chms_production|database: $DATABASE|" inventory/new-server/lab.yaml >"$WORK/inventory.yaml"
                 INVENTORY=$WORK/inventory.yaml
                 key_on_host() { there sh -c "sed -n s/^APP_KEY=//p $BACKEND/.env 2>/dev/null" || true; }
                 key=$(sed -n s/^app_key=//p "$LAB/secrets") other=base64:$(head -c 32 /dev/urandom | base64) before=$(key_on_host)
@@ -26,11 +29,13 @@ extension EndToEnd {
                 serves
                 OUT=$(reprise logs)
                 expect_said "users.two_factor_secret: 12 of 12 values open with this APP_KEY"
+                expect "the databases" "$DATABASE postgres" "$(asked "SELECT string_agg(datname, ' ' ORDER BY datname COLLATE \"C\") FROM pg_database WHERE NOT datistemplate")"
 
-                # Over the serving host: a value that nobody encrypted, and a column that is not there.
-                asked "UPDATE users SET two_factor_secret = 'in the clear' WHERE id = 5" chms_production
+                # Over the serving host, whose database is known by its name: a value that nobody encrypted, and a column that is not there.
+                asked "UPDATE users SET two_factor_secret = 'in the clear' WHERE id = 5" "$DATABASE"
                 try start
                 expect "the exit status with a plain value" 1 "$CODE"
+                expect "steps of the database that were done again" "" "$(reprise status | awk '$2 == "done" { print $3 }' | grep -xE 'fetch|restore|verify|settle|name' || true)"
                 expect_said "users.two_factor_secret: 1 of 12 values are not encrypted at all"
                 try reprise cancel --reason "begun anew"
                 try start --param encrypted-columns=users.tow_factor_secret

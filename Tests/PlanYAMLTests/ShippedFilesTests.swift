@@ -21,17 +21,26 @@ import Testing
         for group in Set(loaded.plan.steps.flatMap(\.on)) { #expect(inventory.inventory.hosts(on: group)?.count == 1, "\(group)") }
     }
 
+    private func upstream(_ id: StepID, in plan: Plan) -> Set<StepID> {
+        (plan.step(id)?.needs ?? []).reduce(into: []) { $0.formUnion(upstream($1, in: plan).union([$1])) }
+    }
+
     /// What an application encrypts with a wrong key cannot be read together with what the right one wrote.
     @Test func nothingOfTheApplicationRunsBeforeTheKeyIsProven() throws {
         let plan = try loadPlan(at: "\(checkout)/plans/full-server.yaml", kinds: StepRegistry.standard.schemas, inventory: nil).plan
-        func upstream(_ id: StepID) -> Set<StepID> {
-            (plan.step(id)?.needs ?? []).reduce(into: []) { $0.formUnion(upstream($1).union([$1])) }
-        }
         let key = try #require(StepID("app-key"))
         for later in ["environment", "caches", "migrations", "php", "web", "scheduler"] {
-            #expect(try upstream(#require(StepID(later))).contains(key), "\(later)")
+            #expect(try upstream(#require(StepID(later)), in: plan).contains(key), "\(later)")
         }
-        #expect(try upstream(key).contains(#require(StepID("name"))))
+        #expect(try upstream(key, in: plan).contains(#require(StepID("name"))))
+    }
+
+    /// Over a host with an earlier installation, a cached configuration would send it to the database of then.
+    @Test func nothingOfTheApplicationAsksTheDatabaseBeforeItsConfigurationIsReadAnew() throws {
+        let plan = try loadPlan(at: "\(checkout)/plans/full-server.yaml", kinds: StepRegistry.standard.schemas, inventory: nil).plan
+        for later in ["migrations", "php", "scheduler"] {
+            #expect(try upstream(#require(StepID(later)), in: plan).contains(#require(StepID("caches"))), "\(later)")
+        }
     }
 
     /// By its name a second run knows that the database is there: a name that stands somewhere as text would be forgotten there.

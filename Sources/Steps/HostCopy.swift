@@ -50,7 +50,7 @@ package struct HostCopy: Sendable {
         let blocks = CopyBlocks(from: start, to: try source.size(), written: written)
         let lanes = min(Self.mostLanes, max(1, blocks.count / Self.bytesForEachLane))
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await pour(source, blocks, over: remote, progress) }
+            group.addTask { try await pour(source, blocks, into: openLane(over: remote), progress) }
             for _ in 1..<lanes { group.addTask { try await pourBeside(source, blocks, progress) } }
             // A session that is still being opened when everything is there is not waited for.
             while try await group.next() != nil, await !blocks.areWritten {}
@@ -63,7 +63,7 @@ package struct HostCopy: Sendable {
     private func pourBeside(_ file: FileBytes, _ blocks: CopyBlocks, _ progress: @escaping @Sendable (Int64) -> Void) async throws {
         guard let other = try? await remote.another(deadline: Deadline(after: .seconds(20))) else { return }
         do {
-            try await pour(file, blocks, over: other, progress)
+            if let lane = try? await openLane(over: other) { try await pour(file, blocks, into: lane, progress) }
             await other.close()
         } catch {
             await other.close()
@@ -71,12 +71,23 @@ package struct HostCopy: Sendable {
         }
     }
 
-    private func pour(
-        _ file: FileBytes, _ blocks: CopyBlocks, over session: any RemoteHost, _ progress: @escaping @Sendable (Int64) -> Void
-    ) async throws {
+    /// A shell on the host that writes blocks.
+    private struct Lane {
+        let channel: any ByteChannel
+        /// Tells its answers from whatever else the login says.
+        let mark: String
+    }
+
+    private func openLane(over session: any RemoteHost) async throws -> Lane {
         let mark = "reprise-\(UUID().uuidString)"
-        let channel = try await session.openChannel(
-            command: asLedgerUser(Self.writing(target, mark), become: become), deadline: Deadline(after: .seconds(30)))
+        let command = asLedgerUser(Self.writing(target, mark), become: become)
+        return Lane(channel: try await session.openChannel(command: command, deadline: Deadline(after: .seconds(30))), mark: mark)
+    }
+
+    private func pour(
+        _ file: FileBytes, _ blocks: CopyBlocks, into lane: Lane, _ progress: @escaping @Sendable (Int64) -> Void
+    ) async throws {
+        let channel = lane.channel, mark = lane.mark
         let sent = Latest<Int>()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {

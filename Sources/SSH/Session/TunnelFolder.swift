@@ -18,7 +18,13 @@ final class TunnelFolder {
         guard mkdtemp(&template) != nil else { throw SystemCallFailed("mkdtemp \(Self.parent)/\(Self.prefix)XXXXXX", errno: errno) }
         path = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
         descriptor = Self.open(path)
-        if descriptor >= 0 { _ = flock(descriptor, LOCK_EX | LOCK_NB) }
+        guard descriptor >= 0 else {
+            let number = errno
+            rmdir(path)
+            throw SystemCallFailed("opening \(path)", errno: number)
+        }
+        // On a file system without locks nobody gets one to remove anything either.
+        _ = flock(descriptor, LOCK_EX | LOCK_NB)
     }
 
     deinit { remove() }

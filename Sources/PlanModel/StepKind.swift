@@ -5,19 +5,22 @@ package struct StepKindSchema: Hashable, Sendable {
     package var fields: [FieldSchema]
     /// True: `on` must say where. False: the kind finds its place itself (a database's host, the orchestrator).
     package var needsHost: Bool
+    /// True: where `on` names several hosts, the step is refused.
+    package var worksOnOneHost: Bool
     /// True: it overwrites or removes what cannot be had back without a backup.
     package var isDestructive: Bool
     /// The field that names a host of the inventory that the step makes; nil for kinds that make none.
     package var makesHostIn: String?
 
     package init(
-        name: String, summary: String, fields: [FieldSchema], needsHost: Bool = false, isDestructive: Bool = false,
-        makesHostIn: String? = nil
+        name: String, summary: String, fields: [FieldSchema], needsHost: Bool = false, worksOnOneHost: Bool = false,
+        isDestructive: Bool = false, makesHostIn: String? = nil
     ) {
         self.name = name
         self.summary = summary
         self.fields = fields
         self.needsHost = needsHost
+        self.worksOnOneHost = worksOnOneHost
         self.isDestructive = isDestructive
         self.makesHostIn = makesHostIn
     }

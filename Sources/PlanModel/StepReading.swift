@@ -115,6 +115,12 @@ struct StepReader {
                 "plan.missing-field", at: mark, "\(label): `on` is missing",
                 hints: ["say where it runs: a host, a group, or orchestrator"])
         }
+        if schema.worksOnOneHost, let hosts, Set(hosts.map(\.name)).count > 1 {
+            let names = hosts.map(\.name).joined(separator: ", ")
+            findings.error(
+                "plan.several-hosts", at: map["on"]?.value.mark ?? mark, "\(label): \(schema.name) works on one host, and `on` names several: \(names)",
+                hints: ["name one of them, or write a step for each"])
+        }
         step.with = readWith(map["with"], schema, label, index: index, mark: mark, elsewhere: elsewhere)
         step.inDoubt = readInDoubt(step.with, label)
     }

@@ -195,6 +195,17 @@ private let steps: [(name: String, text: String, findings: [String])] = [
         ]
     ),
     (
+        "a kind for one host on several",
+        """
+        steps:
+          - {id: a, kind: fetch-backup, on: [app1, db1], with: {store: backups}}
+          - {id: b, kind: fetch-backup, on: [db1, db1], with: {store: backups}}
+        """,
+        [
+            #"5:37: error: step `a`: fetch-backup works on one host, and `on` names several: app1, db1 [plan.several-hosts]"#
+        ]
+    ),
+    (
         "missing id",
         """
         steps:

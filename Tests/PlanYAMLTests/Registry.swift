@@ -19,7 +19,7 @@ let registry: [StepKindSchema] = [
             FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host")),
             FieldSchema("minimum-size", .bytes),
             FieldSchema("verify-archive", .boolean, default: .boolean(true)),
-        ], needsHost: true),
+        ], needsHost: true, worksOnOneHost: true),
     StepKindSchema(
         name: "postgres-check", summary: "Look at the storage",
         fields: [FieldSchema("database", .databaseRef, isRequired: true), FieldSchema("known-damage", .list(.identifier))]),

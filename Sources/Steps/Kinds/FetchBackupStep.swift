@@ -27,11 +27,17 @@ package struct FetchBackupStep: StepKind {
                 "revision", .string,
                 help: "also say which revision of the application belongs to the backup: from the file beside it, or this where there is none"),
             FieldSchema("verify-archive", .boolean, default: .boolean(true), help: "decode the whole archive and count its rows"),
-        ], needsHost: true)
+        ], needsHost: true, worksOnOneHost: true)
 
     package init() {}
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
+        // Of a parameter's value validation cannot know.
+        guard context.hosts.count == 1 else {
+            throw StepRefused(
+                "fetch-backup.several-hosts", "fetch-backup works on one host, and step \(context.step) was given \(context.hosts.joined(separator: ", "))",
+                hints: ["reprise cancel, then start again with the name of one of them"], exitStatus: .usage)
+        }
         let wanted = try BackupChoice(try context.string("choose"))
         var warnings: [String] = []
         for selection in 0..<Self.mostSelections {

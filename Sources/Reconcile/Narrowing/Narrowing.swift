@@ -16,9 +16,9 @@ package struct Narrowing: Sendable {
     /// What is kept in memory.
     package struct Limits: Sendable, Hashable {
         /// Text of either side, bytes.
-        package var heldBytes = 6 << 20
+        package var heldBytes = 12 << 20
         /// Rows without a partner, of both sides together; more are laid aside into files.
-        package var outstanding = 300_000
+        package var outstanding = 600_000
         package init() {}
     }
 

@@ -129,20 +129,15 @@ package struct HostCopy: Sendable {
     /// - Returns: how many blocks it has written.
     private func hear(_ channel: any ByteChannel, _ mark: String, _ blocks: CopyBlocks) async throws -> Int {
         var lines = "", written = 0
-        do {
-            while case let bytes = try await channel.read(upTo: 4096, deadline: Deadline(after: .seconds(600))), !bytes.isEmpty {
-                lines += String(decoding: bytes, as: UTF8.self)
-                while let end = lines.firstIndex(of: "\n") {
-                    written += try await take(lines[..<end], mark, blocks) ? 1 : 0
-                    lines = String(lines[lines.index(after: end)...])
-                }
+        while case let bytes = try await channel.read(upTo: 4096, deadline: Deadline(after: .seconds(600))), !bytes.isEmpty {
+            lines += String(decoding: bytes, as: UTF8.self)
+            while let end = lines.firstIndex(of: "\n") {
+                written += try await take(lines[..<end], mark, blocks) ? 1 : 0
+                lines = String(lines[lines.index(after: end)...])
             }
-            await blocks.stop()
-            return written
-        } catch {
-            await blocks.stop()
-            throw error
         }
+        await blocks.stop()
+        return written
     }
 
     /// - Returns: false for a line that does not bear the mark: it comes from the login's start-up files.

@@ -3,7 +3,6 @@ import Foundation
 import Glibc
 import LoopbackSSH
 import SSH
-import Synchronization
 import TestSupport
 import Testing
 

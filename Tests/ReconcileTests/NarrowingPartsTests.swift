@@ -104,35 +104,46 @@ struct NarrowingPartsTests {
         #expect(String(decoding: line, as: UTF8.self) == inUTC)
     }
 
-    /// What is handed on by the line: damage that is scattered, and damage in one stretch that is longer than any look ahead.
-    @Test(arguments: [false, true])
-    func streamsThatRunBesideEachOtherMeetAgain(isClustered: Bool) throws {
-        let count = 60_000
-        let isGone: (Int) -> Bool = { isClustered ? (20_000..<30_000).contains($0) : $0 % 100 == 0 || $0 % 200 == 1 }
-        let backup = (0..<count).map { "\($0)\tname \($0)\n" }, live = backup.indices.filter { !isGone($0) }.map { $0 % 200 == 2 ? "\($0)\tother\n" : backup[$0] }
-        var alignment = Alignment(), waiting = Set<[UInt8]>(), handed = 0
-        func handOn(_ loose: Alignment.Loose) -> Side? {
-            var met = (backup: 0, live: 0)
-            for (lines, isBackup) in [(loose.backup, true), (loose.live, false)] {
-                for line in lines.split(separator: 10).map(Array.init) {
-                    handed += 1
-                    if waiting.remove(line) != nil { if isBackup { met.backup += 1 } else { met.live += 1 } } else { waiting.insert(line) }
-                }
+    enum Damage: CaseIterable { case scattered, inOneStretch, inStretchesOfBothSides }
+
+    /// What is handed on by the line: damage that is scattered, and damage in stretches that are longer than any look ahead, with room for
+    /// all that is waiting and where most of it is laid aside.
+    @Test(arguments: Damage.allCases, [600_000, 2_000, 0])
+    func streamsThatRunBesideEachOtherMeetAgain(damage: Damage, room: Int) throws {
+        let count = 120_000
+        func isOnlyInBackup(_ row: Int) -> Bool {
+            switch damage {
+            case .scattered: row % 100 == 0 || row % 200 == 1
+            case .inOneStretch: (20_000..<30_000).contains(row)
+            case .inStretchesOfBothSides: (20_000..<30_000).contains(row)
             }
-            return met.backup > 2 * met.live ? .backup : met.live > 2 * met.backup ? .live : nil
+        }
+        func isOnlyLive(_ row: Int) -> Bool { damage == .inStretchesOfBothSides && (60_000..<64_000).contains(row) }
+        let rows = 0..<count, text: (Int) -> String = { "\($0)\tname \($0)\n" }
+        let backup = rows.filter { !isOnlyLive($0) }.map(text)
+        let live = rows.filter { !isOnlyInBackup($0) }.map { $0 % 200 == 2 ? "\($0)\tother\n" : text($0) }
+        let missing = Set(backup).subtracting(live).count, extra = Set(live).subtracting(backup).count
+        var limits = Narrowing.Limits()
+        (limits.outstanding, limits.heldBytes) = (room, 20 * room)
+        let columns = try [SQLIdentifier("id"), SQLIdentifier("name")], reader = try RowReader(columns: columns, compared: columns, key: [columns[0]])
+        var alignment = Alignment(), elimination = try Elimination(limits), handed = 0
+        func handOn(_ loose: Alignment.Loose) throws -> Side? {
+            for lines in [loose.backup, loose.live] { handed += lines.count { $0 == 10 } }
+            return try elimination.take(loose, reader)
         }
         for start in stride(from: 0, to: count, by: 2000) {
-            alignment.take(.backup, backup[start..<min(start + 2000, backup.count)].flatMap { Array($0.utf8) })
-            try alignment.advance(handOn)
-            if start < live.count { alignment.take(.live, live[start..<min(start + 2000, live.count)].flatMap { Array($0.utf8) }) }
+            for (side, lines) in [(Side.backup, backup), (.live, live)] where start < lines.count {
+                alignment.take(side, lines[start..<min(start + 2000, lines.count)].flatMap { Array($0.utf8) })
+                try alignment.advance(handOn)
+            }
+        }
+        for side in Side.allCases {
+            alignment.end(side)
             try alignment.advance(handOn)
         }
-        alignment.end(.backup)
-        try alignment.advance(handOn)
-        alignment.end(.live)
-        try alignment.advance(handOn)
-        let gone = (0..<count).filter(isGone).count + 2 * live.count { $0.hasSuffix("other\n") }
-        #expect(waiting.count == gone)
-        #expect(handed < (isClustered ? 5 : 2) * gone, "\(handed) lines were handed on for \(gone) differences")
+        var left: [Side: Int] = [:]
+        try elimination.finish { side, _ in left[side, default: 0] += 1 }
+        #expect(left == [.backup: missing, .live: extra])
+        #expect(handed < (damage == .scattered ? 2 : 5) * (missing + extra), "\(handed) lines were handed on for \(missing + extra) differences")
     }
 }

@@ -4,7 +4,8 @@ package enum Side: Sendable, Hashable, CaseIterable { case backup, live }
 /// Lets equal rows of two sides take each other away, in whatever order they come; what is left are candidates for differences.
 ///
 /// Rows that come in about the same order on both sides meet soon, and little is remembered. Where they do not, what is outstanding
-/// is laid into files by its key, and each of these is looked at by itself in the end: memory stays bounded whatever the order.
+/// is laid into files by its key, and each of these is looked at by itself in the end: memory stays bounded whatever the order. A sample
+/// of it is remembered, so that streams which a long damaged stretch has set apart still find each other.
 struct Elimination {
     private var backup: SideRows
     private var live: SideRows
@@ -19,8 +20,18 @@ struct Elimination {
     /// Rows that have found no partner so far and are in memory.
     var outstanding: Int { backup.outstanding.count + live.outstanding.count }
 
+    /// Takes lines of both sides, which hold the columns that are compared and nothing else.
+    ///
+    /// - Returns: the side that is behind: its lines found what the other had long before, and those of the other hardly anything.
+    mutating func take(_ loose: Alignment.Loose, _ reader: RowReader) throws -> Side? {
+        let backup = try take(.backup, loose.backup, reader), live = try take(.live, loose.live, reader)
+        return backup > 2 * live ? .backup : live > 2 * backup ? .live : nil
+    }
+
     /// - Returns: how many of these lines found their partners among those that came before.
-    mutating func take(_ side: Side, _ bytes: [UInt8], _ digests: [RowDigest]) throws -> Int {
+    private mutating func take(_ side: Side, _ bytes: [UInt8], _ reader: RowReader) throws -> Int {
+        guard !bytes.isEmpty else { return 0 }
+        let digests = try reader.digests(of: bytes)
         let met =
             switch side {
             case .backup: try backup.take(bytes, digests, meeting: &live)

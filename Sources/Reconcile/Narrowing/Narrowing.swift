@@ -16,9 +16,9 @@ package struct Narrowing: Sendable {
     /// What is kept in memory.
     package struct Limits: Sendable, Hashable {
         /// Text of either side, bytes.
-        package var heldBytes = 12 << 20
+        package var heldBytes = 6 << 20
         /// Rows without a partner, of both sides together; more are laid aside into files.
-        package var outstanding = 600_000
+        package var outstanding = 170_000
         package init() {}
     }
 
@@ -254,15 +254,7 @@ private final class Matcher: @unchecked Sendable {
     }
 
     private func advance() throws {
-        try alignment.advance { loose in
-            let backup = try meet(.backup, loose.backup), live = try meet(.live, loose.live)
-            // Whoever finds what the other had long before is behind it.
-            return backup > 2 * live ? .backup : live > 2 * backup ? .live : nil
-        }
-    }
-
-    private func meet(_ side: Side, _ lines: [UInt8]) throws -> Int {
-        lines.isEmpty ? 0 : try elimination.take(side, lines, reader.digests(of: lines))
+        try alignment.advance { try elimination.take($0, reader) }
     }
 
     private func tell() {

@@ -19,6 +19,8 @@ struct SideRows {
     private var order: ArraySlice<Int> = []
     private var next = 1
     private var heldBytes = 0
+    /// What was given away, as far as it is remembered.
+    private var given = RowSample()
     private let spool: SpoolFile
     /// Bytes of text that are kept in memory.
     private let heldLimit: Int
@@ -33,11 +35,13 @@ struct SideRows {
 
     /// Takes lines in; those that find their partner on the other side take it away.
     ///
-    /// - Returns: how many did.
+    /// - Returns: how many did; of those that the other side gave away, about how many there are.
     mutating func take(_ bytes: [UInt8], _ digests: [RowDigest], meeting other: inout SideRows) throws -> Int {
         let number = next, chunk = Chunk(bytes, digests)
+        var metAside = 0
         next += 1
         for digest in digests where !other.leave(digest) {
+            metAside += other.given.meet(digest)
             outstanding.insert(.init(key: digest.key, row: digest.row, place: Self.place(number, digest)))
             chunk.outstanding += 1
         }
@@ -46,7 +50,7 @@ struct SideRows {
         order.append(number)
         heldBytes += chunk.cost
         while heldBytes > heldLimit, let oldest = order.popFirst() { try spool(oldest) }
-        return digests.count - chunk.outstanding
+        return digests.count - chunk.outstanding + metAside
     }
 
     /// - Returns: false where no such row is outstanding here.
@@ -79,9 +83,40 @@ struct SideRows {
     mutating func giveUp() throws -> [Outstanding.Row] {
         while let oldest = order.popFirst() { try spool(oldest) }
         defer { outstanding.removeAll() }
-        return outstanding.rows
+        let rows = outstanding.rows
+        for row in rows { given.note(row) }
+        return rows
     }
 
     /// The line of a row that was given away.
     func line(at place: UInt64) throws -> [UInt8] { try spool.line(at: Int(place & ~Self.spooled)) }
+}
+
+/// Remembers one in so many rows: enough to tell that a side has come to where the other was long before.
+private struct RowSample {
+    private var rows = Outstanding()
+    /// A power of two.
+    private var oneIn: UInt64 = 64
+    private static let most = 16_384
+
+    private func isOneOfThem(_ row: UInt64) -> Bool { row & (oneIn - 1) == 0 }
+
+    mutating func note(_ row: Outstanding.Row) {
+        guard isOneOfThem(row.row) else { return }
+        rows.insert(row)
+        if rows.count > Self.most { thinOut() }
+    }
+
+    private mutating func thinOut() {
+        oneIn *= 2
+        let old = rows.rows
+        rows.removeAll()
+        for row in old where isOneOfThem(row.row) { rows.insert(row) }
+    }
+
+    /// - Returns: for how many rows it stands that this one was noted; it is no more.
+    mutating func meet(_ digest: RowDigest) -> Int {
+        guard isOneOfThem(digest.row), rows.remove(key: digest.key, row: digest.row) != nil else { return 0 }
+        return Int(oneIn)
+    }
 }

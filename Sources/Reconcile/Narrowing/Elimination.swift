@@ -44,27 +44,27 @@ struct Elimination {
     private mutating func layAside() throws {
         let files = try spill ?? Spill()
         spill = files
-        try files.append(.backup, backup.giveUp())
-        try files.append(.live, live.giveUp())
+        try backup.giveUp().forEach { try files.append(.backup, $0) }
+        try live.giveUp().forEach { try files.append(.live, $0) }
     }
 
     /// The lines of all rows that have no partner: of the columns that are compared, those of one side after one another.
     mutating func finish(_ take: (Side, [UInt8]) throws -> Void) throws {
-        guard spill != nil else { return try hand(backup.giveUp(), live.giveUp(), take) }
+        guard let spill else { return try hand(backup.giveUp(), live.giveUp(), take) }
         try layAside()
         for partition in 0..<Spill.partitionCount {
-            var left = Outstanding(), rest: [Outstanding.Row] = []
-            try spill?.forEach(.backup, in: partition) { left.insert($0) }
-            try spill?.forEach(.live, in: partition) { row in
-                if left.remove(key: row.key, row: row.row) == nil { rest.append(row) }
+            var (left, rest) = (Outstanding(), Outstanding())
+            try spill.forEach(.backup, in: partition) { left.insert($0) }
+            try spill.forEach(.live, in: partition) { row in
+                if left.remove(key: row.key, row: row.row) == nil { rest.insert(row) }
             }
-            try hand(left.rows, rest, take)
+            try hand(left, rest, take)
         }
     }
 
-    private func hand(_ backupRows: [Outstanding.Row], _ liveRows: [Outstanding.Row], _ take: (Side, [UInt8]) throws -> Void) throws {
-        for row in backupRows.sorted(by: { $0.place < $1.place }) { try take(.backup, backup.line(at: row.place)) }
-        for row in liveRows.sorted(by: { $0.place < $1.place }) { try take(.live, live.line(at: row.place)) }
+    private func hand(_ backupRows: Outstanding, _ liveRows: Outstanding, _ take: (Side, [UInt8]) throws -> Void) throws {
+        for row in backupRows.sorted { try take(.backup, backup.line(at: row.place)) }
+        for row in liveRows.sorted { try take(.live, live.line(at: row.place)) }
     }
 }
 
@@ -76,18 +76,16 @@ final class Spill {
     private static let bytes = MemoryLayout<Outstanding.Row>.stride
 
     init() throws {
-        backup = try (0..<Self.partitionCount).map { _ in try SpoolFile() }
-        live = try (0..<Self.partitionCount).map { _ in try SpoolFile() }
+        // So many buffers at a time are not to be more than the rows that are laid aside.
+        backup = try (0..<Self.partitionCount).map { _ in try SpoolFile(bufferBytes: 8 * 1024) }
+        live = try (0..<Self.partitionCount).map { _ in try SpoolFile(bufferBytes: 8 * 1024) }
     }
 
     private func files(_ side: Side) -> [SpoolFile] { side == .backup ? backup : live }
 
-    func append(_ side: Side, _ rows: [Outstanding.Row]) throws {
-        let files = files(side)
-        for row in rows {
-            // The upper bits: the lower ones choose the place within a partition's table.
-            try withUnsafeBytes(of: row) { _ = try files[Int(row.key >> 58)].append($0) }
-        }
+    func append(_ side: Side, _ row: Outstanding.Row) throws {
+        // The upper bits: the lower ones choose the place within a partition's table.
+        try withUnsafeBytes(of: row) { _ = try files(side)[Int(row.key >> 58)].append($0) }
     }
 
     func forEach(_ side: Side, in partition: Int, _ body: (Outstanding.Row) throws -> Void) throws {

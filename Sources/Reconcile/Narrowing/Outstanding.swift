@@ -85,7 +85,17 @@ struct Outstanding {
 
     func contains(key: UInt64, place: UInt64) -> Bool { find(key) { $0.place == place } != nil }
 
-    var rows: [Row] { slots.filter { $0.place != 0 } }
+    func forEach(_ body: (Row) throws -> Void) rethrows {
+        for row in slots where row.place != 0 { try body(row) }
+    }
 
-    mutating func removeAll() { self = Outstanding() }
+    /// In the order of their places.
+    var sorted: [Row] {
+        // To its size at once: what a growing array leaves behind would be more than the rows themselves.
+        var rows: [Row] = []
+        rows.reserveCapacity(count)
+        forEach { rows.append($0) }
+        rows.sort { $0.place < $1.place }
+        return rows
+    }
 }

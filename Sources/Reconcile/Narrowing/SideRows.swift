@@ -80,12 +80,11 @@ struct SideRows {
     }
 
     /// Moves all texts into the file and gives the rows away.
-    mutating func giveUp() throws -> [Outstanding.Row] {
+    mutating func giveUp() throws -> Outstanding {
         while let oldest = order.popFirst() { try spool(oldest) }
-        defer { outstanding.removeAll() }
-        let rows = outstanding.rows
-        for row in rows { given.note(row) }
-        return rows
+        defer { outstanding = Outstanding() }
+        outstanding.forEach { given.note($0) }
+        return outstanding
     }
 
     /// The line of a row that was given away.
@@ -109,9 +108,9 @@ private struct RowSample {
 
     private mutating func thinOut() {
         oneIn *= 2
-        let old = rows.rows
-        rows.removeAll()
-        for row in old where isOneOfThem(row.row) { rows.insert(row) }
+        let old = rows
+        rows = Outstanding()
+        old.forEach { row in if isOneOfThem(row.row) { rows.insert(row) } }
     }
 
     /// - Returns: for how many rows it stands that this one was noted; it is no more.

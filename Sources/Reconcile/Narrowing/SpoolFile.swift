@@ -8,10 +8,12 @@ final class SpoolFile {
     private let descriptor: Int32
     private var pending: [UInt8] = []
     private(set) var size = 0
-    private static let bufferBytes = 64 * 1024
+    /// Bytes that are gathered before they are written.
+    private let bufferBytes: Int
 
     /// - Throws: `SystemCallFailed`.
-    init() throws {
+    init(bufferBytes: Int = 64 * 1024) throws {
+        self.bufferBytes = bufferBytes
         let folder = ProcessInfo.processInfo.environment["TMPDIR"].flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
         var template = Array("\(folder)/reprise-rows-XXXXXX".utf8CString)
         descriptor = mkstemp(&template)
@@ -28,7 +30,7 @@ final class SpoolFile {
         let place = size
         pending.append(contentsOf: bytes)
         size += bytes.count
-        if pending.count >= Self.bufferBytes { try flush() }
+        if pending.count >= bufferBytes { try flush() }
         return place
     }
 

@@ -62,6 +62,18 @@ struct StreamedObjectTests {
         #expect(try await compared.diff.objects?.find(bench.connection, deadline: soon()).total == 0)
     }
 
+    /// They are read before any row is, and that can take long.
+    @Test(arguments: [Way.custom, .folder]) func itIsSaidHowMuchOfTheContentsWasRead(way: Way) async throws {
+        let (bench, backup) = try await make(way)
+        let comparison = TableComparison(with: backup, of: bench.connection, in: try SQLIdentifier("pg_temp")), told = Latest<Int>()
+        let name = try QualifiedName(schema: "app", name: "t")
+        _ = try await comparison.compare([TableComparison.Names(backup: name, live: name)], deadline: soon()) {
+            if $1.objectBytes > 0 { told.value = $1.objectBytes }
+        }
+        let bytes = try await bench.value("SELECT sum(length(lo_get(oid))) FROM pg_largeobject_metadata")
+        #expect(told.value.map { "\($0)" } == bytes)
+    }
+
     @Test(arguments: [Way.custom, .folder, .tar, .server]) func contentsAloneMakeRowsCandidates(way: Way) async throws {
         let (bench, backup) = try await make(way), contents = try await bench.value(Self.content), rows = try await bench.rows("t")
         try await bench.run(Self.damage)

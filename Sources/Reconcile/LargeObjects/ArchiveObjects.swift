@@ -2,6 +2,7 @@ internal import BlockingIO
 internal import Crypto
 internal import Glibc
 internal import RunCore
+internal import Synchronization
 
 /// The large objects of an archive on this machine, by pg_restore. Of their contents no more than one piece is held at a time.
 struct ArchiveObjects: Sendable {
@@ -15,12 +16,16 @@ struct ArchiveObjects: Sendable {
     }
 
     /// What tells the contents of all objects apart, as `ObjectSQL.digest` works it out on a server.
-    func digests(deadline: Deadline) async throws -> ObjectDigests {
+    func digests(_ reading: ObjectReading, deadline: Deadline) async throws -> ObjectDigests {
         let digests = try ObjectDigests()
         try await read(deadline, "large objects out of the archive") { [digests] in
             let hashing = Hashing(into: digests)
-            return { try hashing.take($0) }
+            return { part in
+                if case .data(let hex) = part { reading.add(hex.count / 2) }
+                try hashing.take(part)
+            }
         }
+        reading.tell()
         return digests
     }
 
@@ -47,6 +52,30 @@ struct ArchiveObjects: Sendable {
                 guard status == 0, parser.number == nil else { throw try ArchiveRows.unreadable(path, errors, status) }
             }
         }
+    }
+}
+
+/// How much of large objects' contents was read, of all archives that are read at a time.
+final class ObjectReading: Sendable {
+    private let state = Mutex((bytes: 0, told: ContinuousClock.now))
+    private let report: @Sendable (Narrowing.Progress) -> Void
+
+    init(_ report: @escaping @Sendable (Narrowing.Progress) -> Void) { self.report = report }
+
+    func add(_ bytes: Int) {
+        let isTime = state.withLock { state in
+            state.bytes += bytes
+            return state.told.duration(to: .now) > .milliseconds(500)
+        }
+        if isTime { tell() }
+    }
+
+    func tell() {
+        let bytes = state.withLock { state in
+            state.told = .now
+            return state.bytes
+        }
+        report(Narrowing.Progress(objectBytes: bytes))
     }
 }
 

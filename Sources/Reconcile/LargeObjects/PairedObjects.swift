@@ -17,9 +17,10 @@ struct PairedObjects {
         guard !columns.isEmpty, !backup.contents.objectDataIDs.isEmpty, !live.contents.objectDataIDs.isEmpty else { return nil }
     }
 
-    func digests(deadline: Deadline) async throws -> Digests {
-        async let own = backup.digests(deadline: deadline)
-        async let theirs = live.digests(deadline: deadline)
+    func digests(deadline: Deadline, report: @escaping @Sendable (Narrowing.Progress) -> Void) async throws -> Digests {
+        let reading = ObjectReading(report)
+        async let own = backup.digests(reading, deadline: deadline)
+        async let theirs = live.digests(reading, deadline: deadline)
         return Digests(columns: columns, backup: try await own, live: try await theirs)
     }
 

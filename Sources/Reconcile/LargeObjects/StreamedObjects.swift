@@ -18,13 +18,16 @@ struct StreamedObjects {
 
     /// - Parameter schema: where tables are made.
     /// - Returns: nil where the backup holds no contents: nothing can be said of them then.
-    init?(of backup: TableComparison.Backup, _ live: PostgresConnection, in schema: SQLIdentifier, deadline: Deadline) async throws {
+    init?(
+        of backup: TableComparison.Backup, _ live: PostgresConnection, in schema: SQLIdentifier, deadline: Deadline,
+        report: @escaping @Sendable (Narrowing.Progress) -> Void
+    ) async throws {
         switch backup {
         case .archive(let path, let contents):
             let entries = contents.objectDataIDs
             guard !entries.isEmpty else { return nil }
             let archive = ArchiveObjects(at: path, entries)
-            source = .archive(archive, try await archive.digests(deadline: deadline), contents.objectRights)
+            source = .archive(archive, try await archive.digests(ObjectReading(report), deadline: deadline), contents.objectRights)
         case .database(let other): source = .database(other)
         case .sameDatabase: return nil
         }

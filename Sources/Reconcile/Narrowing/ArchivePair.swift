@@ -55,7 +55,7 @@ package struct ArchivePair: Sendable {
     package func compare(
         deadline: Deadline, report: @escaping @Sendable (Narrowing.Progress) -> Void = { _ in }, _ body: (DiffRecord) throws -> Void
     ) async throws -> (counts: DiffCounts, rows: Narrowing.Progress, objects: [DiffRecord]) {
-        let digests = try await objects?.digests(deadline: deadline)
+        let digests = try await objects?.digests(deadline: deadline, report: report)
         let fields = columns + NamedContents.fields(objects?.columns ?? [])
         let (own, theirs) = (digests?.rows(backup, .backup) ?? backup, digests?.rows(live, .live) ?? live)
         let found = try await Narrowing(columns: fields, key: key, moments: moments).run(backup: own, live: theirs, deadline: deadline, report: report)

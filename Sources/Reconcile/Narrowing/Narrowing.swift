@@ -38,6 +38,8 @@ package struct Narrowing: Sendable {
         package var backupRows = 0
         package var liveRows = 0
         package var candidates = 0
+        /// Contents of an archive's large objects, bytes: they are read before any row is.
+        package var objectBytes = 0
     }
 
     /// The rows that are not on both sides.

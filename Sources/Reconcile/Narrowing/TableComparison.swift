@@ -90,7 +90,7 @@ package struct TableComparison: Sendable {
         let laid = try await TableShape.read(source.table, live, deadline: deadline)
         let whole = try rules.diff(backup: laid, live: shape, into: table), pair = whole.pair
         var contents = whole.policy.ignoresLargeObjects ? [] : whole.objectColumns.map(\.name)
-        if !contents.isEmpty, objects == nil { objects = try await StreamedObjects(of: backup, live, in: schema, deadline: deadline) }
+        if !contents.isEmpty, objects == nil { objects = try await StreamedObjects(of: backup, live, in: schema, deadline: deadline, report: report) }
         if objects == nil { contents = [] }
         let fields = pair.columns.map(\.name) + NamedContents.fields(contents), columns = pair.columns.map(\.name)
         let rows = objects?.rows(source.rows(pair, contents), contents) ?? source.rows(pair, contents)

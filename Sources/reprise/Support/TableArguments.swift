@@ -53,8 +53,12 @@ final class ComparisonMeter: Sendable {
 
     func tell(_ table: QualifiedName, _ progress: Narrowing.Progress) {
         guard isShown else { return }
-        let seconds = started.duration(to: .now) / .seconds(1)
-        let rate = Double(progress.backupRows + progress.liveRows) / max(seconds, 0.1)
+        let seconds = max(started.duration(to: .now) / .seconds(1), 0.1)
+        if progress.backupRows + progress.liveRows == 0, progress.objectBytes > 0 {
+            let rate = Int64(Double(progress.objectBytes) / seconds)
+            return Console.writeError("\r\(table): \(bytesText(Int64(progress.objectBytes))) of large objects read, \(bytesText(rate))/s\u{1B}[K")
+        }
+        let rate = Double(progress.backupRows + progress.liveRows) / seconds
         let rows = "\(countText(progress.backupRows)) rows against \(countText(progress.liveRows))"
         Console.writeError("\r\(table): \(rows), \(countText(Int64(rate))) rows/s, \(countText(progress.candidates)) to be looked at\u{1B}[K")
     }

@@ -10,8 +10,9 @@ extension FrozenRun {
         step.on.map { Template.isNeeded($0) ? (try? TemplateScope(parameters: parameters).render(text: $0)) ?? $0 : $0 }
     }
 
-    /// - Throws: where a parameter names a host that is not there, or that cannot be used: a step would run nowhere, and pass.
-    func requireTargets() throws {
+    /// - Throws: where a parameter names a host that is not there, or that cannot be used: a step would run nowhere, and pass. Also
+    ///   where it names a group, and the step works on one host.
+    func requireTargets(_ kinds: StepRegistry) throws {
         for (step, _) in steps {
             for (written, target) in zip(step.on, targets(of: step)) where Template.isNeeded(written) && target != Inventory.orchestrator {
                 let hosts = inventory.hosts(on: target)
@@ -28,7 +29,17 @@ extension FrozenRun {
                         "run.unusable-host", "step \(step.id) is to run on \(host.name), which cannot be used: \(obstacle.message)", hints: obstacle.hints, exitStatus: .usage)
                 }
             }
+            try requireOneHost(step, kinds)
         }
+    }
+
+    private func requireOneHost(_ step: PlanStep, _ kinds: StepRegistry) throws {
+        guard let schema = try? kinds.type(step.kind).schema, schema.worksOnOneHost else { return }
+        let names = hosts(of: step)
+        guard names.count > 1 else { return }
+        throw StepRefused(
+            "run.several-hosts", "step \(step.id): \(schema.name) works on one host, and is to run on \(names.joined(separator: ", "))",
+            hints: ["name one of them"], exitStatus: .usage)
     }
 
     /// The inventory names of the hosts that a step runs on.

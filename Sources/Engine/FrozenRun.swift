@@ -47,7 +47,7 @@ package struct FrozenRun: Codable, Sendable {
     }
 
     package init(
-        plan: Plan, inventory: Inventory, parameters: ParameterBinding, mode: RunMode, planPath: String
+        plan: Plan, inventory: Inventory, parameters: ParameterBinding, mode: RunMode, planPath: String, kinds: StepRegistry = .standard
     ) throws {
         self.plan = plan
         self.inventory = inventory
@@ -57,7 +57,7 @@ package struct FrozenRun: Codable, Sendable {
         planDigest = sha256(try EventCodec.json(plan))
         inventoryDigest = sha256(try EventCodec.json(inventory))
         index = try Index(plan, parameters)
-        try requireTargets()
+        try requireTargets(kinds)
     }
 
     package init(from decoder: any Decoder) throws {

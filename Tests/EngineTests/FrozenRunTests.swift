@@ -46,6 +46,29 @@ import Testing
         #expect(try needsApproval(frozen(parameters: ["approve=no"])) == false)
     }
 
+    /// Of a parameter's value the plan's validation cannot know.
+    @Test(arguments: [("db1", nil), ("db", nil), ("all", "run.several-hosts"), ("bd1", "run.unknown-host")] as [(String, String?)])
+    func whatAParameterNamesIsLookedUpBeforeTheRun(target: String, refused: String?) throws {
+        let inventory = try loadInventory(at: Self.root + "/inventory/lab.yaml").inventory
+        let text = """
+            reprise: 1
+            name: named
+            parameters:
+              where: {type: string, required: true}
+            steps:
+              - {id: get, kind: fetch-backup, on: "{{ params.where }}", with: {store: backups}}
+
+            """
+        let plan = try #require(readPlan(SourceText(Array(text.utf8), file: "named.yaml"), kinds: StepRegistry.standard.schemas, inventory: inventory).plan)
+        let binding = try #require(ParameterBinding.bind(["where=\(target)"], to: plan).binding)
+        do {
+            let run = try FrozenRun(plan: plan, inventory: inventory, parameters: binding, mode: .recovery, planPath: "p")
+            #expect(refused == nil && run.hosts(of: plan.steps[0]) == ["db1"])
+        } catch let refusal as StepRefused {
+            #expect(refusal.code == refused)
+        }
+    }
+
     /// What a step has told of the host that it made is known from then on, and the frozen copy stays as it was.
     @Test func aHostThatTheRunHasMadeIsKnownByWhatItsStepSaid() throws {
         let inventory = Inventory(hosts: [Host(name: "new1")])

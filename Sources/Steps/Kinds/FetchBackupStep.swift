@@ -32,12 +32,6 @@ package struct FetchBackupStep: StepKind {
     package init() {}
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
-        // Of a parameter's value validation cannot know.
-        guard context.hosts.count == 1 else {
-            throw StepRefused(
-                "fetch-backup.several-hosts", "fetch-backup works on one host, and step \(context.step) was given \(context.hosts.joined(separator: ", "))",
-                hints: ["reprise cancel, then start again with the name of one of them"], exitStatus: .usage)
-        }
         let wanted = try BackupChoice(try context.string("choose"))
         var warnings: [String] = []
         for selection in 0..<Self.mostSelections {

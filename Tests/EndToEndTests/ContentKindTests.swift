@@ -155,16 +155,27 @@ extension EndToEnd {
                     """#)
         }
 
-        /// Against Let's Encrypt's own test server and the real certbot.
+        /// Starts Let's Encrypt's own test server on the host that `there` reaches and that has it installed.
+        static let issuer = #"""
+            issuer() {
+                there sh -euc 'mkdir /root/acme && cd /root/acme
+                    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out ca.pem -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 5 2>/dev/null
+                    echo "{\"pebble\": {\"listenAddress\": \"127.0.0.1:14000\", \"managementListenAddress\": \"127.0.0.1:15000\", \"certificate\": \"/root/acme/ca.pem\", \"privateKey\": \"/root/acme/key.pem\", \"httpPort\": 80, \"tlsPort\": 443}}" >config.json'
+                there sh -c 'cd /root/acme && PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 setsid pebble -config config.json >log 2>&1 </dev/null &'
+            }
+
+            """#
+
+        /// With the real certbot.
         @Test(.timeLimit(.minutes(5)))
         func aCertificateIsIssuedOnlyWhereNoneWasKeptAndTheNameLeadsHere() async throws {
             try await Scenario.play(
-                Self.bare + #"""
-                    install certbot pebble
-                    there sh -euc 'mkdir /root/acme && cd /root/acme
-                        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out ca.pem -subj /CN=localhost -addext subjectAltName=DNS:localhost -days 5 2>/dev/null
-                        echo "{\"pebble\": {\"listenAddress\": \"127.0.0.1:14000\", \"managementListenAddress\": \"127.0.0.1:15000\", \"certificate\": \"/root/acme/ca.pem\", \"privateKey\": \"/root/acme/key.pem\", \"httpPort\": 80, \"tlsPort\": 443}}" >config.json'
-                    there sh -c 'cd /root/acme && PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 setsid pebble -config config.json >log 2>&1 </dev/null &'
+                Self.bare + Self.issuer + #"""
+                    install certbot pebble nginx-light
+                    there service nginx start
+                    on_port_80() { there sh -c 'ss -Hltnp "sport = :80"' | grep -o nginx | head -n 1 || true; }
+                    expect "what holds port 80" nginx "$(on_port_80)"
+                    issuer
                     plan <<'PLAN'
                       - id: certificate
                         kind: certificate
@@ -173,7 +184,7 @@ extension EndToEnd {
                           names: [shop.example.org, www.shop.example.org]
                           certificate: /etc/ssl/site/fullchain.pem
                           key: /etc/ssl/site/privkey.pem
-                          acme: {server: https://localhost:14000/dir, ca-file: /root/acme/ca.pem, email: hostmaster@example.org}
+                          acme: {server: https://localhost:14000/dir, ca-file: /root/acme/ca.pem, email: hostmaster@example.org, stop-service: nginx}
                     PLAN
                     try start
                     expect "the exit status before the name leads anywhere" 1 "$CODE"
@@ -189,7 +200,12 @@ extension EndToEnd {
                     expect "the exit status" 8 "$CODE"
                     expect "where the certificate comes from" /etc/letsencrypt/live/shop.example.org/fullchain.pem "$(there readlink /etc/ssl/site/fullchain.pem)"
                     there openssl x509 -in /etc/ssl/site/fullchain.pem -noout -ext subjectAltName | grep -q 'DNS:www.shop.example.org' || { echo "it is not for both names"; exit 1; }
-                    there test -f /etc/letsencrypt/renewal/shop.example.org.conf
+                    expect "what holds port 80 afterwards" nginx "$(on_port_80)"
+                    serial() { there openssl x509 -in /etc/ssl/site/fullchain.pem -noout -serial; }
+                    first=$(serial)
+                    there env REQUESTS_CA_BUNDLE=/root/acme/ca.pem certbot renew --quiet --force-renewal --no-random-sleep-on-renew
+                    [[ $(serial) != "$first" ]] || { echo "it was not renewed"; exit 1; }
+                    expect "what holds port 80 after a renewal" nginx "$(on_port_80)"
                     try start
                     unchanged 1
                     """#)

@@ -45,6 +45,33 @@ extension EndToEnd {
                 """#)
         }
 
+        /// As the plan's own comment says it, with the real certbot against Let's Encrypt's test server.
+        @Test func whereNoCertificateWasKeptOneIsIssued() async throws {
+            try await Scenario.play(FullServerTests.prelude + ContentKindTests.issuer + #"""
+                lab factory new1
+                lab backup
+                there sh -euc 'export DEBIAN_FRONTEND=noninteractive; apt-get -qq update; apt-get -qq install -y --no-install-recommends pebble curl >/dev/null 2>&1'
+                issuer
+                there sh -c 'echo "10.77.0.14 chms.example.org" >>/etc/hosts'
+                # A file of secrets is nobody else's.
+                install -m 600 /dev/null "$WORK/issuers.pem"
+                issuer_answers() { there curl -sSf --cacert /root/acme/ca.pem https://localhost:15000/roots/0 >"$WORK/issuers.pem" 2>/dev/null; }
+                await "the issuer" issuer_answers
+                sed '/^      restore-certificate: certificate$/d
+                    s|^      restore-key: certificate-key$|      acme: {server: "https://localhost:14000/dir", ca-file: /root/acme/ca.pem, email: you@example.org, stop-service: nginx}|
+                    s/names: \[nginx-light, /&certbot, /' "$PLAN" >"$WORK/full-server.yaml"
+                sed -e "s|^    certificate-issuers: .*|    certificate-issuers: file:$WORK/issuers.pem|" -e '/^    certificate: /d' -e '/^    certificate-key: /d' "$INVENTORY" >"$WORK/inventory.yaml"
+                PLAN=$WORK/full-server.yaml INVENTORY=$WORK/inventory.yaml
+                try reprise start "$PLAN" --inventory "$INVENTORY" --yes --param "issuers=$WORK/issuers.pem"
+                expect "the exit status" 0 "$CODE"
+                visit() { curl -sS -m 10 --cacert "$WORK/issuers.pem" --resolve "chms.example.org:443:$ADDRESS" "https://chms.example.org$1"; }
+                serves
+                try reprise start "$PLAN" --inventory "$INVENTORY" --yes --param "issuers=$WORK/issuers.pem"
+                expect "the exit status of the second run" 0 "$CODE"
+                only_looked
+                """#)
+        }
+
         /// Application and database on two hosts, which only a third one reaches, by a login with no more rights than the documents give it.
         @Test func twoHostsBehindAnotherOneServeTheApplicationAndASecondRunChangesNothing() async throws {
             try await Scenario.play(FullServerTests.prelude + LoginTests.logins + #"""

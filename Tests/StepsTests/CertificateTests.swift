@@ -54,7 +54,7 @@ import Testing
         let environment = [
             "NAMES": names, "CERTIFICATE": folder.file("tls/fullchain.pem"), "KEY": folder.file("tls/key.pem"), "OWNER": account, "GROUP": group,
             "KEY_MODE": "0600", "VALID_FOR": "604800", "CA_FILE": folder.file("ca.pem"), "RESTORE": stdin.isEmpty ? "none" : "secret", "RESTORE_FOLDER": "",
-            "ACME": "0", "SERVER": "https://127.0.0.1:9/", "EMAIL": "", "WEBROOT": "", "ACME_CA_FILE": "", "ADDRESSES": "",
+            "ACME": "0", "SERVER": "https://127.0.0.1:9/", "EMAIL": "", "WEBROOT": "", "STOP_SERVICE": "", "ACME_CA_FILE": "", "ADDRESSES": "",
         ].merging(more) { $1 }
         return try runLocally(CertificateScript.text, environment, stdin: Array(stdin.utf8), in: folder.path)
     }
@@ -158,7 +158,14 @@ import Testing
         #expect(outcome.status == 1 && outcome.complained.contains("too many certificates"), "\(outcome)")
         #expect(outcome.said.contains("warning: the certificate that was kept cannot be used"))
         #expect(folder.text("asked")?.contains("--email\nx@example.org") == true)
+        #expect(folder.text("asked")?.contains("--pre-hook") == false)
         #expect(folder.tree("tls").isEmpty)
+    }
+
+    @Test func whatHoldsPort80IsStoppedForTheIssuerAndForEachRenewal() throws {
+        let acme = try fakeCertbot("exit 1").merging(["ADDRESSES": "192.0.2.7", "STOP_SERVICE": "nginx"]) { $1 }
+        #expect(try see(to: "192.0.2.7", acme).status == 1)
+        #expect(folder.text("asked")?.contains("--standalone\n--pre-hook\nservice nginx stop\n--post-hook\nservice nginx start\n") == true)
     }
 
     @Test(arguments: ["", "example", "-x.org", "a b.org", "a..org", "x.*.org", "a/b.org", "$(id).org"])

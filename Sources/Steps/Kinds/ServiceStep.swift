@@ -36,13 +36,18 @@ package struct ServiceStep: WantedStateKind {
 
     static func name(_ context: StepContext) throws -> String {
         let name = try context.string("name")
+        try requireName(name, context)
+        return name
+    }
+
+    /// - Throws: `StepRefused` (`service.bad-name`) where it is none that a shell could be handed.
+    static func requireName(_ name: String, _ context: StepContext) throws {
         let isName = name.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || ("0"..."9").contains($0) || "@._:-".unicodeScalars.contains($0)) }
         guard isName, let first = name.first, first != "-", first != ".", name.utf8.count <= 200 else {
             throw StepRefused(
                 "service.bad-name", "step \(context.step): `\(name.prefix(60))` is no name of a service",
                 hints: ["names hold letters, digits and `@._:-`"], exitStatus: .usage)
         }
-        return name
     }
 
     /// What the steps of a field left: the files that they wrote, and whether one that wrote none changed anything.

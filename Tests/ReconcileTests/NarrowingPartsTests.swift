@@ -114,8 +114,7 @@ struct NarrowingPartsTests {
         func isOnlyInBackup(_ row: Int) -> Bool {
             switch damage {
             case .scattered: row % 100 == 0 || row % 200 == 1
-            case .inOneStretch: (20_000..<30_000).contains(row)
-            case .inStretchesOfBothSides: (20_000..<30_000).contains(row)
+            case .inOneStretch, .inStretchesOfBothSides: (20_000..<30_000).contains(row)
             }
         }
         func isOnlyLive(_ row: Int) -> Bool { damage == .inStretchesOfBothSides && (60_000..<64_000).contains(row) }

@@ -47,7 +47,8 @@ struct Bench {
     ///   - format: pg_dump's letter: c, d or t.
     ///   - schema: nothing but this one.
     func dump(format: String = "c", timeZone: String = "UTC", only schema: String? = nil) async throws -> (path: String, contents: ArchiveTOC) {
-        let path = "\(NSTemporaryDirectory())/reprise-dump-\(UUID().uuidString)"
+        // Removed with the cluster.
+        let path = "\(cluster.folder)/dump-\(UUID().uuidString)"
         try await cluster.must("pg_dump -F\(format) \(schema.map { "-n \($0)" } ?? "") -f '\(path)' '\(database)'", environment: ["PGTZ": timeZone])
         let contents = try Data(contentsOf: URL(fileURLWithPath: format == "d" ? path + "/toc.dat" : path))
         return (path, try ArchiveTOC(bytes: Array(contents)))

@@ -156,7 +156,7 @@ struct StreamedObjectTests {
     }
 
     @Test func aBackupWithoutContentsSaysNothingOfThem() async throws {
-        let (bench, _) = try await make(.custom), path = "\(NSTemporaryDirectory())/reprise-dump-\(UUID().uuidString)"
+        let (bench, _) = try await make(.custom), path = "\(bench.cluster.folder)/dump-\(UUID().uuidString)"
         try await bench.cluster.must("pg_dump -Fc --no-blobs -f '\(path)' '\(bench.database)'")
         defer { try? FileManager.default.removeItem(atPath: path) }
         let contents = try ArchiveTOC(bytes: Array(Data(contentsOf: URL(fileURLWithPath: path))))

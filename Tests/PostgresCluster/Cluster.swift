@@ -50,7 +50,7 @@ package final class Cluster: Sendable {
             listen_addresses = ''
             unix_socket_directories = '\(folder)'
             fsync = off
-            max_connections = 300
+            max_connections = 1000
             max_prepared_transactions = 4
             wal_level = logical
             timezone = 'Europe/Zurich'

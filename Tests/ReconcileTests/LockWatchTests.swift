@@ -18,8 +18,9 @@ struct LockWatchTests {
         try await holder.execute("BEGIN", deadline: soon())
         try await holder.execute("UPDATE app.t SET name = 'a secret' WHERE id = 1", deadline: soon())
         let pid = await holder.backendPID
+        // Long enough that the observer gets its turn on a machine that is busy with everything else.
         let merge = { @Sendable in
-            try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .milliseconds(1500), bench.connection, deadline: soon())
+            try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(10), bench.connection, deadline: soon())
         }
         let blocked = await #expect(throws: LockNotHad.self) {
             try await LockWatch.naming(holdersFor: bench.connection, from: observer, every: .milliseconds(100)) { try await merge() }

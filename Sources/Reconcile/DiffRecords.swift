@@ -31,23 +31,26 @@ package struct DiffCounts: Sendable, Hashable {
 }
 
 extension DiffRecord {
-    /// Hands on what a query finds page by page, without holding it all.
+    /// Hands on what a query finds page by page, without holding it all: one page is asked for while the one before is handed on.
     ///
     /// - Parameter sql: of the rows whose `place`, a number, is greater than `$1`, in that order.
     static func forEach(
         _ sql: String, by place: String, _ connection: PostgresConnection, deadline: Deadline, _ record: (PostgresRow) throws -> DiffRecord,
         _ body: (DiffRecord) async throws -> Void
     ) async throws {
-        let page = 2000
-        var last = "0"
-        while true {
-            let found = try await connection.query("\(sql) LIMIT \(page)", [.text(last)], deadline: deadline)
-            for row in found.rows {
-                try await body(record(row))
-                last = try row.string(place)
-            }
-            guard found.rows.count == page else { return }
+        var page = try await self.page(sql, after: "0", connection, deadline)
+        while let last = try page.last?.string(place) {
+            let isLast = page.count < pageRows
+            async let next = isLast ? [] : self.page(sql, after: last, connection, deadline)
+            for row in page { try await body(record(row)) }
+            page = try await next
         }
+    }
+
+    private static let pageRows = 2000
+
+    private static func page(_ sql: String, after place: String, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [PostgresRow] {
+        try await connection.query("\(sql) LIMIT \(pageRows)", [.text(place)], deadline: deadline).rows
     }
 }
 

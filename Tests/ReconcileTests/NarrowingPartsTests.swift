@@ -34,6 +34,21 @@ struct NarrowingPartsTests {
         #expect(rows.sorted.map(\.place) == model.map(\.place).sorted(), "seed \(seed)")
     }
 
+    /// Lines of all lengths, asked for in their order and in none, some of them before later ones are written.
+    @Test func aLineIsReadWhereItWasWritten() throws {
+        let seed = seed(#function)
+        var random = SeededGenerator(seed), written: [(place: Int, line: [UInt8])] = []
+        let file = try SpoolFile()
+        for round in 0..<2000 {
+            let length = random.below(20) == 0 ? random.below(300_000) : random.below(200)
+            let line = [UInt8](repeating: UInt8(97 + round % 26), count: length) + [10]
+            written.append((try file.append(line), line))
+            let asked = random.below(3) == 0 ? written[random.below(written.count)] : written[max(0, written.count - 1 - random.below(4))]
+            #expect(try file.line(at: asked.place) == asked.line, "seed \(seed), round \(round)")
+        }
+        for (place, line) in written { #expect(try file.line(at: place) == line, "seed \(seed), in order") }
+    }
+
     @Test(arguments: [1, 2, 3, 7, 50, 10_000])
     func rowsAreFoundHoweverTheScriptIsCutUp(portion: Int) throws {
         let script = #"""

@@ -172,6 +172,24 @@ struct NarrowingTests {
         try FileManager.default.removeItem(atPath: archive.path)
     }
 
+    /// Pages are asked for while the one before is handed on: at their edges, and where whoever takes them has had enough.
+    @Test(arguments: [0, 1, 1999, 2000, 2001, 4000, 4001])
+    func everyDifferenceIsHandedOnOnceAndInOrder(count: Int) async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY)")
+        try await bench.run("INSERT INTO t SELECT g FROM generate_series(1, \(count)) g")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t")
+        let diff = try await bench.diff("t"), keys = Latest<[String]>()
+        #expect(try await diff.find(bench.connection, deadline: soon()).total == count)
+        try await diff.forEachRecord(bench.connection, deadline: soon()) { keys.value = (keys.value ?? []) + [$0.key ?? ""] }
+        #expect(keys.value ?? [] == (0..<count).map { "{\"id\" : \"\($0 + 1)\"}" })
+        struct Enough: Error {}
+        if count > 0 {
+            await #expect(throws: Enough.self) { try await diff.forEachRecord(bench.connection, deadline: soon()) { _ in throw Enough() } }
+        }
+        #expect(try await bench.connection.query("SELECT 1 AS n", deadline: soon()).rows.count == 1)
+    }
+
     @Test func aComparisonThatIsCancelledEndsAtOnce() async throws {
         let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n text)")
         try await bench.run("INSERT INTO t VALUES (1, 'a')")

@@ -10,6 +10,8 @@ final class SpoolFile {
     private(set) var size = 0
     /// Bytes that are gathered before they are written.
     private let bufferBytes: Int
+    /// What lines were last read out of, and where it begins: whoever asks for lines asks for most in their order.
+    private var window: (place: Int, bytes: [UInt8]) = (0, [])
 
     /// - Throws: `SystemCallFailed`.
     init(bufferBytes: Int = 64 * 1024) throws {
@@ -74,15 +76,22 @@ final class SpoolFile {
 
     /// The line that begins at `place`, with its newline.
     func line(at place: Int) throws -> [UInt8] {
-        var wanted = 4096
+        if let line = lineOfWindow(at: place) { return line }
+        var wanted = 16 * 1024
         while true {
-            let bytes = try read(at: place, count: wanted)
-            if let end = bytes.firstIndex(of: UInt8(ascii: "\n")) { return Array(bytes[...end]) }
-            guard bytes.count == wanted else {
+            window = (place, try read(at: place, count: wanted))
+            if let line = lineOfWindow(at: place) { return line }
+            guard window.bytes.count == wanted else {
                 throw ReconcileRefused("reconcile.odd-row", "a temporary file of differences is not what was written into it", exitStatus: .failed)
             }
             wanted *= 8
         }
+    }
+
+    private func lineOfWindow(at place: Int) -> [UInt8]? {
+        let start = place - window.place
+        guard start >= 0, start < window.bytes.count else { return nil }
+        return window.bytes.withUnsafeBytes { bytes in bytes.endOfLine(start).map { Array(bytes[start..<$0]) } }
     }
 
     /// Hands all bytes on, in portions.

@@ -67,8 +67,10 @@ struct DiffCommand: AsyncParsableCommand {
             let counts = try await table.diff.find(live, deadline: deadline), text = DiffText(table.diff.pair.live.name, isTurned: isTurned)
             differ = differ || counts.total > 0
             if !options.json { Console.write(text.summary(table.rows, table.way.rawValue, table.diff.pair.drift.map(\.description), counts)) }
-            try await table.diff.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
-                Console.write(options.json ? text.json($0) : text.line($0))
+            try await Console.lines { lines in
+                try await table.diff.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
+                    lines.write(options.json ? text.json($0) : text.line($0))
+                }
             }
         }
         if let objects = compared.lazy.compactMap(\.diff.objects).first {
@@ -82,8 +84,10 @@ struct DiffCommand: AsyncParsableCommand {
         let counts = try await objects.find(live, deadline: deadline), text = DiffText(try .largeObjects(), isTurned: isTurned)
         guard counts.total > 0 else { return false }
         if !options.json { Console.write(text.summary(nil, Self.contents, [], counts)) }
-        try await objects.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
-            Console.write(options.json ? text.json($0) : text.line($0))
+        try await Console.lines { lines in
+            try await objects.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
+                lines.write(options.json ? text.json($0) : text.line($0))
+            }
         }
         return true
     }

@@ -31,6 +31,28 @@ enum Console {
         }
     }
 
+    /// Many lines, written in portions: a call for each takes longer than finding what it says. What came before a failure is written too.
+    static func lines(_ body: (Lines) async throws -> Void) async throws {
+        let lines = Lines()
+        defer { lines.flush() }
+        try await body(lines)
+    }
+
+    final class Lines {
+        private var pending = ""
+        private static let portion = 64 * 1024
+
+        func write(_ line: String) {
+            pending += line
+            if pending.utf8.count >= Self.portion { flush() }
+        }
+
+        fileprivate func flush() {
+            Console.write(pending)
+            pending.removeAll(keepingCapacity: true)
+        }
+    }
+
     /// A person sits at both ends and sees what is written.
     static var isInteractive: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1 }
 

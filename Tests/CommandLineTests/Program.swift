@@ -1,6 +1,8 @@
+import CLinux
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 
 /// The built program, run as a process of its own in a folder of its own.
 final class Program: Sendable {
@@ -94,17 +96,20 @@ final class Program: Sendable {
 
 /// A process of the program; killed by its id where it is still there at the end.
 final class Running: Sendable {
-    private let process: Process
+    let id: Int32
+    private let words: [String]
     private let output = Collected()
     private let errors = Collected()
+    private let end = End()
+    /// Where a terminal's process is typed to.
+    private let input: Int32?
 
     private final class Collected: Sendable {
         let data = Mutex(Data())
         let ended = DispatchSemaphore(value: 0)
         var text: String { String(decoding: data.withLock { $0 }, as: UTF8.self) }
 
-        func read(_ handle: FileHandle) {
-            let descriptor = handle.fileDescriptor
+        func read(_ descriptor: Int32) {
             Thread.detachNewThread {
                 var buffer = [UInt8](repeating: 0, count: 65_536)
                 while true {
@@ -113,43 +118,82 @@ final class Running: Sendable {
                     guard count > 0 else { break }
                     self.data.withLock { $0.append(contentsOf: buffer.prefix(count)) }
                 }
+                close(descriptor)
                 self.ended.signal()
             }
         }
     }
 
-    private let pipes: [Pipe]
+    /// How it ended, as a shell says it: the exit status, or 128 and the signal. nil while it runs.
+    private final class End: Sendable {
+        let status = Mutex<Int32?>(nil)
+
+        func await(_ process: pid_t) {
+            Thread.detachNewThread {
+                var status: Int32 = 0
+                while waitpid(process, &status, 0) < 0, errno == EINTR {}
+                self.status.withLock { $0 = status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f) }
+            }
+        }
+    }
+
+    private struct Pipe {
+        let reading: Int32
+        let writing: Int32
+
+        init() throws {
+            var ends: [Int32] = [-1, -1]
+            guard pipe2(&ends, O_CLOEXEC) == 0 else { throw Program.Missing(what: "a pipe") }
+            (reading, writing) = (ends[0], ends[1])
+        }
+    }
 
     /// - Parameter executable: nil for the program itself, which then has no standard input.
     init(executable: String? = nil, arguments: [String], place: String, environment: [String: String]) throws {
-        process = Process()
-        process.executableURL = URL(fileURLWithPath: executable ?? Program.path)
-        process.arguments = arguments
-        process.currentDirectoryURL = URL(fileURLWithPath: place)
-        process.environment = environment
-        let input = Pipe()
-        if executable == nil { process.standardInput = FileHandle.nullDevice } else { process.standardInput = input }
-        let out = Pipe(), err = Pipe()
-        process.standardOutput = out
-        process.standardError = err
-        pipes = [out, err, input]
-        try process.run()
-        output.read(out.fileHandleForReading)
-        errors.read(err.fileHandleForReading)
+        let program = executable ?? Program.path, out = try Pipe(), err = try Pipe(), typed = try executable.map { _ in try Pipe() }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addchdir_np(&actions, place)
+        if let typed {
+            posix_spawn_file_actions_adddup2(&actions, typed.reading, 0)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        }
+        posix_spawn_file_actions_adddup2(&actions, out.writing, 1)
+        posix_spawn_file_actions_adddup2(&actions, err.writing, 2)
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)
+        let argv: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
+        let variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0)=\($1)") } + [nil]
+        defer { (argv + variables).forEach { free($0) } }
+        var process: pid_t = 0
+        let result = withSpawnAttributes { posix_spawn(&process, program, &actions, $0, argv, variables) }
+        for ours in [out.writing, err.writing, typed?.reading] { ours.map { _ = close($0) } }
+        output.read(out.reading)
+        errors.read(err.reading)
+        (id, words, input) = (process, arguments, typed?.writing)
+        guard result == 0 else { throw Program.Missing(what: "\(program): \(String(cString: strerror(result)))") }
+        end.await(process)
     }
 
     /// Types on the terminal that the process was started on.
-    func type(_ text: String) { pipes[2].fileHandleForWriting.write(Data(text.utf8)) }
+    func type(_ text: String) {
+        guard let input else { return }
+        _ = write(input, text, text.utf8.count)
+    }
 
     var outputSoFar: String { output.text }
 
-    var id: Int32 { process.processIdentifier }
+    private var isRunning: Bool { end.status.withLock { $0 == nil } }
 
-    func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+    func signal(_ number: Int32) { kill(id, number) }
 
     func result() async throws -> Program.Result {
-        let process = process
-        try await Program.wait(for: "the end of reprise \((process.arguments ?? []).joined(separator: " "))", seconds: 120) { !process.isRunning }
+        do {
+            try await Program.wait(for: "the end of reprise \(words.joined(separator: " "))", seconds: 120) { !isRunning }
+        } catch let missing as Program.Missing {
+            throw Program.Missing(what: "\(missing.what), which is in this state: \(state); it said: \(output.text)\(errors.text)")
+        }
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async {
                 self.output.ended.wait()
@@ -157,9 +201,18 @@ final class Running: Sendable {
                 continuation.resume()
             }
         }
-        let status = process.terminationReason == .uncaughtSignal ? 128 + process.terminationStatus : process.terminationStatus
-        return Program.Result(status: status, output: output.text, errors: errors.text)
+        return Program.Result(status: end.status.withLock { $0 ?? -1 }, output: output.text, errors: errors.text)
     }
 
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+    /// Of its threads: what the kernel says they are in.
+    private var state: String {
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(id)/task")) ?? []
+        func line(_ thread: String, _ file: String) -> String { (try? String(contentsOfFile: "/proc/\(id)/task/\(thread)/\(file)", encoding: .utf8)) ?? "?" }
+        return threads.map { "\(line($0, "stat").prefix(40))… in \(line($0, "wchan"))" }.joined(separator: ", ")
+    }
+
+    deinit {
+        if isRunning { kill(id, SIGKILL) }
+        input.map { _ = close($0) }
+    }
 }

@@ -1,3 +1,4 @@
+import BlockingIO
 import PostgreSQL
 import PostgresCluster
 import TestSupport
@@ -124,7 +125,16 @@ struct NarrowingPartsTests {
     /// What is handed on by the line: damage that is scattered, and damage in stretches that are longer than any look ahead, with room for
     /// all that is waiting and where most of it is laid aside.
     @Test(arguments: Damage.allCases, [600_000, 2_000, 0])
-    func streamsThatRunBesideEachOtherMeetAgain(damage: Damage, room: Int) throws {
+    func streamsThatRunBesideEachOtherMeetAgain(damage: Damage, room: Int) async throws {
+        // A thread of its own: it takes seconds, in which no other test would come to its turn.
+        let met = try await DedicatedThread(name: "streams").run { try Self.meet(damage, room) }
+        #expect(met.left == met.differences)
+        let differences = met.differences.values.reduce(0, +)
+        #expect(met.handed < (damage == .scattered ? 2 : 5) * differences, "\(met.handed) lines were handed on for \(differences) differences")
+    }
+
+    /// - Returns: how many lines were handed on, and how many were left of either side; how many should be.
+    private static func meet(_ damage: Damage, _ room: Int) throws -> (handed: Int, left: [Side: Int], differences: [Side: Int]) {
         let count = 120_000
         func isOnlyInBackup(_ row: Int) -> Bool {
             switch damage {
@@ -157,7 +167,6 @@ struct NarrowingPartsTests {
         }
         var left: [Side: Int] = [:]
         try elimination.finish { side, _ in left[side, default: 0] += 1 }
-        #expect(left == [.backup: missing, .live: extra])
-        #expect(handed < (damage == .scattered ? 2 : 5) * (missing + extra), "\(handed) lines were handed on for \(missing + extra) differences")
+        return (handed, left, [.backup: missing, .live: extra])
     }
 }

@@ -26,7 +26,7 @@ extension EndToEnd {
 
                 "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
                 await "dpkg to unpack" unpacking
-                # Which of the two steps installs first is nobody's choice: the other one waits for its lock, and has to fetch after the boot.
+                # What is half done may all have been fetched; the application's packages come after it, and have to be fetched after the boot.
                 lab power-cut new1
                 lab packages down
                 lab boot new1

@@ -90,7 +90,7 @@ enum Scenario {
         # Runs a command; its exit status goes into CODE and what it says into OUT.
         CODE=0 OUT=
         try() { CODE=0; OUT=$("$@" 2>&1) || CODE=$?; printf '$ %s → %s\n%s\n' "$*" "$CODE" "$(tail -n 12 <<<"$OUT")"; }
-        expect() { [[ $2 == "$3" ]] || { echo "EXPECTED $1 to be $2, SEEN $3"; exit 1; }; }
+        expect() { [[ $2 == "$3" ]] || { echo "$OUT" | tail -n 60; echo "EXPECTED $1 to be $2, SEEN $3"; exit 1; }; }
         expect_said() { grep -qF -- "$1" <<<"$OUT" || { echo "EXPECTED it to say: $1"; echo "$OUT" | tail -n 40; exit 1; }; }
         sql() { scripts/lab sql db1 "$1" -At <<<"$2"; }
         oid() { sql postgres "SELECT oid FROM pg_database WHERE datname = '$1'"; }

@@ -169,10 +169,14 @@ final class Running: Sendable {
         var process: pid_t = 0
         let result = withSpawnAttributes { posix_spawn(&process, program, &actions, $0, argv, variables) }
         for ours in [out.writing, err.writing, typed?.reading] { ours.map { _ = close($0) } }
+        // Before anything is initialised: there is no process that could be killed at the end.
+        guard result == 0 else {
+            for ours in [out.reading, err.reading, typed?.writing] { ours.map { _ = close($0) } }
+            throw Program.Missing(what: "\(program): \(String(cString: strerror(result)))")
+        }
+        (id, words, input) = (process, arguments, typed?.writing)
         output.read(out.reading)
         errors.read(err.reading)
-        (id, words, input) = (process, arguments, typed?.writing)
-        guard result == 0 else { throw Program.Missing(what: "\(program): \(String(cString: strerror(result)))") }
         end.await(process)
     }
 

@@ -125,7 +125,7 @@ import Testing
         try await Program.wait(for: "the job of the new holder") { program.read("begun") == "begun\n" }
         stale.signal(SIGCONT)
         let result = try await stale.result()
-        #expect(result.status == 7)
+        #expect(result.status == 7, "\(result.output)\(result.errors)")
         #expect((result.output + result.errors).contains(words), "\(result.output)\(result.errors)")
         try program.write("", to: "go")
         let ended = try await taking.result()

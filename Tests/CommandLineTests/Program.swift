@@ -124,15 +124,14 @@ final class Running: Sendable {
         }
     }
 
-    /// How it ended, as a shell says it: the exit status, or 128 and the signal. nil while it runs.
+    /// How it ended, as a shell says it; nil while it runs.
     private final class End: Sendable {
         let status = Mutex<Int32?>(nil)
 
         func await(_ process: pid_t) {
             Thread.detachNewThread {
-                var status: Int32 = 0
-                while waitpid(process, &status, 0) < 0, errno == EINTR {}
-                self.status.withLock { $0 = status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f) }
+                let status = waitForEnd(of: process)
+                self.status.withLock { $0 = status }
             }
         }
     }

@@ -60,11 +60,9 @@ enum Scenario {
         var pid: pid_t = 0
         let result = withSpawnAttributes { posix_spawn(&pid, "/bin/bash", &actions, $0, arguments, variables) }
         guard result == 0 else { throw NotStarted() }
-        var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-        let exit = status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)
+        let status = waitForEnd(of: pid)
         let said = (try? String(contentsOfFile: folder + "/said", encoding: .utf8)) ?? ""
-        return ScenarioOutcome(status: exit, said: String(said.suffix(6000)))
+        return ScenarioOutcome(status: status, said: String(said.suffix(6000)))
     }
 
     /// What every scenario can use.

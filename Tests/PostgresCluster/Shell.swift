@@ -38,11 +38,9 @@ private func shellSync(_ script: String, _ environment: [String: String], _ inpu
     var pid: pid_t = 0
     let result = withSpawnAttributes { posix_spawn(&pid, "/bin/bash", &actions, $0, arguments, variables) }
     guard result == 0 else { throw ShellFailed(description: "no bash") }
-    var status: Int32 = 0
-    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-    let exit = status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)
+    let status = waitForEnd(of: pid)
     return Outcome(
-        status: exit, output: [UInt8](try Data(contentsOf: URL(fileURLWithPath: folder + "/out"))),
+        status: status, output: [UInt8](try Data(contentsOf: URL(fileURLWithPath: folder + "/out"))),
         errors: String(decoding: try Data(contentsOf: URL(fileURLWithPath: folder + "/err")), as: UTF8.self))
 }
 

@@ -97,12 +97,31 @@ host_reset() {
         true'
 }
 
-# A pulled cable: the host runs on and reaches nobody.
+# A pulled cable: the host runs on and reaches nobody. A slow one: no faster than RATE, either way.
 cmd_cable() {
-    [[ $# -eq 2 ]] || usage_error "cable needs a host and up or down"
+    local ns
+    [[ $# -eq 2 || ($# -eq 3 && $2 == up) ]] || usage_error "cable needs a host and up [RATE] or down"
     host_ip "$1" >/dev/null
+    ns=$(netns_of "$1")
     case $2 in
-        up | down) ip link set "rlab-$1" "$2" ;;
+        down) ip link set "rlab-$1" down ;;
+        up)
+            if [[ $# -eq 3 ]]; then
+                link_rate "$1" "$3"
+            else
+                tc qdisc del dev "rlab-$1" root 2>/dev/null || true
+                tc -n "$ns" qdisc del dev eth0 root 2>/dev/null || true
+            fi
+            ip link set "rlab-$1" up
+            ;;
         *) usage_error "a cable is up or down, not $2" ;;
     esac
+}
+
+# link_rate HOST RATE: what waits longer than 50 ms is dropped, as by a switch.
+link_rate() {
+    local limit=(root tbf rate "$2" burst 256kb latency 50ms)
+    [[ $2 =~ ^[1-9][0-9]*[mg]bit$ ]] || usage_error "a rate is like 100mbit or 1gbit, not $2"
+    tc qdisc replace dev "rlab-$1" "${limit[@]}"
+    tc -n "$(netns_of "$1")" qdisc replace dev eth0 "${limit[@]}"
 }

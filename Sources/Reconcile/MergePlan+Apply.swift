@@ -64,7 +64,9 @@ extension MergePlan {
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
             try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             for diff in diffs where diff.pair.key != nil {
-                try await DiffWriter(diff: diff, merge: id, deadline: deadline).requireWritten(connection)
+                let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
+                try await writer.requireWritten(connection)
+                try await writer.noteOthers(connection)
             }
             try await requireObjectsWritten(id, connection, deadline: deadline)
             try await triggers.enable(connection, deadline: deadline)
@@ -176,10 +178,10 @@ private struct DiffWriter {
         return """
             CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
             WITH l AS MATERIALIZED (
-                SELECT \(keys), \(diff.sql.image("t")) AS "reprise image" FROM \(pair.live.from) AS t
+                SELECT \(keys), \(diff.sql.wholeImage("t")) AS "reprise image" FROM \(pair.live.from) AS t
                 WHERE EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(diff.isAbout("t")))
                 ORDER BY \(diff.sql.order("t")) FOR UPDATE OF t)
-            SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM d.live AS unchanged
+            SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM (\(diff.wholeLiveImage)) AS unchanged
             FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
             """
     }
@@ -198,12 +200,12 @@ private struct DiffWriter {
             "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
         }
         let wanted = """
-            ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)
+            ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)\(pair.others == nil ? "" : " || d.others")
             """
         let count = try await connection.execute(
             """
             INSERT INTO reprise_audit.changes
-            SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(names), d.live, \(wanted)
+            SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(diff.wholeNames), \(diff.wholeLiveImage), \(wanted)
             FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'update' AND s.unchanged
             """, deadline: deadline)
         let done = try await connection.execute(
@@ -258,7 +260,7 @@ private struct DiffWriter {
             count = try await connection.execute(
                 """
                 INSERT INTO reprise_audit.changes
-                SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(names), d.live, NULL
+                SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(diff.wholeNames), \(diff.wholeLiveImage), NULL
                 FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)
                 """, deadline: deadline)
             let done = try await connection.execute(
@@ -308,18 +310,31 @@ private struct DiffWriter {
         }
     }
 
+    /// The live row `t` is the one that a change `c` left behind.
+    private var isAfter: String {
+        zip(pair.key!.columns, pair.key!.equality).map { name, equality in
+            let place = pair.columns.firstIndex { $0.name == name }! + 1
+            return equality.holds("t.\(name.sql)", "c.after[\(place)]::\(pair.live.column(name)!.type)")
+        }.joined(separator: " AND ")
+    }
+
+    /// What a new row holds that the backup knows nothing of: by that too it is known whether somebody has changed it since.
+    func noteOthers(_ connection: isolated PostgresConnection) async throws {
+        guard pair.others != nil else { return }
+        try await connection.execute(
+            """
+            UPDATE reprise_audit.changes AS c SET columns = \(diff.wholeNames), after = \(diff.sql.wholeImage("t")) FROM \(pair.live.from) AS t
+            WHERE c.merge = \(id) AND (c.schema_name, c.table_name) = (\(place)) AND c.operation = 'insert' AND \(isAfter)
+            """, deadline: deadline)
+    }
+
     /// Each row that was written holds what it was to hold. Asked when all tables are written: a trigger of one may change another.
     func requireWritten(_ connection: isolated PostgresConnection) async throws {
-        let key = pair.key!
-        let after = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
-        let same = zip(key.columns, after).map { name, index in
-            key.equality[key.columns.firstIndex(of: name)!].holds("t.\(name.sql)", "c.after[\(index)]::\(pair.live.column(name)!.type)")
-        }.joined(separator: " AND ")
         let found = try await connection.query(
             """
-            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(same)
+            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(isAfter)
             WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
-                  AND (\(diff.sql.image("t"))) IS DISTINCT FROM c.after
+                  AND (\(diff.sql.wholeImage("t")))[1:pg_catalog.cardinality(c.after)] IS DISTINCT FROM c.after
             """, [.text(merge)], deadline: deadline)
         let wrong = try found.only().integer("rows", as: Int.self)
         guard wrong == 0 else {

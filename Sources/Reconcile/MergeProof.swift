@@ -163,7 +163,7 @@ private struct DiffProver {
                 UNION ALL
                 SELECT CASE WHEN \(isOurs) THEN 'that came out other than they were written' ELSE 'changed since' END, \(ofRecord)
                 FROM \(records("changes", "after")) LEFT JOIN (SELECT t.*, t.xmin FROM \(pair.live.from) AS t) AS t ON \(same)
-                WHERE CASE WHEN t.xmin IS NOT NULL THEN \(diff.sql.image("t")) END IS DISTINCT FROM r."reprise image"
+                WHERE CASE WHEN t.xmin IS NOT NULL THEN \(diff.sql.wholeImage("t")) END IS DISTINCT FROM r."reprise image"
                 UNION ALL
                 SELECT 'that were agreed to and neither merged nor listed', \(ofDifference) FROM \(diff.table.sql) AS d
                 WHERE \(agreed) AND NOT \(changed) AND NOT \(skipped)

@@ -73,9 +73,12 @@ private struct UndoWriter {
             """
     }
 
+    /// What stands in an image of a live row.
+    private var whole: [TableShape.Column] { pair.columns + (pair.others ?? []) }
+
     /// The typed value of a column out of an image.
     private func value(_ column: TableShape.Column, _ image: String) -> String {
-        "\(image)[\(pair.columns.firstIndex(of: column)! + 1)]::\(column.type)"
+        "\(image)[\(whole.firstIndex(of: column)! + 1)]::\(column.type)"
     }
 
     /// The row `t` is the one whose values `image` holds.
@@ -93,7 +96,7 @@ private struct UndoWriter {
         let done = try await connection.execute(
             """
             UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", ")) FROM \(changes) AND c.operation = 'update'
-            AND \(isRow("c.after")) AND \(diff.sql.image("t")) = c.after
+            AND \(isRow("c.after")) AND \(diff.sql.wholeImage("t")) = c.after
             """, deadline: deadline)
         return (done, all - done)
     }
@@ -105,7 +108,7 @@ private struct UndoWriter {
         if pair.key == nil {
             table.deleted = try await deleteCopies(connection)
         } else {
-            let ours = "\(changes) AND c.operation = 'insert' AND \(isRow("c.after")) AND \(diff.sql.image("t")) = c.after"
+            let ours = "\(changes) AND c.operation = 'insert' AND \(isRow("c.after")) AND \(diff.sql.wholeImage("t")) = c.after"
             var count = 0
             // A row that hangs on another of this table goes before it.
             repeat {
@@ -134,10 +137,10 @@ private struct UndoWriter {
     }
 
     func insert(_ connection: isolated PostgresConnection) async throws -> Int {
-        let values = pair.columns.map { value($0, "c.before") }.joined(separator: ", ")
+        let values = whole.map { value($0, "c.before") }.joined(separator: ", ")
         return try await connection.execute(
             """
-            INSERT INTO \(pair.live.name.sql) (\(diff.sql.list(diff.sql.columnNames))) OVERRIDING SYSTEM VALUE
+            INSERT INTO \(pair.live.name.sql) (\(diff.sql.list(whole.map(\.name)))) OVERRIDING SYSTEM VALUE
             SELECT \(values) FROM \(changes) AND c.operation = 'delete' ORDER BY c.place
             """, deadline: deadline)
     }
@@ -148,7 +151,7 @@ private struct UndoWriter {
             let found = try await connection.query(
                 """
                 SELECT pg_catalog.count(*) AS rows FROM \(changes) AND c.operation = '\(operation)'
-                AND EXISTS (SELECT FROM \(pair.live.from) AS t WHERE \(isRow("c.before")) AND \(diff.sql.image("t")) = c.before)
+                AND EXISTS (SELECT FROM \(pair.live.from) AS t WHERE \(isRow("c.before")) AND \(diff.sql.wholeImage("t")) = c.before)
                 """, deadline: deadline)
             let former = try found.only().integer("rows", as: Int.self)
             guard former >= done else {

@@ -17,11 +17,28 @@ struct RowSQL {
     /// NULL, also for a composite all of whose members are NULL and which is none itself. Images are the same byte by byte, whatever the
     /// column's collation holds for the same.
     func image(_ alias: String) -> String {
-        "ARRAY[" + pair.columns.map { column in
-            let value = "\(alias).\(column.name.sql)"
-            if column.castIsOutput { return "\(value)::pg_catalog.text COLLATE pg_catalog.\"C\"" }
-            return "CASE WHEN pg_catalog.num_nulls(\(value)) = 0 THEN pg_catalog.format('%s', \(value)) COLLATE pg_catalog.\"C\" END"
-        }.joined(separator: ", ") + "]::text[]"
+        "ARRAY[" + pair.columns.map { imageOf($0, "\(alias).\($0.name.sql)") }.joined(separator: ", ") + "]::text[]"
+    }
+
+    /// The image of a live row, and after it what only live rows hold.
+    func wholeImage(_ alias: String) -> String { pair.others == nil ? image(alias) : "\(image(alias)) || \(imageOfOthers(alias))" }
+
+    /// What only live rows hold, as text.
+    func imageOfOthers(_ alias: String) -> String {
+        "ARRAY[\((pair.others ?? []).map { imageOf($0, "\(alias).\($0.name.sql)") }.joined(separator: ", "))]::text[]"
+    }
+
+    private func imageOf(_ column: TableShape.Column, _ value: String) -> String {
+        if column.castIsOutput { return "\(value)::pg_catalog.text COLLATE pg_catalog.\"C\"" }
+        return "CASE WHEN pg_catalog.num_nulls(\(value)) = 0 THEN pg_catalog.format('%s', \(value)) COLLATE pg_catalog.\"C\" END"
+    }
+
+    /// The row as one value that is the same for rows that mean the same: by each type's own equality, and as text where it has none.
+    func meaning(_ alias: String) -> String {
+        "ROW(" + pair.columns.map { column in
+            let value = "\(alias).\(column.name.sql)", collation = column.collation.map { " COLLATE \($0)" } ?? ""
+            return column.equality == nil ? imageOf(column, value) : value + collation
+        }.joined(separator: ", ") + ")"
     }
 
     /// True where two rows have the same key, as the key's own index holds keys for the same.

@@ -58,6 +58,10 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     var sql: RowSQL { RowSQL(pair: pair) }
+    /// Of a difference `d`: what its live row held, all of it.
+    var wholeLiveImage: String { pair.others == nil ? "d.live" : "d.live || d.others" }
+    /// The names of what stands in a whole image.
+    var wholeNames: String { RowSQL.texts((pair.columns + (pair.others ?? [])).map(\.name.name)) }
     /// The typed columns of the key in the table of differences.
     func keyAlias(_ index: Int) -> String { "\"key \(index + 1)\"" }
 
@@ -89,8 +93,8 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     private var keyed: String {
-        let key = pair.key!, there = "\"reprise there\""
-        let side = { (from: String) in "(SELECT \(sql.list(sql.columnNames)), true AS \(there) FROM \(from))" }
+        let key = pair.key!, there = "\"reprise there\"", others = pair.others?.map(\.name) ?? []
+        let side = { (from: String, more: [SQLIdentifier]) in "(SELECT \(sql.list(sql.columnNames + more)), true AS \(there) FROM \(from))" }
         let isInScope = scope.map { " AS t WHERE EXISTS (SELECT FROM \($0.sql) AS s WHERE \(sql.sameKey("s", "t")))" } ?? ""
         // The backup's column may have had another collation.
         let keys = key.columns.enumerated().map { place, name in
@@ -105,27 +109,47 @@ package struct TableDiff: Sendable, Hashable, Codable {
                                    ELSE 'changed' END AS kind,
                          CASE WHEN pg_catalog.num_nulls(i.backup, i.live) = 0 THEN ARRAY[\(takes)]::boolean[] END AS take
                   FROM (SELECT \(keys), CASE WHEN b.\(there) THEN \(sql.image("b")) END AS backup, CASE WHEN l.\(there) THEN \(sql.image("l")) END AS live,
+                               \(others.isEmpty ? "" : "CASE WHEN l.\(there) THEN \(sql.imageOfOthers("l")) END AS others,")
                                CASE WHEN l.\(there) IS NULL THEN \(isWanted("b")) END AS wanted,
                                CASE WHEN b.\(there) AND l.\(there) THEN ARRAY[\(rules)]::boolean[] END AS ruled
-                        FROM \(side(pair.backup.from)) AS b \(isFollowed ? "LEFT" : "FULL") JOIN \(side(pair.live.from + isInScope)) AS l ON \(sql.sameKey("b", "l"))
+                        FROM \(side(pair.backup.from, [])) AS b \(isFollowed ? "LEFT" : "FULL") JOIN \(side(pair.live.from + isInScope, others)) AS l ON \(sql.sameKey("b", "l"))
                         WHERE \(isFollowed ? "" : "b.\(there) IS NULL OR \(sql.differs("b", "l", mode)) OR ")l.\(there) IS NULL OFFSET 0) AS i OFFSET 0) AS x
             """
     }
 
     /// Without a key a row is all that it holds: what counts is how many of it each side has. Only missing ones can be merged.
     private var multiset: String {
-        let images = { (from: String, sign: String) in
-            "SELECT \(sql.image("t")) AS image, \(isWanted("t")) AS wanted, \(sign)1 AS n FROM \(from) AS t"
+        """
+        \(table.creation) AS
+        SELECT pg_catalog.row_number() OVER (ORDER BY x.image COLLATE "C") AS seq, x.kind, x.backup, x.live, x.wanted, NULL::boolean[] AS take,
+               \(verdict) AS verdict, \(reason) AS reason, x.copies
+        FROM (SELECT image, CASE WHEN n > 0 THEN 'missing' ELSE 'extra' END AS kind, CASE WHEN n > 0 THEN image END AS backup,
+                     CASE WHEN n < 0 THEN image END AS live, wanted, pg_catalog.abs(n) AS copies, NULL::boolean[] AS take
+              FROM \(mode == .exact ? imbalance : meantImbalance) AS i WHERE n <> 0) AS x
+        """
+    }
+
+    /// All rows of both sides, each with its image and what `column` adds, those of the backup counted as 1 and live ones as -1.
+    private func bothSides(_ column: String = "") -> String {
+        let rows = { (from: String, sign: String) in
+            "SELECT \(sql.image("t")) AS image, \(isWanted("t")) AS wanted, \(sign)1 AS n\(column) FROM \(from) AS t"
         }
+        return "(\(rows(pair.backup.from, "")) UNION ALL \(rows(scope?.sql ?? pair.live.from, "-"))) AS both_sides"
+    }
+
+    /// For each image how many more of it the backup has than the live table: `image`, `n`, `wanted`.
+    private var imbalance: String { "(SELECT image, sum(n) AS n, pg_catalog.bool_and(wanted) AS wanted FROM \(bothSides()) GROUP BY image)" }
+
+    /// The same where rows that mean the same stand for each other: first those that are written the same, then, by their images, as many as there are.
+    private var meantImbalance: String {
+        let same = "PARTITION BY meaning", isLeft = "n * total > 0"
         return """
-            \(table.creation) AS
-            SELECT pg_catalog.row_number() OVER (ORDER BY x.image COLLATE "C") AS seq, x.kind, x.backup, x.live, x.wanted, NULL::boolean[] AS take,
-                   \(verdict) AS verdict, \(reason) AS reason, x.copies
-            FROM (SELECT image, CASE WHEN sum(n) > 0 THEN 'missing' ELSE 'extra' END AS kind, CASE WHEN sum(n) > 0 THEN image END AS backup,
-                         CASE WHEN sum(n) < 0 THEN image END AS live, pg_catalog.bool_and(wanted) AS wanted, pg_catalog.abs(sum(n)) AS copies,
-                         NULL::boolean[] AS take
-                  FROM (\(images(pair.backup.from, "")) UNION ALL \(images(scope?.sql ?? pair.live.from, "-"))) AS both_sides
-                  GROUP BY image HAVING sum(n) <> 0) AS x
+            (SELECT image, wanted, pg_catalog.sign(n)::bigint * greatest(0, CASE WHEN \(isLeft) THEN least(pg_catalog.abs(n), pg_catalog.abs(total) - coalesce(
+                    sum(pg_catalog.abs(n)) FILTER (WHERE \(isLeft)) OVER (\(same) ORDER BY image COLLATE "C" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))
+                    END)::bigint AS n
+             FROM (SELECT i.*, sum(n) OVER (\(same)) AS total
+                   FROM (SELECT DISTINCT ON (image) image, meaning, sum(n) OVER (PARTITION BY image) AS n, pg_catalog.bool_and(wanted) OVER (PARTITION BY image) AS wanted
+                         FROM \(bothSides(", \(sql.meaning("t")) AS meaning"))) AS i) AS i)
             """
     }
 

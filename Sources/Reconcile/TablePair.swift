@@ -8,6 +8,9 @@ package struct TablePair: Sendable, Hashable, Codable {
     package let columns: [TableShape.Column]
     /// By what rows are told apart; nil for a table without a key, which is compared as a multiset.
     package let key: TableShape.Key?
+    /// What only the live rows hold, or hold in another type: never compared or merged, but part of what a row is when it is looked at
+    /// again, and of what comes back with it. nil where there is none, or rows are not told apart.
+    package let others: [TableShape.Column]?
     package let drift: [Drift]
 
     /// How the two shapes differ.
@@ -46,7 +49,9 @@ package struct TablePair: Sendable, Hashable, Codable {
         guard !common.isEmpty else {
             throw ReconcileRefused("reconcile.nothing-common", "table \(live.name) and its backup have no column in common")
         }
-        key = try Self.key(live, common, wantedKey)
+        let key = try Self.key(live, common, wantedKey), others = live.columns.filter { !$0.isGenerated && !common.contains($0) }
+        self.key = key
+        self.others = key == nil || others.isEmpty ? nil : others
         if let missing = live.columns.first(where: { !$0.isNullable && !$0.isGenerated && backup.column($0.name) == nil }), !toleratesDrift {
             throw ReconcileRefused("reconcile.drift", "column \(missing.name) of \(live.name) takes no NULL and is not in the backup")
         }

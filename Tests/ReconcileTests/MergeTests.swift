@@ -218,6 +218,18 @@ struct MergeTests {
         #expect(try await bench.rows("t") == before)
     }
 
+    @Test func rowsWithoutAKeyThatMeanTheSameStandForEachOther() async throws {
+        let bench = try await Bench("CREATE EXTENSION citext SCHEMA public; CREATE TABLE t (a public.citext, n numeric, j json)")
+        try await bench.run(#"INSERT INTO t VALUES ('x', 1.0, '{}'), ('X', 1.0, '{}'), ('x', 1.0, '{ }'), ('y', 2, NULL), ('y', 2.0, NULL), ('y', 2.00, NULL), (NULL, 3.0, NULL)"#)
+        try await bench.backUp("t")
+        try await bench.run("TRUNCATE t; INSERT INTO t VALUES ('x', 1.00, '{}'), ('X', 1.00, '{}'), ('Y', 2.00, NULL), ('y', 2.0, NULL), (NULL, 3, NULL), ('z', 4, NULL)")
+        let (_, preview, outcome) = try await bench.merge([try await bench.diff("t", mode: .semantic)])
+        #expect(outcome.tables[0].inserted == 2 && preview.tables[0].rows(TableDiff.Kind.extra) == 1)
+        #expect(
+            try await bench.rows("t") == ["(,3,)", #"(X,1.00,{})"#, "(Y,2.00,)", #"(x,1.0,"{ }")"#, #"(x,1.00,{})"#, "(y,2,)", "(y,2.0,)", "(z,4,)"])
+        #expect(try await AuditTrail.prove("m", bench.connection, deadline: soon()).isProven)
+    }
+
     @Test(arguments: [
         ("id uuid PRIMARY KEY", "md5(g::text)::uuid"), ("id text COLLATE \"C\" PRIMARY KEY", "'Ключ ' || g"), ("id numeric PRIMARY KEY", "g + 0.50"),
         ("id public.citext PRIMARY KEY", "'Key' || g"), ("id app.code PRIMARY KEY", "'k' || g"),
@@ -245,6 +257,32 @@ struct MergeTests {
         try await bench.run("DELETE FROM t WHERE id < 3")
         _ = try await bench.merge([try await bench.diff("t")])
         #expect(try await bench.value("SELECT (SELECT count(*) FROM t1), (SELECT count(*) FROM t2)") == "2|1")
+    }
+
+    /// Columns that the backup does not know are not merged, but whoever writes into them changes the row.
+    @Test func whatOnlyTheLiveTableHoldsComesBackAndIsLookedAtAgain() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int, m int)")
+        try await bench.run("INSERT INTO t SELECT g, g, g FROM generate_series(1, 4) g")
+        try await bench.backUp("t")
+        try await bench.run(
+            """
+            ALTER TABLE t ADD note text DEFAULT 'none', ALTER m TYPE text USING m || ' apples', ADD twice int GENERATED ALWAYS AS (n * 2) STORED;
+            DELETE FROM t WHERE id IN (1, 2); UPDATE t SET n = 0, note = 'kept' WHERE id IN (3, 4); INSERT INTO t VALUES (8, 8, 'x', 'eight'), (9, 9, 'y', 'nine')
+            """)
+        var policy = MergePolicy(.takeBackup)
+        (policy.deletesExtra, policy.mostDeletes) = (true, 10)
+        let plan = try MergePlan([try await bench.diff("t", policy: policy, toleratesDrift: true)])
+        let agreed = try await plan.prepare(bench.connection, deadline: soon())
+        try await bench.run("UPDATE t SET note = 'late' WHERE id = 8; UPDATE t SET m = 'late' WHERE id = 4")
+        let outcome = try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon())
+        #expect(outcome.tables[0].skipped == ["changed since the preview": 2])
+        #expect(try await bench.rows("t") == ["(1,1,,none,2)", "(2,2,,none,4)", #"(3,3,"3 apples",kept,6)"#, "(4,0,late,kept,0)", "(8,8,x,late,16)"])
+        #expect(try await AuditTrail.prove("m", bench.connection, deadline: soon()).isProven)
+        try await bench.run("UPDATE t SET note = 'by hand' WHERE id = 1")
+        let undone = try await AuditTrail.undo("m", of: plan, bench.connection, deadline: soon())
+        #expect(undone.tables[0].skipped == ["changed since the merge": 1])
+        #expect(
+            try await bench.rows("t") == [#"(1,1,,"by hand",2)"#, #"(3,0,"3 apples",kept,0)"#, "(4,0,late,kept,0)", "(8,8,x,late,16)", "(9,9,y,nine,18)"])
     }
 
     @Test func driftIsNamedAndMergedOnlyWhereThePlanSaysSo() async throws {

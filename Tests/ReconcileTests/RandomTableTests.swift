@@ -61,6 +61,15 @@ struct RandomTableTests {
 struct RandomRow: Hashable, CustomStringConvertible {
     var values: [String?]
 
+    /// By bytes, NULL last: as a server orders arrays of text.
+    func isBefore(_ other: RandomRow) -> Bool {
+        for (mine, theirs) in zip(values, other.values) where mine != theirs {
+            guard let mine, let theirs else { return mine != nil }
+            return mine.utf8.lexicographicallyPrecedes(theirs.utf8)
+        }
+        return false
+    }
+
     /// As PostgreSQL writes an array of them.
     var description: String {
         "{" + values.map { value in
@@ -281,7 +290,7 @@ struct RandomModel {
         var wishes: [[Wish]] = [[], []], unwanted: [[RandomRow]] = [[], []]
         for (index, table) in live.tables.enumerated() {
             guard table.keyCount > 0 else {
-                addCopies(index, backup.rows[index], rules[index])
+                addCopies(index, backup.rows[index], rules[index], table, mode)
                 continue
             }
             let there = Dictionary(uniqueKeysWithValues: live.rows[index].map { (table.key($0), $0) })
@@ -312,11 +321,20 @@ struct RandomModel {
         for index in [1, 0] { delete(unwanted[index], index, live.tables) }
     }
 
-    private mutating func addCopies(_ index: Int, _ backup: [RandomRow], _ rules: RandomRules) {
-        for (row, copies) in Dictionary(grouping: backup, by: \.self) where rules.brings(row) {
-            let lost = max(0, copies.count - rows[index].count { $0 == row })
-            rows[index] += [RandomRow](repeating: row, count: lost)
-            changes[index] += [String](repeating: "insert - \(row)", count: lost)
+    /// Rows that are written the same stand for each other, then those that mean the same: of what is left the first by their values.
+    private mutating func addCopies(_ index: Int, _ backup: [RandomRow], _ rules: RandomRules, _ table: RandomTable, _ mode: ComparisonMode) {
+        let live = rows[index]
+        let meaning = { (row: RandomRow) in mode == .exact ? row.values : zip(row.values, table.columns).map { RandomTable.meaning($0, $1.type) } }
+        for alike in Dictionary(grouping: Set(backup + live), by: meaning).values {
+            let surplus = alike.map { row in (row: row, count: backup.count { $0 == row } - live.count { $0 == row }) }
+            var left = surplus.map(\.count).reduce(0, +)
+            for (row, count) in surplus.sorted(by: { $0.row.isBefore($1.row) }) where count > 0 && left > 0 {
+                let lost = min(count, left)
+                left -= lost
+                guard rules.brings(row) else { continue }
+                rows[index] += [RandomRow](repeating: row, count: lost)
+                changes[index] += [String](repeating: "insert - \(row)", count: lost)
+            }
         }
     }
 

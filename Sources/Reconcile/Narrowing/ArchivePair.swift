@@ -27,8 +27,13 @@ package struct ArchivePair: Sendable {
         }
     }
 
-    /// - Throws: `ReconcileRefused` where a table is not there, or has other columns and nobody said that it may.
+    /// - Throws: `ReconcileRefused` where a table is not there, has other columns and nobody said that it may, or rows that mean the same are to be the same.
     package init(_ backup: Archive, _ live: Archive, _ names: TableComparison.Names, by rules: MergeRules) throws {
+        guard rules.compare != .semantic else {
+            throw ReconcileRefused(
+                "reconcile.archives-as-written", "two archives are compared by what is written in them; what means the same only a server knows",
+                hints: ["leave out --compare semantic", "or restore one of them into a database, and compare the other with that"])
+        }
         self.backup = ArchiveRows(at: backup.path, of: try backup.table(names.backup))
         self.live = ArchiveRows(at: live.path, of: try live.table(names.live))
         let own = backup.contents.copiedColumns(of: try backup.table(names.backup)), theirs = live.contents.copiedColumns(of: try live.table(names.live))

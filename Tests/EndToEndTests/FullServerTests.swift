@@ -237,4 +237,11 @@ extension EndToEnd {
 
             """#
     }
+            # What any account of a host can read of the plan's secrets. They come by standard input: arguments are seen by all.
+            secrets() { sed -n 's/^\(app_key\|db_password\|db_readonly_password\)=//p' "$LAB/secrets"; sed -n 3p "$LAB/tls/key.pem"; sed -n 4p "$LAB/code/deploy_key"; }
+            open_secrets() {
+                expect "how many secrets are looked for" 5 "$(secrets | grep -c ..........)"
+                secrets | scripts/lab enter "$1" runuser -u nobody -- grep -rlsF -f - /etc /home /root /run /srv /tmp /usr/local /var || true
+            }
 }
+                for host in $(printf '%s\n' "$SERVER" "$DATABASE_HOST" | sort -u); do expect "secrets that others can read on $host" "" "$(open_secrets "$host")"; done

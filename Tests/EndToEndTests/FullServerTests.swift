@@ -60,6 +60,14 @@ extension EndToEnd {
                 installed
                 good=$(newest_backup)
                 # A whole gzip around an archive that was cut off, with a revision that is nowhere.
+                # Not by what nginx does not take, which never gets to its place.
+                sed 's/^ *listen 443 ssl/&&/' "$PLAN" >"$WORK/misspelt.yaml"
+                try reprise start "$WORK/misspelt.yaml" --inventory "$INVENTORY" --yes
+                expect "the exit status with a site that nginx does not take" 1 "$CODE"
+                expect_said 'refuses the new /etc/nginx/sites-available/chms'
+                expect_said 'invalid parameter "listen"'
+                expect "the site that is there" "server {" "$(there cat /etc/nginx/sites-available/chms)"
+                try reprise cancel --reason "begun anew"
                 cut=db_$(date -u -d '+2 minutes' +%Y%m%d_%H%M%S).dump.gz
                 UNDO+=("scripts/lab aws writer s3 rm s3://chms-backups/database/$cut" "scripts/lab aws writer s3 rm s3://chms-backups/database/$cut.json")
                 scripts/lab enter db1 bash -euc "

@@ -3,21 +3,38 @@ import Testing
 extension EndToEnd {
     /// What goes wrong on the way of a whole server's recovery.
     @Suite struct FullServerFaultTests {
-        /// One recovery: packages that cannot be had for a while, a power cut in the middle of apt, two wrong secrets, and a name that
-        /// leads nowhere yet. (A power cut in the middle of the restore: `FullServerTests`.)
+        /// One recovery, of a machine that the plan makes first: packages that cannot be had for a while, a power cut in the middle of apt,
+        /// two wrong secrets, and a name that leads nowhere yet. (A power cut in the middle of the restore: `FullServerTests`.)
         @Test(.timeLimit(.minutes(10)))
         func aRecoveryGoesOnAfterLostPackagesAndPowerAndNamesWrongSecrets() async throws {
             try await Scenario.play(FullServerTests.prelude + #"""
-                lab factory new1
                 lab backup
                 # A key that nobody knows, and a password that opens nothing.
                 ssh-keygen -q -t ed25519 -N '' -f "$WORK/deploy-key"
                 echo wrong >"$WORK/password"
+                # Of the machine nothing is known but its name.
                 sed -e "s|^    deploy-key: .*|    deploy-key: file:$WORK/deploy-key|" -e "s|^    visitor-password: .*|    visitor-password: command:cat $WORK/password|" \
-                    "$INVENTORY" >"$WORK/inventory.yaml"
+                    -e '/ansible_host:/d' -e 's|^    - /var/.*/known_hosts$|    - /dev/null|' "$INVENTORY" >"$WORK/inventory.yaml"
                 INVENTORY=$WORK/inventory.yaml
-                sed 's/^      connect-to: .*/&\n      within: 2s/' "$PLAN" >"$WORK/plan.yaml"
+                # As the document says it.
+                cat >"$WORK/machine" <<YAML
+                  - id: machine
+                    kind: provision
+                    on: orchestrator
+                    timeout: 10m
+                    with:
+                      host: new1
+                      directory: $ROOT
+                      in-doubt: rerun
+                      run: |
+                        [ -s "$WORK/machine.json" ] || { echo made >>"$WORK/made"; scripts/lab factory new1 >"$WORK/new.json"; mv "$WORK/new.json" "$WORK/machine.json"; }
+                        cat "$WORK/machine.json"
+                YAML
+                sed -e "/^steps:$/r $WORK/machine" -e 's/^    needs: \[\]$/    needs: [machine]/' -e 's/^      connect-to: .*/      connect-to: "{{ steps.machine.address }}"\n      within: 2s/' "$PLAN" >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status of check" 0 "$CODE"
+                expect_said "step machine makes it"
                 UNDO+=("scripts/lab packages up" "scripts/lab boot new1")
                 unpacking() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" | grep -q "dpkg.*[-]-unpack" && exit 0; done; exit 1' 2>/dev/null; }
                 # A busy machine installs for minutes.
@@ -53,6 +70,7 @@ extension EndToEnd {
                 echo lab-password >"$WORK/password"
                 try reprise retry visit
                 expect "the exit status with the right password" 0 "$CODE"
+                expect "times that the machine was made" 1 "$(grep -c made "$WORK/made")"
                 expect "the run" SUCCEEDED "$(state)"
                 expect "what dpkg finds half done" "" "$(there dpkg --audit)"
                 serves

@@ -21,6 +21,16 @@ import Testing
         for group in Set(loaded.plan.steps.flatMap(\.on)) { #expect(inventory.inventory.hosts(on: group)?.count == 1, "\(group)") }
     }
 
+    /// What hangs on a host, such as an init script that waits for an answer, would be waited for forever.
+    @Test func everyStepButAPersonsWordHasADeadline() throws {
+        let names = try FileManager.default.contentsOfDirectory(atPath: "\(checkout)/plans").filter { $0.hasSuffix(".yaml") }
+        #expect(names.count >= 5)
+        for name in names {
+            let plan = try loadPlan(at: "\(checkout)/plans/\(name)", kinds: StepRegistry.standard.schemas, inventory: nil).plan
+            for step in plan.steps + plan.finally where step.kind != "approval" { #expect(step.timeout != nil, "\(name): \(step.id)") }
+        }
+    }
+
     private func upstream(_ id: StepID, in plan: Plan) -> Set<StepID> {
         (plan.step(id)?.needs ?? []).reduce(into: []) { $0.formUnion(upstream($1, in: plan).union([$1])) }
     }

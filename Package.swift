@@ -102,6 +102,6 @@ let package = Package(
         // Against the lab's real hosts, and only where REPRISE_LAB=1 says that it is up.
         .testTarget(name: "EndToEndTests", dependencies: ["reprise", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["reprise", "CLinux", "RunCore", "TestSupport", "PostgresCluster"], swiftSettings: swiftSettings),
+            name: "CommandLineTests", dependencies: ["reprise", "CLinux", "RunCore", "BlockingIO", "PostgreSQL", "TestSupport", "PostgresCluster"], swiftSettings: swiftSettings),
     ]
 )

@@ -29,7 +29,7 @@ extension StepContext {
     func writingLiveTables<Value: Sendable>(
         of database: DatabaseRef, _ body: @escaping @Sendable (PostgresConnection, Deadline) async throws -> Value
     ) async throws -> Value {
-        try await untilMarked(on: database.host, orAgainAfter: Self.isRace) { deadline in
+        try await untilMarked(on: database.host, orAgainAfter: LiveWrite.isRace) { deadline in
             let connection = try await services.connect(database, name: database.database)
             let observer = try await services.connect(database, name: database.database)
             let value = try await TableRights.named {
@@ -39,12 +39,6 @@ extension StepContext {
             await observer.close()
             return value
         }
-    }
-
-    /// Somebody wrote at the same instant: nothing was written here, and the next try sees what they wrote.
-    private static func isRace(_ error: any RepriseError) -> Bool {
-        // A key, a large object or a parent that was there when it was looked at; a deadlock; a lock that was not had in time.
-        error is LockNotHad || ["23505", "42710", "23503", "40P01", "55P03"].contains((error as? PostgresError)?.sqlState)
     }
 
     /// Takes a merge back. One that never happened has nothing to take back.

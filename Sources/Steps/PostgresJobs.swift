@@ -94,18 +94,17 @@ extension StepContext {
         on host: String, orAgainAfter isPassing: (any RepriseError) -> Bool = { _ in false }, _ body: (Deadline) async throws -> Value
     ) async throws -> Value {
         let deadline = deadline ?? Deadline(after: .seconds(3600))
-        var tries = 0
-        while true {
-            var used: (any JobLedger)?
-            do {
-                used = try await services.ledger(host)
-                return try await body(deadline)
-            } catch let error as any RepriseError where error.isTransient || error is PostgresCommitUnknown || isPassing(error) {
-                tries += 1
-                guard tries < 5, !deadline.hasPassed else { throw error }
-                if let used, !isPassing(error) { await services.forgetConnection(host, used) }
-                try await Task.sleep(for: .milliseconds(500 * tries))
-            }
+        var used: (any JobLedger)?
+        let passes = { (error: any RepriseError, _: Int) in
+            if isPassing(error) { return true }
+            guard error.isTransient || error is PostgresCommitUnknown else { return false }
+            if let used { await services.forgetConnection(host, used) }
+            return true
+        }
+        return try await trying(until: deadline, againAfter: passes) {
+            used = nil
+            used = try await services.ledger(host)
+            return try await body(deadline)
         }
     }
 

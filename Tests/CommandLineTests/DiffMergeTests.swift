@@ -6,7 +6,7 @@ import Testing
 @Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct DiffMergeTests {
     /// A live database that has lost and changed rows since it was dumped.
-    private struct Scene {
+    struct Scene {
         let cluster: Cluster
         let program: Program
         let live: String
@@ -29,9 +29,20 @@ struct DiffMergeTests {
 
         func address(_ database: String) -> String { "postgresql:///\(database)?host=\(cluster.folder)&port=\(cluster.port)&user=postgres" }
 
-        func reprise(_ arguments: String...) async throws -> Program.Result {
+        func start(_ arguments: [String]) throws -> Running {
             let path = "\(Cluster.programs):\(ProcessInfo.processInfo.environment["PATH"] ?? "")"
-            return try await program.start(arguments, environment: ["PATH": path]).result()
+            return try program.start(arguments, environment: ["PATH": path])
+        }
+
+        func reprise(_ arguments: String...) async throws -> Program.Result { try await start(arguments).result() }
+
+        /// The command that merges the archive's members into the live ones.
+        var merging: [String] { ["merge", "file:\(archive)", address(live), "--table", "members"] }
+
+        /// The hash that it asks for with these options.
+        func agreed(_ options: String...) async throws -> String {
+            let asked = try await start(merging + options).result()
+            return String(try #require(asked.errors.firstMatch(of: /--agree ([0-9a-f]{12})/)?.1, "\(asked)"))
         }
 
         func rows() async throws -> String { try await cluster.psql("SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM members AS t", database: live) }

@@ -186,6 +186,7 @@ final class Running: Sendable {
     }
 
     var outputSoFar: String { output.text }
+    var errorsSoFar: String { errors.text }
 
     private var isRunning: Bool { end.status.withLock { $0 == nil } }
 

@@ -38,19 +38,20 @@ struct MergeCommand: AsyncParsableCommand {
         let opener = DataSides(options: options, application: "reprise/merge")
         if let undo {
             guard target == nil else { throw Refusal("undo-one-database", "--undo takes one database, the one that was merged into") }
-            return try await opener.with(DataSide(source)) { try await takeBack(undo, try Self.database($0)) }
+            let side = try DataSide(source)
+            return try await opener.with(side) { try await takeBack(undo, try Self.database($0), side) }
         }
         guard let target else { throw Refusal("no-target", "no database to merge into is named", hints: ["reprise merge SOURCE TARGET --table NAME"]) }
         let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
         try await opener.with(sides.0) { source in
-            if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), names) }
+            if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), sides.1, names) }
             return try await opener.with(sides.1) { target in
                 let backup: TableComparison.Backup =
                     switch source {
                     case .archive(let path, let contents): .archive(path: path, contents: contents)
                     case .database(let connection): .database(connection)
                     }
-                try await merge(backup, into: try Self.database(target), names)
+                try await merge(backup, into: try Self.database(target), sides.1, names)
             }
         }
     }
@@ -66,7 +67,9 @@ struct MergeCommand: AsyncParsableCommand {
     private static let schema = "reprise_merge"
     private static let lock = 7_233_179_127
 
-    private func merge(_ backup: TableComparison.Backup, into live: PostgresConnection, _ names: [TableComparison.Names]) async throws {
+    private func merge(
+        _ backup: TableComparison.Backup, into live: PostgresConnection, _ side: DataSide, _ names: [TableComparison.Names]
+    ) async throws {
         let deadline = deadline, schema = try SQLIdentifier(Self.schema), meter = ComparisonMeter(options)
         let isOurs = try await live.query("SELECT pg_catalog.pg_try_advisory_lock(\(Self.lock)) AS ours", deadline: deadline).only().bool("ours")
         guard isOurs else {
@@ -79,7 +82,7 @@ struct MergeCommand: AsyncParsableCommand {
             let compared = try await TableComparison(with: backup, of: live, in: schema)
                 .compare(names, by: policy.rules(over: tables.rules()), deadline: deadline) { meter.tell($0, $1) }
             meter.end()
-            try await agreeAndMerge(try MergePlan(compared.map(\.diff)), "merge-\(UUID().uuidString.lowercased().prefix(8))", live, deadline)
+            try await agreeAndMerge(try MergePlan(compared.map(\.diff)), "merge-\(UUID().uuidString.lowercased().prefix(8))", live, side, deadline)
         } catch {
             // Also after Ctrl-C: what is left holds people's data.
             await Task { try? await Self.drop(schema, live) }.value
@@ -92,15 +95,19 @@ struct MergeCommand: AsyncParsableCommand {
         try await live.execute("DROP SCHEMA IF EXISTS \(schema.sql) CASCADE", deadline: Deadline(after: .seconds(60)))
     }
 
-    private func agreeAndMerge(_ plan: MergePlan, _ id: String, _ live: PostgresConnection, _ deadline: Deadline) async throws {
+    private func agreeAndMerge(
+        _ plan: MergePlan, _ id: String, _ live: PostgresConnection, _ side: DataSide, _ deadline: Deadline
+    ) async throws {
         let preview = try await plan.prepare(live, deadline: deadline)
         guard preview.tables.contains(where: { table in [.insert, .update, .delete].contains { table.rows($0) > 0 } }) else {
             return try options.show(Outcome(merge: nil, preview: preview.hash, tables: []), "\(preview.text)\nThere is nothing to merge.\n")
         }
         if !options.json { Console.write("\(terminalSafe(preview.text))\n\(terminalSafe(preview.samplesText))\n") }
         try await requireAgreement(preview)
-        let outcome = try await plan.merge(
-            as: id, agreed: preview.hash, disabling: try triggers(), lockTimeout: .seconds(lockTimeout), live, deadline: deadline)
+        let triggers = try triggers(), lockTimeout = Duration.seconds(lockTimeout)
+        let outcome = try await writing(into: live, side, deadline) {
+            try await plan.merge(as: id, agreed: preview.hash, disabling: triggers, lockTimeout: lockTimeout, live, deadline: deadline)
+        }
         try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge '\(printable(target ?? source))' --undo \(id)\n")
     }
 
@@ -131,8 +138,28 @@ struct MergeCommand: AsyncParsableCommand {
         }
     }
 
-    private func takeBack(_ id: String, _ live: PostgresConnection) async throws {
-        let outcome = try await AuditTrail.undo(id, disabling: try triggers(), lockTimeout: .seconds(lockTimeout), live, deadline: deadline)
+    /// Calls `body`, which writes through `live` in one transaction, and again after a race with others. From a second session it is seen who
+    /// holds what the first one waits for.
+    private func writing(
+        into live: PostgresConnection, _ side: DataSide, _ deadline: Deadline, _ body: @escaping @Sendable () async throws -> MergeOutcome
+    ) async throws -> MergeOutcome {
+        let isSaid = !options.quiet
+        return try await DataSides(options: options, application: "reprise/merge").with(side) { second in
+            let observer = try Self.database(second)
+            let isRace = { (error: any RepriseError, failed: Int) in
+                guard LiveWrite.isRace(error) else { return false }
+                if isSaid { Console.writeError("reprise: note: \(terminalSafe(error.message)); trying again (\(failed + 1) of \(mostTries))\n") }
+                return true
+            }
+            return try await trying(until: deadline, againAfter: isRace) { try await LockWatch.naming(holdersFor: live, from: observer, body) }
+        }
+    }
+
+    private func takeBack(_ id: String, _ live: PostgresConnection, _ side: DataSide) async throws {
+        let triggers = try triggers(), lockTimeout = Duration.seconds(lockTimeout), deadline = deadline
+        let outcome = try await writing(into: live, side, deadline) {
+            try await AuditTrail.undo(id, disabling: triggers, lockTimeout: lockTimeout, live, deadline: deadline)
+        }
         try options.show(
             Outcome(merge: id, preview: nil, tables: outcome.tables.map(Outcome.Table.init)),
             outcome.wasDoneAlready ? "It was taken back before.\n" : Self.text(outcome))

@@ -15,6 +15,8 @@ struct CarryOver: Sendable {
     let store: any ObjectStore
     let version: ObjectVersion
     let target: String
+    /// What the plan allows to come out of it.
+    let mostBytes: Int64
 
     /// On this machine, of the step's own.
     private var folder: PrivateFolder {
@@ -57,7 +59,7 @@ struct CarryOver: Sendable {
 
     private func arrive(_ sha256: String, _ part: String, _ arrival: (String) -> String) async throws -> HostFetchResult {
         let script = CarryArrival.script(
-            upload: upload(sha256), target: target, sha256: sha256, quotaBytes: HostFetchScript.Options().quotaBytes)
+            upload: upload(sha256), target: target, sha256: sha256, quotaBytes: mostBytes)
         let outcome = try await context.run(DurableJob(host: host, part: part, script: .shell(arrival(script))))
         do {
             guard case .fetched(let result) = try HostFetchScript.outcome(

@@ -28,6 +28,12 @@ extension StepContext {
         return duration
     }
 
+    package func bytes(_ field: String) throws -> Int64? {
+        guard let text = optionalString(field) else { return nil }
+        guard let bytes = Quantity.bytes(text) else { throw missing(field, "a size such as 512MB or 64GB") }
+        return bytes
+    }
+
     package func database(_ field: String = "database") throws -> DatabaseRef {
         let name = try string(field)
         guard let database = inventory.database(name) else {

@@ -269,7 +269,7 @@ extension EndToEnd {
 
                     scripts/lab ssh db1 'rm /var/backups/carried/ballast'
                     try reprise retry fetch
-                    full "there is no room to unwrap it"
+                    full "the host has no room to unwrap $prefix/files_20261120_020000.tar.gz"
 
                     room 40m
                     try reprise retry fetch
@@ -280,6 +280,37 @@ extension EndToEnd {
                     left_nothing
                     expect "the reads of it" "$once" "$(reads 20261120)"
                     expect "the reads of the older one" 0 "$(reads 20261119)"
+                    """#)
+        }
+
+        /// Fault 56, on either way. The older backup is as good as any, and a disk or a plan with too little room does not decide for it.
+        @Test(.timeLimit(.minutes(10)))
+        func aBombIsRefusedBeforeItFillsTheDiskAndChoosesNoOlderBackup() async throws {
+            try await Scenario.play(
+                Self.folderOnApp1 + Self.folderInS3 + #"""
+                    put 20261119_020000 100000
+                    head -c 300000000 /dev/zero | gzip -1 | scripts/lab aws writer s3 cp - "s3://chms-backups/$prefix/files_20261120_020000.tar.gz"
+                    UNDO+=("scripts/lab ssh db1 umount /var/backups/carried")
+                    UNDO=("${UNDO[-1]}" "${UNDO[@]}")
+                    scripts/lab ssh db1 'mkdir -p /var/backups/carried && mount -t tmpfs -o size=64m,mode=0711 tmpfs /var/backups/carried'
+                    refused() { # WHY
+                        try reprise start "$PLAN" --inventory "$INVENTORY" --yes
+                        expect "the exit status" 1 "$CODE"
+                        expect_said "$1"
+                        expect "what came out of it" "" "$(scripts/lab ssh db1 'ls /var/backups/carried | grep -vE "reprise-(ranges|upload)" || true')"
+                        try reprise cancel
+                    }
+                    for via in host orchestrator; do
+                        sed -i "s/via: [a-z]*/via: $via/" "$PLAN"
+                        refused "the host has no room to unwrap $prefix/files_20261120_020000.tar.gz: more than 3"
+                        sed -i 's/kind: files/kind: files, most-bytes: 10MB/' "$PLAN"
+                        refused 'raise `most-bytes`'
+                        sed -i 's/, most-bytes: 10MB//' "$PLAN"
+                    done
+                    put 20261121_020000 8000000
+                    try reprise start "$PLAN" --inventory "$INVENTORY" --yes
+                    expect "the exit status" 0 "$CODE"
+                    expect "what arrived" "$(sha256sum <"$WORK/plain")" "$(scripts/lab ssh db1 'sha256sum </var/backups/carried/files.tar')"
                     """#)
         }
 

@@ -158,19 +158,49 @@ import Testing
 
     @Test func aBombIsStoppedAtTheQuota() async throws {
         try scratch.write("plain", [UInt8](repeating: 0, count: 50_000_000))
-        _ = try await Command.run("sh", ["-c", "gzip -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("bomb")])
-        let bytes = try scratch.bytes("bomb")
+        let bytes = try await gzipped("plain")
         try await withServer { server async throws in
             server.put("db.dump", bytes)
-            #expect(await failure { _ = try await run(server, options(quotaBytes: 1_000_000)) }?.code == "host-fetch.quota")
+            let error = await failure { _ = try await run(server, options(quotaBytes: 1_000_000)) }
+            #expect(error?.code == "host-fetch.quota" && error?.hints.contains { $0.contains("raise `most-bytes`") } == true)
             #expect(left == [])
         }
     }
 
+    /// A bomb of 50 MB, and a backup that unwraps to three times its size, on a disk with 12 MB.
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func aBombTakesNoMoreThanHalfOfTheDiskAndAnHonestBackupGoesOn() async throws {
+        try scratch.write("plain", [UInt8](repeating: 0, count: 50_000_000))
+        try scratch.write("dump", body + body + body)
+        let bomb = try await gzipped("plain"), dump = try await gzipped("dump")
+        let small = try SmallDisk(bytes: 12 << 20)
+        try await withServer { server async throws in
+            server.put("db.dump", bomb)
+            let store = try server.store()
+            func fetch() async throws -> HostFetchScript.Outcome {
+                let job = try await HostFetchScript.make(try await store.head("db.dump"), from: store, to: small.file("out"), options: options())
+                return try await outcome(of: job, server).outcome
+            }
+            // What an attempt that was killed left of it takes no room from the next one.
+            try Data(count: 9 << 20).write(to: URL(fileURLWithPath: small.file("out.reprise-unwrapping")))
+            let error = await failure { _ = try await fetch() }
+            #expect(error?.code == "host-fetch.no-room" && error?.message.contains("half of what is free") == true, "\(String(describing: error))")
+            #expect(small.names == ["out.reprise-ranges"], "a retry need not fetch it again")
+            let limit = try #require(error?.message.firstMatch(of: /more than (\d+) bytes/)?.1)
+            #expect((5_900_000...6_300_000).contains(Int(limit) ?? 0), "\(limit)")
+            server.put("db.dump", dump)
+            let result = try fetched(try await fetch())
+            #expect(result.unwrappedBytes == 2_100_003 && small.names == ["out"])
+        }
+    }
+
+    private func gzipped(_ name: String) async throws -> [UInt8] {
+        _ = try await Command.run("sh", ["-c", "gzip -c \"$1\" > \"$2\"", "sh", scratch.file(name), scratch.file(name + ".gz")])
+        return try scratch.bytes(name + ".gz")
+    }
+
     @Test func aTruncatedWrapperIsDamaged() async throws {
         try scratch.write("plain", body)
-        _ = try await Command.run("sh", ["-c", "gzip -c \"$1\" > \"$2\"", "sh", scratch.file("plain"), scratch.file("wrapped")])
-        let bytes = Array(try scratch.bytes("wrapped").dropLast(100))
+        let bytes = Array(try await gzipped("plain").dropLast(100))
         try await withServer { server async throws in
             server.put("db.dump", bytes)
             #expect(await failure { _ = try await run(server, options(expected: sha256(bytes))) }?.code == "host-fetch.damaged")

@@ -63,14 +63,31 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder + "/up"))
     }
 
-    /// There is room for what was carried and not for what comes out of it.
-    @Test(.enabled(if: SmallDisk.isPossible, "SKIPPED: a full disk needs root to mount a small file system"))
-    func aFullDiskDoesNotMakeTheBackupADamagedOne() throws {
-        let small = try SmallDisk(bytes: 3 << 20)
+    private static let needsRoot: Comment = "SKIPPED: a full disk needs root to mount a small file system"
+
+    /// There is room for what was carried, and half of the rest is too little for what comes out of it.
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func nothingTakesMoreThanHalfOfTheDisk() throws {
+        let small = try SmallDisk(bytes: 5 << 20)
         let sums = try upload(to: small.path)
-        #expect(try failure(sums.wrapped, in: small.path) == Ending(code: "host-fetch.disk-full", left: ["up"]))
+        #expect(try failure(sums.wrapped, in: small.path) == Ending(code: "host-fetch.no-room", left: ["up"]))
         try small.grow(toBytes: 8 << 20)
         #expect(try arrive(sums.wrapped, in: small.path).unwrappedSHA256 == sums.plain)
+    }
+
+    /// Others fill it while the backup is unwrapped.
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func aFullDiskDoesNotMakeTheBackupADamagedOne() throws {
+        let small = try SmallDisk(bytes: 8 << 20)
+        let sums = try upload(to: small.path)
+        try program("gzip", "head -c 9000000 /dev/zero >\(small.path)/ballast 2>/dev/null; exec /usr/bin/gzip \"$@\"")
+        #expect(try failure(sums.wrapped, in: small.path, path: folder + "/bin") == Ending(code: "host-fetch.disk-full", left: ["ballast", "up"]))
+        truncate(small.file("ballast"), 0)
+        #expect(try arrive(sums.wrapped, in: small.path).unwrappedSHA256 == sums.plain)
+    }
+
+    private func program(_ name: String, _ body: String) throws {
+        try FileManager.default.createDirectory(atPath: folder + "/bin", withIntermediateDirectories: true)
+        try "#!/bin/sh\n\(body)\n".write(toFile: folder + "/bin/" + name, atomically: true, encoding: .utf8)
+        chmod(folder + "/bin/" + name, 0o755)
     }
 
     @Test func aDamagedOneIsNamedAndNothingOfItStays() throws {
@@ -87,14 +104,15 @@ import Testing
     @Test func aBombIsStoppedAtTheQuota() throws {
         let sums = try upload(to: folder)
         #expect(try failure(sums.wrapped, in: folder, quotaBytes: 1_999_999) == Ending(code: "host-fetch.quota", left: []))
+        // One that is not wrapped at all as well.
+        let plain = try sh("cd \(folder) && cp plain up && sha256sum < up").output.prefix(64)
+        #expect(try failure(String(plain), in: folder, quotaBytes: 1_999_999) == Ending(code: "host-fetch.quota", left: []))
     }
 
     /// As where memory runs out: that says nothing about the backup.
     @Test func aProgramThatIsKilledDoesNotMakeTheBackupADamagedOne() throws {
         let sums = try upload(to: folder)
-        try FileManager.default.createDirectory(atPath: folder + "/bin", withIntermediateDirectories: true)
-        try "#!/bin/sh\nkill -KILL $$\n".write(toFile: folder + "/bin/gzip", atomically: true, encoding: .utf8)
-        chmod(folder + "/bin/gzip", 0o755)
+        try program("gzip", "kill -KILL $$")
         #expect(try failure(sums.wrapped, in: folder, path: folder + "/bin") == Ending(code: "host-fetch.unexpected", left: ["up"]))
     }
 }

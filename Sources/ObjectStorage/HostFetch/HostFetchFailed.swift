@@ -10,6 +10,7 @@ package struct HostFetchFailed: RepriseError {
         case diskFull = "disk-full"
         case damaged
         case quota
+        case noRoom = "no-room"
         case unexpected
     }
 
@@ -17,10 +18,10 @@ package struct HostFetchFailed: RepriseError {
     package let message: String
     package let hints: [String]
 
-    init(_ kind: Kind, _ message: String, _ hint: String) {
+    init(_ kind: Kind, _ message: String, _ hints: String...) {
         self.kind = kind
         self.message = message
-        hints = [hint]
+        self.hints = hints
     }
 
     package var code: String { "host-fetch.\(kind.rawValue)" }
@@ -29,7 +30,7 @@ package struct HostFetchFailed: RepriseError {
         switch kind {
         case .contentMismatch: .verificationMismatch
         case .unreachable, .wrongRange: .unreachable
-        case .noProgram, .diskFull, .damaged, .quota, .unexpected: .failed
+        case .noProgram, .diskFull, .damaged, .quota, .noRoom, .unexpected: .failed
         }
     }
 

@@ -22,6 +22,9 @@ package struct HostFetchResult: Hashable, Sendable, Codable {
 }
 
 package enum HostFetchScript {
+    /// More than any disk has, and a number that every shell can count beyond.
+    package static let unlimitedBytes: Int64 = 1 << 60
+
     package struct Options: Hashable, Sendable {
         /// Grown so that no object has more than 1,000 ranges.
         package var rangeSizeBytes: Int64
@@ -29,7 +32,7 @@ package enum HostFetchScript {
         package var parallel: Int
         /// Unwrap gzip, zstd and xz, told by their first bytes.
         package var unwraps: Bool
-        /// More than this comes out of no honest backup.
+        /// A backup out of which more comes is refused; see `UnwrapLimit` for what the disk says besides.
         package var quotaBytes: Int64
         /// How long the addresses work. Ranges that are finished by then stay; the rest is signed again.
         package var expires: Duration
@@ -39,14 +42,14 @@ package enum HostFetchScript {
         package var expectedSHA256: String?
 
         package init(
-            rangeSizeBytes: Int64 = 32 << 20, parallel: Int = 4, unwraps: Bool = true, quotaBytes: Int64 = 1 << 42,
+            rangeSizeBytes: Int64 = 32 << 20, parallel: Int = 4, unwraps: Bool = true, quotaBytes: Int64 = HostFetchScript.unlimitedBytes,
             expires: Duration = .seconds(3600), retries: Int = 5, limits: ReadLimits = ReadLimits(),
             expectedSHA256: String? = nil
         ) {
             self.rangeSizeBytes = max(rangeSizeBytes, 65_536)
             self.parallel = min(max(parallel, 1), 8)
             self.unwraps = unwraps
-            self.quotaBytes = max(0, min(quotaBytes, 1 << 60))
+            self.quotaBytes = max(0, min(quotaBytes, HostFetchScript.unlimitedBytes))
             self.expires = expires
             self.retries = max(0, retries)
             self.limits = limits
@@ -92,7 +95,7 @@ package enum HostFetchScript {
             expires = min(expires, signed.expires)
             start = range.upperBound
         }
-        let script = try settings(version, path, rangeSize, headers, options) + HostFetchText.body + "\n"
+        let script = try [settings(version, path, rangeSize, headers, options) + UnwrapLimit.shell, HostFetchText.body, ""].joined(separator: "\n")
         return HostFetchJob(
             script: script, standardInput: Secret(addresses.map { $0 + "\n" }.joined()), expires: expires,
             rangeCount: addresses.count)
@@ -172,12 +175,16 @@ package enum HostFetchScript {
         case 75: return .expired(detail: detail)
         case 76: throw ObjectChanged(name, detail: detail)
         case 77:
-            throw HostFetchFailed(.quota, "\(name) unwraps to too much: \(detail)",
-                "this may be a decompression bomb; if it is a true backup, raise the quota")
+            throw HostFetchFailed(.quota, "\(name) unwraps to more than `most-bytes` of the step allows: \(detail)",
+                "this may be a decompression bomb; if it is a true backup, raise `most-bytes`; if not, choose another one")
         case 78: return .rangesIgnored(detail: detail)
         case 79:
             throw HostFetchFailed(.wrongRange, "the store sends other parts of \(name) than it is asked for: \(detail)",
                 "look for a proxy or a cache between the host and the store, and go around it")
+        case 80:
+            throw HostFetchFailed(.noRoom, "the host has no room to unwrap \(name): \(detail)",
+                "make room on that disk, or name a place on another one with `to`, then: reprise retry; what was fetched is kept",
+                "if it cannot be that large, it may be a decompression bomb: choose another one")
         default:
             throw HostFetchFailed(.unexpected, "fetching \(name) on the host ended with status \(exitStatus): \(detail)",
                 "look at the job's output: reprise logs")

@@ -185,7 +185,8 @@ enum HostFetchText {
             md5sum < "$work/md5.pipe" > "$work/md5.sum" &
             set -- "$@" "$work/md5.pipe"
           fi
-          feed | tee -p -- "$@" | unwrap_stream "$wrapper" | head -c $(( quota + 1 )) \
+          feed | tee -p -- "$@" | unwrap_stream "$wrapper" \
+            | head -c $(( $(limit_of "$wrapper" "$quota" "$room") + 1 )) \
             | tee -- "$work/unwrapped.pipe" > "$scratch" || stop disk-full "the target could not be written"
           wait
         }
@@ -199,9 +200,11 @@ enum HostFetchText {
             printf '%s\n' "$identity" > "$work/identity"
           fi
           rm -f -- "$work"/*.tmp "$work"/*.head "$work"/*.pipe "$work"/*.sum "$work/stop" "$work/why" "$work/fed" \
-            "$work/unwrap-status" "$work/wrapper"
+            "$work/unwrap-status" "$work/wrapper" "$scratch"
           free=$(df --output=avail -B1 -- "$work" | tail -n 1)
-          if [ "$(( size - $(done_bytes) ))" -gt "$free" ]; then fail 73 disk-full "$size bytes are needed, $free are free"; fi
+          # What is free once all ranges are there.
+          room=$(( free - size + $(done_bytes) ))
+          if [ "$room" -lt 0 ]; then fail 73 disk-full "$size bytes are needed, $free are free"; fi
           : > "$work/armed"
           mkfifo -- "$work/wrapped.pipe" "$work/md5.pipe" "$work/unwrapped.pipe" || fail 73 no-folder "the work folder cannot be written"
         }
@@ -246,9 +249,12 @@ enum HostFetchText {
           read -r sum rest < "$work/wrapped.sum"
           read -r unwrapped_sum rest < "$work/unwrapped.sum"
           unwrapped=$(size_of "$scratch")
-          if [ "$unwrapped" -gt "$quota" ]; then
-            rm -rf -- "$work" "$scratch"
-            fail 77 quota "more than $quota bytes come out of it"
+          limit=$(limit_of "$wrapper" "$quota" "$room")
+          if [ "$unwrapped" -gt "$limit" ]; then
+            # Where only the disk is too small, the ranges need not be fetched again.
+            rm -f -- "$scratch"
+            if [ "$limit" -eq "$quota" ]; then rm -rf -- "$work"; fi
+            too_much "$limit" "$quota"
           fi
           # The sums are those of the backup only if all of it was read back.
           if [ ! -e "$work/fed" ]; then

@@ -14,7 +14,7 @@ package struct UnwrappedFile: Hashable, Sendable, Codable {
 
 /// A wrapped file could not be unwrapped.
 package struct UnwrapFailed: RepriseError {
-    package enum Kind: String, Sendable { case damaged, quota, noProgram = "no-program" }
+    package enum Kind: String, Sendable { case damaged, noRoom = "no-room", noProgram = "no-program" }
     package let kind: Kind
     package let message: String
     package let hints: [String]
@@ -33,16 +33,16 @@ package enum Unwrapper {
 
     /// Unwraps `path` into `target`, which appears by a rename once all of it is there; the source stays.
     ///
-    /// A file that is not wrapped is hashed and left where it is. Again the same: the target is replaced.
-    /// - Parameter quotaBytes: more than this comes out of no honest backup (a decompression bomb).
+    /// A file that is not wrapped is hashed and left where it is. Again the same: the target is replaced. One out of which more comes
+    /// than `UnwrapLimit` allows is refused.
     /// - Throws: `UnwrapFailed`, `FileFailure`, `CancellationError`; `target` is then untouched.
-    package static func unwrap(_ path: String, to target: String, quotaBytes: Int64) async throws -> UnwrappedFile {
+    package static func unwrap(_ path: String, to target: String) async throws -> UnwrappedFile {
         let interrupt = Interrupt()
         return try await withTaskCancellationHandler {
             try await DedicatedThread(name: "reprise-unwrap").run {
                 let wrapper = try detect(path)
                 guard let program = wrapper.program else { return try describe(path) }
-                return try unwrap(path, to: target, wrapper, program, quotaBytes, interrupt)
+                return try unwrap(path, to: target, wrapper, program, interrupt)
             }
         } onCancel: {
             interrupt.fire()
@@ -56,14 +56,15 @@ package enum Unwrapper {
     }
 
     private static func unwrap(
-        _ path: String, to target: String, _ wrapper: Wrapper, _ program: String, _ quotaBytes: Int64, _ interrupt: Interrupt
+        _ path: String, to target: String, _ wrapper: Wrapper, _ program: String, _ interrupt: Interrupt
     ) throws -> UnwrappedFile {
         let scratch = target + ".reprise-unwrapping"
         let source = try File(path, O_RDONLY, followsLinks: true)
         let output = try File(scratch, O_WRONLY | O_CREAT | O_TRUNC)
+        let limit = UnwrapLimit.bytes(freeBytes: File.freeBytes(at: target))
         do {
             let child = try start(program, source, wrapper)
-            let (size, sha256) = try drain(child, into: output, quotaBytes: quotaBytes, interrupt, name: path)
+            let (size, sha256) = try drain(child, into: output, limitBytes: limit, interrupt, name: path)
             guard child.waitForEnd() == 0 else {
                 throw UnwrapFailed(
                     kind: .damaged, message: "\(path) is damaged: \(program) could not unwrap all of it",
@@ -89,16 +90,19 @@ package enum Unwrapper {
 
     /// Copies what the program writes, and hashes it on the way.
     private static func drain(
-        _ child: ChildOutput, into file: File, quotaBytes: Int64, _ interrupt: Interrupt, name: String
+        _ child: ChildOutput, into file: File, limitBytes: Int64, _ interrupt: Interrupt, name: String
     ) throws -> (Int64, String) {
         var hash = SHA256()
         var offset: Int64 = 0
         // A program that neither writes nor ends for minutes, reading from a local file, hangs.
         try child.read(interrupt, until: Deadline(after: .seconds(300)), operation: "\(name) to be unwrapped") { portion in
-            guard offset + Int64(portion.count) <= quotaBytes else {
+            guard offset + Int64(portion.count) <= limitBytes else {
                 throw UnwrapFailed(
-                    kind: .quota, message: "\(name) unwraps to more than \(quotaBytes) bytes",
-                    hints: ["this may be a decompression bomb; if it is a true backup, raise the quota"])
+                    kind: .noRoom, message: "there is no room to unwrap \(name): more than \(limitBytes) bytes come out of it, half of what is free there",
+                    hints: [
+                        "make room on that disk, or name a folder on another one in TMPDIR",
+                        "if it cannot be that large, it may be a decompression bomb: choose another one",
+                    ])
             }
             try portion.withUnsafeBytes { bytes in
                 hash.update(bufferPointer: bytes)

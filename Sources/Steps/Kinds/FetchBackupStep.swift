@@ -23,6 +23,7 @@ package struct FetchBackupStep: StepKind {
             FieldSchema("to", .path, help: "where on the host; a folder of the run's own without it"),
             FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host"), help: "who talks to the store"),
             FieldSchema("minimum-size", .bytes, default: .string("1kB"), help: "a smaller backup is not plausible"),
+            FieldSchema("most-bytes", .bytes, help: "one that unwraps to more is refused; so is one that unwraps to more than half of what is free there"),
             FieldSchema(
                 "revision", .string,
                 help: "also say which revision of the application belongs to the backup: from the file beside it, or this where there is none"),
@@ -86,7 +87,7 @@ package struct FetchBackupStep: StepKind {
     private func isDamage(_ error: any RepriseError) -> Bool {
         [
             "postgresql.content-truncated", "postgresql.content-archive-damaged", "postgresql.content-not-an-archive", "host-fetch.damaged",
-            "host-fetch.content-mismatch", "fetch.content-mismatch", "host-fetch.quota", "fetch-backup.too-small",
+            "host-fetch.content-mismatch", "fetch.content-mismatch", "fetch-backup.too-small",
         ].contains(error.code)
     }
 
@@ -149,7 +150,8 @@ package struct FetchBackupStep: StepKind {
     private func fetch(
         _ choice: Choice, to target: String, _ host: String, _ turn: String, _ context: StepContext
     ) async throws -> HostFetchResult {
-        let least = context.optionalString("minimum-size").flatMap(Quantity.bytes) ?? 0
+        let least = try context.bytes("minimum-size") ?? 0
+        let most = try context.bytes("most-bytes") ?? HostFetchScript.unlimitedBytes
         guard choice.version.sizeBytes >= least else {
             throw StepRefused("fetch-backup.too-small", "\(choice.key) has \(choice.version.sizeBytes) bytes: that is no backup")
         }
@@ -158,10 +160,10 @@ package struct FetchBackupStep: StepKind {
         // false one must not cost it.
         let version = decodes(context) ? choice.version.withoutMD5 : choice.version
         if try await needsCarrying(choice, store, context) {
-            let carrying = CarryOver(context: context, host: host, store: store, version: version, target: target)
+            let carrying = CarryOver(context: context, host: host, store: store, version: version, target: target, mostBytes: most)
             return try await carrying.run(part: "carry-\(turn)") { Self.wrapped($0, target, context) }
         }
-        var options = HostFetchScript.Options()
+        var options = HostFetchScript.Options(quotaBytes: most)
         for round in 0..<50 {
             let part = "fetch-\(turn)-\(round)"
             let job = try await HostFetchScript.make(version, from: store, to: target, options: options)

@@ -10,9 +10,6 @@ struct BackupFile: Sendable {
     let fetched: FetchedFile
     let unwrapped: UnwrappedFile
 
-    /// No backup unwraps to more; a decompression bomb does.
-    private static let quotaBytes: Int64 = 4 << 40
-
     /// Fetches the backup into a folder of its own, hands it to `body`, and removes the folder.
     ///
     /// - Parameter key: nil for the newest.
@@ -29,7 +26,7 @@ struct BackupFile: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let fetched = try await Fetch(from: opened.store).fetch(version, to: folder + "/wrapped")
-        let unwrapped = try await Unwrapper.unwrap(fetched.path, to: folder + "/backup", quotaBytes: quotaBytes)
+        let unwrapped = try await Unwrapper.unwrap(fetched.path, to: folder + "/backup")
         return try await body(BackupFile(version: version, fetched: fetched, unwrapped: unwrapped))
     }
 }

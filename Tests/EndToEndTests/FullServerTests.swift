@@ -179,7 +179,15 @@ extension EndToEnd {
                 (SELECT string_agg(coalesce(s.setrole::regrole::text, '-') || ':' || c, ' ' ORDER BY s.setrole <> 0, c) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = d.oid AND c NOT LIKE 'reprise.%')
                 FROM pg_database d WHERE d.datname = 'chms_production'"
             tries() { reprise status --json | perl -MJSON::PP -0777 -ne '($s) = grep { $_->{id} eq "'"$1"'" } @{decode_json($_)->{steps}}; print $s->{attempt} // $s->{attempts}'; }
+            # What any account of a host can read of the plan's secrets, and of a file that all may read. They come by standard input: arguments
+            # are seen by all.
+            secrets() { sed -n 's/^\(app_key\|db_password\|db_readonly_password\)=//p' "$LAB/secrets"; sed -n 3p "$LAB/tls/key.pem"; sed -n 4p "$LAB/code/deploy_key"; }
+            read_by_others() {
+                expect "how many secrets are looked for" 5 "$(secrets | grep -c ..........)"
+                { secrets; echo '# /etc/shells: valid login shells'; } | scripts/lab enter "$1" runuser -u nobody -- grep -rlsF -f - /etc /home /root /run /srv /tmp /usr/local /var || true
+            }
             serves() {
+                for host in $(printf '%s\n' "$SERVER" "$DATABASE_HOST" | sort -u); do expect "what others can read on $host" /etc/shells "$(read_by_others "$host")"; done
                 answers || { echo "the application is not well: $(visit /api/health 2>&1)"; exit 1; }
                 expect "the uploaded file" "Welcome to the parish." "$(visit /storage/uploads/welcome.txt)"
                 expect "the members" 2000 "$(asked 'SELECT count(full_name) FROM members' "$DATABASE")"

@@ -28,6 +28,14 @@ extension EndToEnd {
 
                 # What somebody changes by hand is put right, and nothing else.
                 there sh -c "echo broken >$BACKEND/.env; echo 'server {' >/etc/nginx/sites-available/chms"
+                # Not by what nginx does not take, which never gets to its place.
+                sed 's/^ *listen 443 ssl/&&/' "$PLAN" >"$WORK/misspelt.yaml"
+                try reprise start "$WORK/misspelt.yaml" --inventory "$INVENTORY" --yes
+                expect "the exit status with a site that nginx does not take" 1 "$CODE"
+                expect_said 'refuses the new /etc/nginx/sites-available/chms'
+                expect_said 'invalid parameter "listen"'
+                expect "the site that is there" "server {" "$(there cat /etc/nginx/sites-available/chms)"
+                try reprise cancel --reason "begun anew"
                 try start
                 expect "the exit status of the third run" 0 "$CODE"
                 serves

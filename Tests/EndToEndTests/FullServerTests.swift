@@ -19,6 +19,38 @@ extension EndToEnd {
                 expect "the APP_KEY" "$(sed -n s/^app_key=//p "$LAB/secrets")" "$(there sed -n s/^APP_KEY=//p "$BACKEND/.env")"
                 expect "the owner of .env" "root:www-data 640" "$(there stat -c '%U:%G %a' "$BACKEND/.env")"
 
+                # What goes wrong inside while it looks well from outside is told from each log, and not again by the next run.
+                UNDO+=("asked 'ALTER TABLE IF EXISTS away RENAME TO attendance_records' chms_production")
+                asked 'ALTER TABLE attendance_records RENAME TO away' chms_production
+                perl -0pe 's/(needs: \[firewall), (database-is-safe\])/$1, trouble, $2/; s/(path: \/api\/health\n +)json:\n.*?(?=        - path)/$1status: 503\n/s' "$PLAN" >"$WORK/trouble.yaml"
+                cat >>"$WORK/trouble.yaml" <<'YAML'
+                  - id: trouble
+                    kind: command
+                    on: app
+                    needs: [web]
+                    timeout: 1m
+                    with:
+                      run: |
+                        ask() { curl -sk -m 10 -o /dev/null --resolve chms.example.org:443:127.0.0.1 "https://chms.example.org$1"; }
+                        ask /storage/
+                        kill -SEGV "$(cut -d ' ' -f 1 "/proc/$(cat /run/php/php8.2-fpm.pid)"/task/*/children)"
+                        sleep 1
+                        systemctl stop php8.2-fpm
+                        ask /login
+                        systemctl start php8.2-fpm
+                YAML
+                try reprise start "$WORK/trouble.yaml" --inventory "$INVENTORY" --yes
+                expect "the exit status with errors inside" 1 "$CODE"
+                expect_said "logs failed"
+                OUT=$(reprise logs)
+                for said in laravel.log:*ERROR nginx/error.log:*connect*php8.2-fpm.sock php8.2-fpm.log:*SIGSEGV postgresql-15-main.log:*ERROR; do
+                    grep -q "${said//\*/.*}" <<<"$OUT" || { echo "EXPECTED a line like $said"; echo "$OUT" | tail -n 40; exit 1; }
+                done
+                there grep -q "directory index of .* is forbidden" /var/log/nginx/error.log || { echo "no client did what it must not"; exit 1; }
+                ! grep -q "is forbidden" <<<"$OUT" || { echo "what a client did counts as an error"; exit 1; }
+                try reprise cancel --reason "begun anew"
+                asked 'ALTER TABLE away RENAME TO attendance_records' chms_production
+
                 state_of_host >"$WORK/before"
                 try start
                 expect "the exit status of the second run" 0 "$CODE"
@@ -202,7 +234,7 @@ extension EndToEnd {
                 expect "the owner of the database" chms_user "$(asked "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '$DATABASE'")"
             }
             # What only looks is done each time; all else was found as it should be.
-            only_looked() { expect "what the second run did" "app-key database-is-safe visit " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
+            only_looked() { expect "what the second run did" "app-key log-ends database-is-safe visit logs " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
             # No trace of the settings of a restore.
             safe() {
                 expect "fsync, full_page_writes, autovacuum, wal_level" "on on on replica" "$(setting fsync) $(setting full_page_writes) $(setting autovacuum) $(setting wal_level)"

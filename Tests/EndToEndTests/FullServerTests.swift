@@ -19,6 +19,38 @@ extension EndToEnd {
                 expect "the APP_KEY" "$(sed -n s/^app_key=//p "$LAB/secrets")" "$(there sed -n s/^APP_KEY=//p "$BACKEND/.env")"
                 expect "the owner of .env" "root:www-data 640" "$(there stat -c '%U:%G %a' "$BACKEND/.env")"
 
+                # What goes wrong inside while it looks well from outside is told from each log, and not again by the next run.
+                UNDO+=("asked 'ALTER TABLE IF EXISTS away RENAME TO attendance_records' chms_production")
+                asked 'ALTER TABLE attendance_records RENAME TO away' chms_production
+                perl -0pe 's/(needs: \[firewall), (database-is-safe\])/$1, trouble, $2/; s/(path: \/api\/health\n +)json:\n.*?(?=        - path)/$1status: 503\n/s' "$PLAN" >"$WORK/trouble.yaml"
+                cat >>"$WORK/trouble.yaml" <<'YAML'
+                  - id: trouble
+                    kind: command
+                    on: app
+                    needs: [web]
+                    timeout: 1m
+                    with:
+                      run: |
+                        ask() { curl -sk -m 10 -o /dev/null --resolve chms.example.org:443:127.0.0.1 "https://chms.example.org$1"; }
+                        ask /storage/
+                        kill -SEGV "$(cut -d ' ' -f 1 "/proc/$(cat /run/php/php8.2-fpm.pid)"/task/*/children)"
+                        sleep 1
+                        systemctl stop php8.2-fpm
+                        ask /login
+                        systemctl start php8.2-fpm
+                YAML
+                try reprise start "$WORK/trouble.yaml" --inventory "$INVENTORY" --yes
+                expect "the exit status with errors inside" 1 "$CODE"
+                expect_said "logs failed"
+                OUT=$(reprise logs)
+                for said in laravel.log:*ERROR nginx/error.log:*connect*php8.2-fpm.sock php8.2-fpm.log:*SIGSEGV postgresql-15-main.log:*ERROR; do
+                    grep -q "${said//\*/.*}" <<<"$OUT" || { echo "EXPECTED a line like $said"; echo "$OUT" | tail -n 40; exit 1; }
+                done
+                there grep -q "directory index of .* is forbidden" /var/log/nginx/error.log || { echo "no client did what it must not"; exit 1; }
+                ! grep -q "is forbidden" <<<"$OUT" || { echo "what a client did counts as an error"; exit 1; }
+                try reprise cancel --reason "begun anew"
+                asked 'ALTER TABLE away RENAME TO attendance_records' chms_production
+
                 state_of_host >"$WORK/before"
                 try start
                 expect "the exit status of the second run" 0 "$CODE"
@@ -28,6 +60,14 @@ extension EndToEnd {
 
                 # What somebody changes by hand is put right, and nothing else.
                 there sh -c "echo broken >$BACKEND/.env; echo 'server {' >/etc/nginx/sites-available/chms"
+                # Not by what nginx does not take, which never gets to its place.
+                sed 's/^ *listen 443 ssl/&&/' "$PLAN" >"$WORK/misspelt.yaml"
+                try reprise start "$WORK/misspelt.yaml" --inventory "$INVENTORY" --yes
+                expect "the exit status with a site that nginx does not take" 1 "$CODE"
+                expect_said 'refuses the new /etc/nginx/sites-available/chms'
+                expect_said 'invalid parameter "listen"'
+                expect "the site that is there" "server {" "$(there cat /etc/nginx/sites-available/chms)"
+                try reprise cancel --reason "begun anew"
                 try start
                 expect "the exit status of the third run" 0 "$CODE"
                 serves
@@ -104,6 +144,24 @@ extension EndToEnd {
                 expect "the revision of the code" "$revision" "$(head_of_code)"
                 OUT=$(reprise report --json)
                 expect_said "chms_production is from database/$good"
+
+                # Newer code, whose migration the database does not have.
+                newer=$(scripts/lab enter s3 git -c safe.directory='*' -C /home/git/chms.git rev-parse main)
+                nicknames() { asked "SELECT count(*) FROM information_schema.columns WHERE table_name = 'members' AND column_name = 'nickname'" chms_production; }
+                try start --param "revision=$newer"
+                expect "the exit status with a pending migration" 1 "$CODE"
+                expect_said "migrations failed"
+                expect_said "the database does not have these migrations: 2026_02_01_000004_add_nickname_to_members"
+                expect_said "start again with --param migrate=yes"
+                expect "columns of the migration" 0 "$(nicknames)"
+                try reprise cancel --reason "begun anew"
+                # The same code, but for what others could read meanwhile.
+                there chmod o+r "$BACKEND/bootstrap/cache/config.php"
+                try start --param "revision=$newer" --param migrate=yes
+                expect "the exit status with leave to migrate" 0 "$CODE"
+                expect "columns of the migration" 1 "$(nicknames)"
+                expect "the revision of the code" "$newer" "$(head_of_code)"
+                serves
                 """#)
         }
 
@@ -187,14 +245,22 @@ extension EndToEnd {
                 (SELECT string_agg(coalesce(s.setrole::regrole::text, '-') || ':' || c, ' ' ORDER BY s.setrole <> 0, c) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setdatabase = d.oid AND c NOT LIKE 'reprise.%')
                 FROM pg_database d WHERE d.datname = 'chms_production'"
             tries() { reprise status --json | perl -MJSON::PP -0777 -ne '($s) = grep { $_->{id} eq "'"$1"'" } @{decode_json($_)->{steps}}; print $s->{attempt} // $s->{attempts}'; }
+            # What any account of a host can read of the plan's secrets, and of a file that all may read. They come by standard input: arguments
+            # are seen by all.
+            secrets() { sed -n 's/^\(app_key\|db_password\|db_readonly_password\)=//p' "$LAB/secrets"; sed -n 3p "$LAB/tls/key.pem"; sed -n 4p "$LAB/code/deploy_key"; }
+            read_by_others() {
+                expect "how many secrets are looked for" 5 "$(secrets | grep -c ..........)"
+                { secrets; echo '# /etc/shells: valid login shells'; } | scripts/lab enter "$1" runuser -u nobody -- grep -rlsF -f - /etc /home /root /run /srv /tmp /usr/local /var || true
+            }
             serves() {
+                for host in $(printf '%s\n' "$SERVER" "$DATABASE_HOST" | sort -u); do expect "what others can read on $host" /etc/shells "$(read_by_others "$host")"; done
                 answers || { echo "the application is not well: $(visit /api/health 2>&1)"; exit 1; }
                 expect "the uploaded file" "Welcome to the parish." "$(visit /storage/uploads/welcome.txt)"
                 expect "the members" 2000 "$(asked 'SELECT count(full_name) FROM members' "$DATABASE")"
                 expect "the owner of the database" chms_user "$(asked "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '$DATABASE'")"
             }
             # What only looks is done each time; all else was found as it should be.
-            only_looked() { expect "what the second run did" "app-key database-is-safe visit " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
+            only_looked() { expect "what the second run did" "app-key log-ends database-is-safe visit logs " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
             # No trace of the settings of a restore.
             safe() {
                 expect "fsync, full_page_writes, autovacuum, wal_level" "on on on replica" "$(setting fsync) $(setting full_page_writes) $(setting autovacuum) $(setting wal_level)"

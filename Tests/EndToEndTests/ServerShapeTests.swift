@@ -14,7 +14,19 @@ extension EndToEnd {
                 key_on_host() { there sh -c "sed -n s/^APP_KEY=//p $BACKEND/.env 2>/dev/null" || true; }
                 key=$(sed -n s/^app_key=//p "$LAB/secrets") other=base64:$(head -c 32 /dev/urandom | base64) before=$(key_on_host)
                 (umask 077; printf '%s\n' "$other" >"$WORK/app-key")
+                # Nothing beside this backup says which code belongs to it.
+                bare=s3://chms-backups/database/$(newest_backup)
+                UNDO+=("scripts/lab aws writer s3 rm $bare")
+                lab aws writer s3 rm "$bare.json"
+                try reprise check "$PLAN" --inventory "$INVENTORY" --param "database=$DATABASE"
+                expect "the exit status of check" 1 "$CODE"
+                expect_said "give the revision that production ran: --param revision=COMMIT"
                 try start
+                expect "the exit status with no revision" 2 "$CODE"
+                expect_said "fetch failed: no file ${bare#s3://chms-backups/}.json says which revision of the application belongs to"
+                expect "the databases" postgres "$(asked "SELECT string_agg(datname, ' ') FROM pg_database WHERE NOT datistemplate")"
+                try reprise cancel --reason "begun anew"
+                try start --param "revision=$(cat "$LAB/code/revision")"
                 expect "the exit status" 1 "$CODE"
                 expect_said "users.two_factor_secret: 12 of 12 values do not open with this APP_KEY"
                 expect_said "let the secret app-key be the APP_KEY of the time of the backup"

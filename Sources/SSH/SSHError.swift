@@ -47,8 +47,3 @@ func printable(_ bytes: some Collection<UInt8>, limit: Int = 400) -> String {
     while result.hasSuffix("; ") { result.removeLast(2) }
     return result
 }
-
-/// Quotes `text` as one word of a POSIX shell, whatever it holds.
-package func shellQuoted(_ text: String) -> String {
-    "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"
-}

@@ -1,4 +1,5 @@
 internal import ObjectStorage
+internal import RunCore
 internal import SSH
 
 /// The script that ends a carry-over on its host: it checks what arrived, unwraps it, and gives it its name.

@@ -1,3 +1,4 @@
+internal import RunCore
 internal import SSH
 
 /// What a program said of why it failed, for a message: its last lines, without those that it says of every failure.

@@ -128,7 +128,7 @@ extension StepContext {
 
 /// A database name as a connection string, so that a name that looks like one is still a name.
 func connectionString(_ name: String) -> String {
-    "dbname='" + name.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "'", with: "\\'") + "'"
+    "dbname='" + name.escaping("\\", as: "\\\\").escaping("'", as: "\\'") + "'"
 }
 
 extension DatabaseRef {

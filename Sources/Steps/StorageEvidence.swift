@@ -1,3 +1,4 @@
+internal import RunCore
 internal import SSH
 
 /// What a host shows of the storage that a folder lies on: room, how it is mounted, and what the kernel said about its disks.

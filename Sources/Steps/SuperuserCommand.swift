@@ -1,4 +1,5 @@
 package import PlanModel
+internal import RunCore
 internal import SSH
 
 /// Commands that run on a database's host as its superuser, outside of any job: for looking, never for an effect.
@@ -17,9 +18,11 @@ extension DatabaseRef {
     }
 
     /// `query` by the host's own psql through the unix socket, as the superuser: one line for each row.
-    package func psql(_ query: String, separator: Character = "|") -> String {
+    ///
+    /// - Parameter name: the database that is asked.
+    package func psql(_ query: String, in name: String = "postgres", separator: Character = "|") -> String {
         asSuperuser(
             "psql -XAtq -F \(shellQuoted(String(separator))) -h \(shellQuoted(socketDirectory)) -p \(port) -U \(shellQuoted(superuser)) "
-                + "-d postgres -c \(shellQuoted(query))")
+                + "-d \(shellQuoted(connectionString(name))) -c \(shellQuoted(query))")
     }
 }

@@ -206,7 +206,7 @@ struct ConnectionTests {
     @Test func namesAndValuesSurviveQuoting() async throws {
         let cluster = try await Cluster.server()
         let connection = try await cluster.connect(try await cluster.newDatabase())
-        let names = ["Mixed Case", "select", "a\"b", "it's", "naïve–日本", "semi;colon", "-dash", String(repeating: "x", count: 63), "$$", "\\"]
+        let names = ["Mixed Case", "select", "a\"b", "it's", "naïve–日本", "semi;colon", "-dash", String(repeating: "x", count: 63), "$$", "\\", "a\"\u{308}b", "it'\u{301}s", "\\\u{308}"]
         for name in names {
             let table = try SQLIdentifier(name)
             try await connection.execute("CREATE TABLE public.\(table.sql) (x int)", deadline: soon())
@@ -222,6 +222,8 @@ struct ConnectionTests {
         for bad in ["", "a\0b", String(repeating: "x", count: 64), String(repeating: "ü", count: 32)] {
             #expect(throws: InvalidSQLName.self) { try SQLIdentifier(bad) }
         }
+        // A quote with a mark over it is a quote.
+        #expect(PostgresParameter.array(["a\"\u{308}"]) == .text("{\"a\\\"\u{308}\"}"))
         #expect(PostgresParameter.array(["a\"b", "\\", "", "NULL", "a,b"]) == .text(#"{"a\"b","\\","","NULL","a,b"}"#))
     }
 

@@ -1,4 +1,5 @@
 internal import Foundation
+internal import RunCore
 internal import SSH
 
 /// What is run on a host to look into a folder there: POSIX sh, coreutils and find, as Debian's essential packages have them.

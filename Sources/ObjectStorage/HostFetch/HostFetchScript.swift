@@ -1,4 +1,5 @@
 package import Foundation
+internal import RunCore
 
 /// A fetch that runs on a host by itself, as a durable job: script by one way, presigned addresses by standard input.
 package struct HostFetchJob: Sendable {
@@ -121,13 +122,9 @@ package enum HostFetchScript {
     }
 
     /// One word for sh, whatever it holds.
-    private static func shellQuoted(_ text: String) -> String {
-        "'" + text.replacingOccurrences(of: "'", with: "'\\''") + "'"
-    }
-
     /// Inside the double quotes of a curl config file.
     private static func configEscaped(_ text: String) -> String {
-        text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\"", with: "\\\"")
+        text.escaping("\\", as: "\\\\").escaping("\"", as: "\\\"")
     }
 
     // MARK: What the job said

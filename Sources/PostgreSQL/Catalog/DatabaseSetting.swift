@@ -1,3 +1,5 @@
+internal import RunCore
+
 /// A setting that is kept with a database, or with a role in it.
 struct DatabaseSetting: Hashable {
     let name: String
@@ -32,7 +34,7 @@ struct DatabaseSetting: Hashable {
         let key = name.lowercased()
         guard Self.lists.contains(key) else { return "\(name)=\(values.joined())" }
         if Self.plainLists.contains(key) { return "\(name)=\(values.joined(separator: ", "))" }
-        return "\(name)=" + values.map { "\"" + $0.replacing("\"", with: "\"\"") + "\"" }.joined(separator: ", ")
+        return "\(name)=" + values.map { "\"" + $0.escaping("\"", as: "\"\"") + "\"" }.joined(separator: ", ")
     }
 
     /// The setting's name as SQL text.

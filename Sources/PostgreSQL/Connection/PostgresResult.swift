@@ -1,3 +1,5 @@
+internal import RunCore
+
 /// A value that goes to the server beside the statement, never in it.
 package enum PostgresParameter: Sendable, Hashable, ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByNilLiteral,
     ExpressibleByBooleanLiteral, ExpressibleByStringInterpolation
@@ -14,7 +16,7 @@ package enum PostgresParameter: Sendable, Hashable, ExpressibleByStringLiteral, 
     package static func optional(_ value: String?) -> Self { value.map { .text($0) } ?? .null }
     /// An array of text, as one parameter that the statement casts (`$1::text[]`).
     package static func array(_ values: [String]) -> Self {
-        let elements = values.map { "\"" + $0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }
+        let elements = values.map { "\"" + $0.escaping("\\", as: "\\\\").escaping("\"", as: "\\\"") + "\"" }
         return .text("{" + elements.joined(separator: ",") + "}")
     }
 }
@@ -48,7 +50,7 @@ package struct PostgresResult: Sendable {
 /// One row. Accessors are by column name; the plain ones throw on NULL, those called `optional…` return nil.
 package struct PostgresRow: Sendable {
     package let values: [String?]
-    fileprivate let index: [String: Int]
+    let index: [String: Int]
 
     package func optionalString(_ column: String) throws -> String? {
         guard let position = index[column] else { throw PostgresUnexpectedResult("the result has no column \"\(column)\"") }

@@ -26,7 +26,7 @@ package struct SQLIdentifier: Hashable, Sendable, Comparable, CustomStringConver
     }
 
     /// The name as SQL text.
-    package var sql: String { "\"" + name.replacing("\"", with: "\"\"") + "\"" }
+    package var sql: String { "\"" + name.escaping("\"", as: "\"\"") + "\"" }
 
     /// For people: quoted only where SQL needs it.
     package var description: String { Self.isPlain(name) ? name : sql }
@@ -78,8 +78,8 @@ package struct SQLLiteral: Hashable, Sendable {
 
     /// Means the same whatever `standard_conforming_strings` says: a value with backslashes is written as `E'…'`.
     package var sql: String {
-        let quoted = "'" + value.replacing("'", with: "''") + "'"
-        return value.utf8.contains(UInt8(ascii: "\\")) ? "E" + quoted.replacing("\\", with: "\\\\") : quoted
+        let quoted = "'" + value.escaping("'", as: "''") + "'"
+        return value.utf8.contains(UInt8(ascii: "\\")) ? "E" + quoted.escaping("\\", as: "\\\\") : quoted
     }
 }
 

@@ -77,7 +77,7 @@ extension DatabaseFacts {
 extension DatabaseGrant {
     /// As the catalog has it: `"grantee"=C*T/"grantor"`.
     func item(grantor: String) -> String {
-        func quoted(_ name: String) -> String { name.isEmpty ? "" : "\"" + name.replacing("\"", with: "\"\"") + "\"" }
+        func quoted(_ name: String) -> String { name.isEmpty ? "" : "\"" + name.escaping("\"", as: "\"\"") + "\"" }
         let letters = ["CREATE": "C", "TEMPORARY": "T", "CONNECT": "c"]
         let held = plain.compactMap { letters[$0] } + grantable.compactMap { letters[$0].map { $0 + "*" } }
         return "\(quoted(grantee))=\(held.joined())/\(quoted(grantor))"

@@ -1,3 +1,5 @@
+internal import RunCore
+
 /// Turns the verdict on a host key into the error that a person reads, or nothing.
 func checkHostKey(_ key: HostKey, target: SSHTarget, knownHosts: KnownHosts) throws {
     let place = KnownHosts.name(host: target.host, port: target.port)

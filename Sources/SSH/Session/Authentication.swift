@@ -1,6 +1,7 @@
 internal import BlockingIO
 internal import CLibSSH2
 internal import Foundation
+internal import RunCore
 
 /// Public-key authentication with files, then with the agent's keys. Every key that was tried, and why it was of no use,
 /// ends up in the error.

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import RunCore
 
 /// Finds a command's output and status between markers, whatever a shell's start-up files print around it.
 ///

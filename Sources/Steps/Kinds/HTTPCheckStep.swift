@@ -59,6 +59,6 @@ package struct HTTPCheckStep: StepKind {
     }
 
     package func manualCommands(_ context: StepContext) -> [String] {
-        ["curl -sS -i '\((context.optionalString("url") ?? "").replacingOccurrences(of: "'", with: ""))'"]
+        ["curl -sS -i \(shellQuoted(context.optionalString("url") ?? ""))"]
     }
 }

@@ -136,7 +136,7 @@ package struct PostgresCheckStep: StepKind {
             // What YAML could take for something else than a text stands in quotes.
             let words = ["yes", "no", "on", "off", "y", "n", "true", "false", "null"]
             let isPlain = name.wholeMatch(of: #/[a-z][a-z0-9_]*/#) != nil && !words.contains(name)
-            return isPlain ? name : "\"" + name.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+            return isPlain ? name : "\"" + name.escaping("\\", as: "\\\\").escaping("\"", as: "\\\"") + "\""
         }
         return "where \(kept.joined(separator: ", ")) is what an earlier recovery kept, give step \(step) in the plan's file, under `with`, "
             + "`known-damage: [\((known + kept).map(yaml).joined(separator: ", "))]`, and start anew"

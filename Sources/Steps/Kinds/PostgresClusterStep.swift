@@ -84,9 +84,9 @@ package struct PostgresClusterStep: WantedStateKind {
         return (["# Written by Reprise: the plan says who may log in.", own] + lines).joined(separator: "\n")
     }
 
-    private static func quoted(_ text: String, _ quote: String) throws -> String {
+    private static func quoted(_ text: String, _ quote: Unicode.Scalar) throws -> String {
         guard !text.contains(where: \.isNewline), !text.utf8.contains(0) else { throw refused("a value of a setting has one line") }
-        return quote + text.replacing(quote, with: quote + quote) + quote
+        return "\(quote)" + text.escaping(quote, as: "\(quote)\(quote)") + "\(quote)"
     }
 
     private static func refused(_ message: String) -> StepRefused {

@@ -224,7 +224,7 @@ package struct PostgresSwapStep: StepKind {
         else { return [] }
         return [
             "# on \(database.host), in psql as \(database.superuser), database postgres; end sessions until it succeeds:",
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('\(database.database.replacingOccurrences(of: "'", with: "''"))');",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ('\(database.database.escaping("'", as: "''"))');",
             "BEGIN; ALTER DATABASE \(production) RENAME TO \(kept); ALTER DATABASE \(scratch) RENAME TO \(production); COMMIT;",
         ]
     }

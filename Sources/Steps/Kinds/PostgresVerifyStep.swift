@@ -157,6 +157,6 @@ package struct PostgresVerifyStep: StepKind {
         return [
             "# on \(database.host), as \(database.superuser): compare structure, then every count",
             "diff <(pg_restore -s -f - \(shellQuoted(path))) <(pg_dump -s \(shellQuoted(name)))",
-        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellQuoted(name)) -Atc 'SELECT count(*) FROM \($0.name.sql.replacingOccurrences(of: "'", with: #"'\''"#))'   # expected: \($0.rows)" }
+        ] + (counts?.tables ?? []).prefix(50).map { "psql -X -d \(shellQuoted(name)) -Atc \(shellQuoted("SELECT count(*) FROM \($0.name.sql)"))   # expected: \($0.rows)" }
     }
 }

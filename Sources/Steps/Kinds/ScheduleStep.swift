@@ -76,7 +76,7 @@ package struct ScheduleStep: WantedStateKind {
 
     /// To cron a `%` is the end of the line; `\%` is a percent sign.
     static func escaped(_ command: String) -> String {
-        command.split(separator: "%", omittingEmptySubsequences: false).joined(separator: #"\%"#)
+        command.escaping("%", as: #"\%"#)
     }
 
     package func outputs(of evidence: [String], _ context: StepContext) throws -> [String: JSONValue] {

@@ -261,7 +261,7 @@ struct Readiness {
         return findings
     }
 
-    private func literal(_ text: String) -> String { "'" + text.replacingOccurrences(of: "'", with: "''") + "'" }
+    private func literal(_ text: String) -> String { "'" + text.escaping("'", as: "''") + "'" }
 
     // MARK: Stores
 

@@ -1,3 +1,5 @@
+internal import RunCore
+
 /// The program that counts and hashes content on the database's own host, so that gigabytes need not cross the SSH link.
 ///
 /// It needs perl with its core modules (Debian's `perl`, which `postgresql-common` brings), `pg_restore` for archives and `psql`
@@ -11,6 +13,6 @@ enum HashProgram {
     }
 
     private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("\t", with: "\\t").replacing("\n", with: "\\n").replacing("\r", with: "\\r")
+        text.escaping("\\", as: "\\\\").escaping("\t", as: "\\t").escaping("\n", as: "\\n").escaping("\r", as: "\\r")
     }
 }

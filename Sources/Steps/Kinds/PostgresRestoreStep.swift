@@ -72,7 +72,8 @@ package struct PostgresRestoreStep: StepKind {
         return made.compactMapValues(\.stringValue)
     }
 
-    /// A cluster that a host's going down in the middle of a fast restore has spoilt is made anew, with its roles. Any other is left as it is.
+    /// A cluster that a host's going down in the middle of a fast restore has spoilt is made anew, with its roles; one that its job's end left
+    /// down is started. Any other is left as it is.
     private func bringBack(_ cluster: [String: String], _ database: DatabaseRef, _ context: StepContext) async throws {
         var job = DurableJob(host: database.host, part: "cluster", script: .shell(ClusterProgram.make))
         job.environment = cluster
@@ -88,6 +89,8 @@ package struct PostgresRestoreStep: StepKind {
         var job = job
         job.script = .shell(ClusterProgram.restore)
         job.runAs = nil
+        // What was restored is flushed before the server starts as usual. Where that takes longer, the cluster is left down.
+        job.grace = .seconds(300)
         job.environment.merge(cluster) { own, _ in own }
         job.environment.merge(["RESTORE_PROGRAM": program, "RESTORE_AS": database.superuser, "RESTORE_FAST": "1"]) { own, _ in own }
         return job

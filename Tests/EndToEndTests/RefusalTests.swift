@@ -214,6 +214,40 @@ extension EndToEnd {
                 """#)
         }
 
+        /// Somebody's own database takes the name while the orchestrator lies dead just before it would have made its own.
+        @Test(.timeLimit(.minutes(10)))
+        func aDatabaseOfSomebodyElseIsNotDroppedByAResume() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                export REPRISE_FAILPOINT=restore.before-create:1:kill
+                background
+                unset REPRISE_FAILPOINT
+                join
+                expect "the exit status" 137 "$CODE"
+                UNDO+=("scripts/lab sql db1 postgres <<<'DROP DATABASE IF EXISTS chms_restore'")
+                sql postgres "CREATE DATABASE chms_restore" >/dev/null
+                sql chms_restore "CREATE TABLE theirs AS SELECT 7 AS n" >/dev/null
+                try reprise resume
+                [[ $CODE != 0 ]] || { echo "EXPECTED a refusal"; exit 1; }
+                expect_said 'a database named "chms_restore" exists already and is not a scratch database of Reprise'
+                expect "their row" 7 "$(sql chms_restore 'SELECT n FROM theirs')"
+                untouched
+
+                # One that was made and bears no comment yet is known to be a restore's.
+                sql postgres "DROP DATABASE chms_restore" >/dev/null
+                export REPRISE_FAILPOINT=restore.before-mark:1:kill
+                try reprise retry restore
+                unset REPRISE_FAILPOINT
+                expect "the exit status" 137 "$CODE"
+                expect "its comment" "" "$(sql postgres "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'chms_restore'")"
+                [[ -n $(oid chms_restore) ]] || { echo "there is no scratch database: the test shows nothing"; exit 1; }
+                resume_to_end
+                recovered
+                expect "its connection limit" -1 "$(sql postgres "SELECT datconnlimit FROM pg_database WHERE datname = 'chms_production'")"
+                """)
+        }
+
         @Test(.timeLimit(.minutes(10)))
         func twoRecoveriesOfOneDatabaseExcludeEachOther() async throws {
             try await Scenario.play(

@@ -1,8 +1,9 @@
 /// Shell programs that make a PostgreSQL cluster, and that end the unsafe settings it is restored with. They run as root.
 ///
-/// While a cluster runs with settings that no crash may meet, three things say so: a mark with the boot id of that moment, the one file
-/// with the settings, and a start.conf by which no boot starts it. The mark is written first and removed last. Where the boot id is
-/// another one while the mark stands, the cluster's files are worth nothing and are begun again.
+/// Settings that no crash may meet stand in no file: they are words on one server's command line and end with it, and the kernel ends that
+/// server when the job's shell ends, in whatever way (`restore`). From before it starts until all that it wrote is on disk, a start.conf
+/// forbids every other start, and a mark holds the boot id of that moment and the cluster's identity. Where the boot id is another one while
+/// the mark says so, the cluster's files are worth nothing and are begun again, unless somebody has put them to use meanwhile.
 enum ClusterProgram {
     /// The unsafe settings could not be ended.
     static let notSafeStatus = 91
@@ -25,7 +26,7 @@ enum ClusterProgram {
         making=$marks/$version-$name.making
         made=$marks/$version-$name.made
         fast=$marks/$version-$name.fast
-        fastconf=$conf/conf.d/zz-reprise-fast.conf
+        log=/var/log/postgresql/postgresql-$version-$name.log
         boot=$(cat /proc/sys/kernel/random/boot_id)
 
         # put FILE MODE: standard input becomes the file, whole or not at all; a power cut does not take it back.
@@ -38,81 +39,59 @@ enum ClusterProgram {
             sync "$(dirname "$1")"
         }
         drop() { rm -f -- "$1"; sync "$(dirname "$1")"; }
-        running() { [ -e "$data/postmaster.pid" ] && kill -0 "$(head -n 1 "$data/postmaster.pid")" 2>/dev/null; }
+        # Not where the number is another process's by now, or a dead one's; also where the program's file was replaced meanwhile.
+        running() {
+            case $(readlink "/proc/$(head -n 1 "$data/postmaster.pid" 2>/dev/null)/exe") in "$bin/postgres" | "$bin/postgres (deleted)") return 0 ;; esac
+            return 1
+        }
         # Not Debian's wrapper, which reads the cluster's settings and ends on those that it does not understand.
         ask() { runuser -u postgres -- "$bin/psql" -XAtq -w -h /var/run/postgresql -p "$port" -d postgres -v ON_ERROR_STOP=1 -c "$1"; }
         # Without standard output and error: the server lives on and must not hold those of this job.
         control() { pg_ctlcluster "$version" "$name" "$@" </dev/null >"$marks/said" 2>&1; }
         start() {
             running && return 0
-            control start || { cat "$marks/said" >&2; tail -n 5 "/var/log/postgresql/postgresql-$version-$name.log" >&2; echo "cluster $version/$name does not start" >&2; return 1; }
+            control start || { cat "$marks/said" >&2; tail -n 5 "$log" >&2; echo "cluster $version/$name does not start" >&2; return 1; }
         }
         stop() {
             running || return 0
             control stop -m fast || { cat "$marks/said" >&2; echo "cluster $version/$name does not stop" >&2; return 1; }
         }
         # The first complaint of a start that failed.
-        why() { grep -hE '^Error|FATAL|LOG:  (unrecognized|invalid|syntax)' "$marks/said" "/var/log/postgresql/postgresql-$version-$name.log" | sed 's/.*LOG:  //; s/.*FATAL:  //' | head -n 1; }
+        why() { grep -hE '^Error|FATAL|LOG:  (unrecognized|invalid|syntax)' "$marks/said" "$log" | sed 's/.*LOG:  //; s/.*FATAL:  //' | head -n 1; }
         boots() { printf '%s\n' "$1" | put "$conf/start.conf" 644; }
+        # No start at all, neither by a boot nor by hand; PostgreSQL's packages tell no more than that the cluster is disabled.
+        forbid() {
+            put "$conf/start.conf" 644 <<CONF
+        # Reprise restores here without waiting for the disk, or was cut off while it did: $fast.
+        # Not to be started as it is. The next run or attempt ends it: reprise resume, or reprise retry.
+        disabled
+        CONF
+        }
+        identity() { "$bin/pg_controldata" -D "$data" 2>/dev/null | sed -n 's/^Database system identifier: *//p'; }
+        # Every start leaves this file; a restore removes it. A power cut may leave it empty, or bring back the restore's own.
+        started_since() { [ -s "$data/postmaster.opts" ] && ! grep -q '"fsync=off"' "$data/postmaster.opts"; }
 
-        # Ends the unsafe settings. Repeatable after any crash in the same boot.
+        # Ends a restore with unsafe settings, whether its server still runs or not. Repeatable: after a crash in the same boot, and in any
+        # boot once the mark says that all is on disk.
         make_safe() {
             stop || return 1
-            rm -f -- "$fastconf"
-            sync "$conf/conf.d"
             # Silent and worthless against a running server, so it comes after the stop.
             runuser -u postgres -- "$bin/initdb" --sync-only -D "$data" >"$marks/said" 2>&1 || { cat "$marks/said" >&2; return 1; }
+            echo flushed | put "$fast" 644 || return 1
+            boots manual || return 1
             start || return 1
             unsafe=$(ask "SELECT string_agg(name || '=' || setting, ' ') FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on'") || return 1
-            [ -z "$unsafe" ] || { echo "cluster $version/$name still runs with $unsafe" >&2; return 1; }
+            if [ -n "$unsafe" ]; then
+                stop || true
+                forbid || true
+                echo "cluster $version/$name came up with $unsafe, which stands in a file of its settings, and was stopped: remove it there" >&2
+                return 1
+            fi
             boots auto
             drop "$fast"
         }
 
         """#
-
-    /// Runs RESTORE_PROGRAM as the user RESTORE_AS, with settings under which a restore need not wait for the disk, and ends them whatever
-    /// became of it. Exit status 91: they could not be ended.
-    ///
-    /// RESTORE_FAST=1 where the cluster may be made fast; it is only where Reprise made it and it holds nothing but scratch databases.
-    static let restore =
-        functions + #"""
-            make_fast() {
-                if [ ! -e "$made" ]; then echo "evidence: safe, the cluster was not made by Reprise"; return 0; fi
-                others=$(ask "SELECT count(*) FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')
-                    AND coalesce(shobj_description(oid, 'pg_database'), '') NOT LIKE 'reprise scratch database of run %'") || return 1
-                if [ "$others" != 0 ]; then echo "evidence: safe, the cluster holds other databases"; return 0; fi
-                printf '%s\n' "$boot" | put "$fast" 644 || return 1
-                boots manual || return 1
-                stop || return 1
-                room=$(df -Pk "$data" | awk 'NR == 2 { print $4 }')
-                wal=1GB
-                if [ "$room" -gt 41943040 ]; then wal=4GB; fi
-                put "$fastconf" 644 <<CONF
-            # Reprise restores with these and removes them. Never leave a server with them: a crash would destroy everything in it.
-            fsync = off
-            full_page_writes = off
-            synchronous_commit = off
-            wal_level = minimal
-            max_wal_senders = 0
-            archive_mode = off
-            autovacuum = off
-            max_wal_size = $wal
-            checkpoint_timeout = 1h
-            listen_addresses = ''
-            CONF
-                [ -e "$fastconf" ] || return 1
-                start || return 1
-                echo "evidence: fast"
-            }
-            ended() { make_safe || { echo "the unsafe settings of the restore could not be ended; nothing starts this cluster until they are" >&2; exit 91; }; }
-            trap 'ended; exit 143' TERM INT HUP
-            if [ "$RESTORE_FAST" = 1 ]; then make_fast || { ended; exit 1; }; fi
-            status=0
-            runuser -u "$RESTORE_AS" -- sh -c "$RESTORE_PROGRAM" </dev/null || status=$?
-            if [ -e "$fast" ]; then ended; fi
-            exit "$status"
-            """#
 
     /// Brings the cluster into the wanted state. More of the environment: CLUSTER_LOCALE, CLUSTER_ENCODING, CLUSTER_CHECKSUMS (1 or 0),
     /// CLUSTER_SETTINGS (the lines of a file of settings), CLUSTER_ACCESS (the lines of pg_hba.conf; empty: left as it is).
@@ -136,25 +115,38 @@ enum ClusterProgram {
                 changed "locale $CLUSTER_LOCALE made"
             fi
 
+            # Only what holds nothing of anybody's: it was never finished, and never started since.
             destroy() {
-                stop || return 1
+                : | put "$making" 644
                 rm -rf --one-file-system -- "$data" "$conf"
                 sync /var/lib/postgresql /etc/postgresql
+                rm -f -- "$made" "$fast"
+                drop "$making"
+            }
+            # kept WHAT MARK: refuses to remove what somebody may need.
+            kept() {
+                refuse "cluster $version/$name $1, and was started or replaced since: it is left as it is." \
+                    "If nobody needs what is in it, pg_dropcluster --stop $version $name; if somebody does, see that pg_dumpall reads all of it; in both cases then rm $2"
             }
             if [ -e "$making" ]; then
+                if started_since; then kept "was left half-made" "$making"; fi
                 destroy
-                drop "$making"
                 changed "a cluster that was left half-made was removed"
             fi
-            if [ -e "$fast" ] && [ "$(cat "$fast")" != "$boot" ]; then
-                destroy
-                rm -f -- "$made"
-                drop "$fast"
-                changed "the cluster was being restored when the host went down, with settings that do not survive that; it is begun again"
-            fi
             if [ -e "$fast" ]; then
-                make_safe
-                changed "settings of a restore that was cut off are ended"
+                read -r when which <"$fast" || true
+                if [ "$when" = "$boot" ] || [ "$when" = flushed ]; then
+                    make_safe
+                    changed "settings of a restore that was cut off are ended"
+                else
+                    if [ -e "$data" ]; then
+                        if started_since || [ "$(identity)" != "$which" ]; then
+                            kept "was being restored when the host went down, with settings that do not survive that" "$fast"
+                        fi
+                    fi
+                    destroy
+                    changed "the cluster was being restored when the host went down, with settings that do not survive that; it is begun again"
+                fi
             fi
 
             if [ ! -e "$conf/postgresql.conf" ]; then
@@ -162,7 +154,8 @@ enum ClusterProgram {
                 : | put "$making" 644
                 checksums=--data-checksums
                 [ "$CLUSTER_CHECKSUMS" = 1 ] || checksums=
-                pg_createcluster "$version" "$name" --port "$port" --locale "$CLUSTER_LOCALE" --encoding "$CLUSTER_ENCODING" -- $checksums >"$marks/said" 2>&1 \
+                # No boot may start it while it is half made: what was started is somebody's.
+                pg_createcluster "$version" "$name" --port "$port" --start-conf manual --locale "$CLUSTER_LOCALE" --encoding "$CLUSTER_ENCODING" -- $checksums >"$marks/said" 2>&1 \
                     || { cat "$marks/said" >&2; exit 1; }
                 : | put "$made" 644
                 drop "$making"

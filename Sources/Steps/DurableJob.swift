@@ -16,6 +16,8 @@ package struct DurableJob: Sendable {
     package var runAs: String?
     package var directory: String?
     package var timeout: Duration?
+    /// How long it may put things right after it was told to end, before it is killed.
+    package var grace: Duration = .seconds(10)
     /// Bytes of each stream that the host keeps.
     package var outputLimit = 1 << 20
     /// Called with the whole lines of standard output and standard error as they come, each once in each process.
@@ -187,7 +189,7 @@ private struct JobRunner: Sendable {
         for earlier in known.filter(isAliveAndEarlier).map(\.id) + unknown {
             context.services.report(StepProgress("ending what is left of attempt \(earlier.attempt) on \(job.host)"))
             let verdict = try await context.persistently(on: job.host) {
-                try await $0.cancel(earlier, ticket: context.services.ticket, grace: .seconds(10))
+                try await $0.cancel(earlier, ticket: context.services.ticket, grace: job.grace)
             }
             switch verdict {
             case .finished, .neverRan, .absent, .inDoubt: break
@@ -209,7 +211,7 @@ private struct JobRunner: Sendable {
     private func submitAndFollow() async throws -> DurableJobOutcome {
         let spec = JobSpec(
             id: id, script: job.script, environment: job.environment, stdin: job.stdin, runAs: job.runAs,
-            workingDirectory: job.directory, timeout: job.timeout ?? context.deadline?.remaining, outputLimit: job.outputLimit,
+            workingDirectory: job.directory, timeout: job.timeout ?? context.deadline?.remaining, killGrace: job.grace, outputLimit: job.outputLimit,
             specHash: context.specHash, fence: await context.services.ticket)
         while true {
             let verdict = try await context.persistently(on: job.host) { ledger in
@@ -312,8 +314,8 @@ private struct JobRunner: Sendable {
             "\(job.host) cannot be asked to end \(id)", id, on: job.host, mayBeAlive: { true }
         ) {
             // The step's own time may be up already; a host that is only just out of reach is given a minute of its own.
-            try await context.persistently(on: job.host, until: Deadline(after: .seconds(60))) {
-                try await $0.cancel(id, ticket: context.services.ticket, grace: .seconds(10))
+            try await context.persistently(on: job.host, until: Deadline(after: job.grace + .seconds(60))) {
+                try await $0.cancel(id, ticket: context.services.ticket, grace: job.grace)
             }
         }
         switch verdict {

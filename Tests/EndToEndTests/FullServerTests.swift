@@ -171,7 +171,7 @@ extension EndToEnd {
                 restoring_fast
                 kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
                 expect "the server's fsync in the middle" off "$(setting fsync)"
-                expect "what the boot does in the middle" manual "$(there cat /etc/postgresql/15/main/start.conf)"
+                expect "what a start does in the middle" disabled "$(there sed '/^#/d' /etc/postgresql/15/main/start.conf)"
                 signal_restore CONT
                 # Nobody is there to finish it but the host's own job.
                 await "the end of the unsafe settings" gone "$MARK"
@@ -204,15 +204,39 @@ extension EndToEnd {
                 """#)
         }
 
-        @Test func aServerWithFsyncOffIsRefused() async throws {
+        /// The host's own job dies, and nobody resumes: what it started with the unsafe settings is gone with it.
+        @Test func aFastRestoreWhoseJobIsKilledLeavesNoServerThatACrashWouldDestroy() async throws {
             try await Scenario.play(Self.prelude + #"""
-                sed 's/^      access:$/      settings: {fsync: "off"}\n&/' plans/full-server.yaml >"$WORK/plan.yaml"
-                PLAN=$WORK/plan.yaml
                 installed
-                try start
-                [[ $CODE != 0 ]] || { echo "a cluster was made with fsync off"; exit 1; }
-                expect_said 'a cluster is not made with `fsync`'
-                expect "the cluster" "" "$(there pg_lsclusters -h)"
+                restoring_fast
+                kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
+                expect "the server's fsync in the middle" off "$(setting fsync)"
+                unsafe_servers() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" 2>/dev/null | grep -q "[p]ostgres -D .* -c fsync=off" && echo "${p#/proc/}"; done; true'; }
+                [[ -n $(unsafe_servers) ]] || { echo "no server runs with fsync=off: the test shows nothing"; exit 1; }
+                there sh -c 'for p in /proc/[0-9]*; do case $(tr "\0" " " <"$p/cmdline" 2>/dev/null) in "/bin/sh -eu /var/lib/reprise/jobs/"*.restore.*/script*) kill -KILL "${p#/proc/}" ;; esac; done'
+                sleep 10
+                expect "servers with fsync=off, ten seconds later" "" "$(unsafe_servers)"
+                signal_restore CONT || true
+                try there pg_ctlcluster 15 main start
+                [[ $CODE != 0 ]] || { echo "what was not flushed could be started"; exit 1; }
+                expect_said "Cluster is disabled"
+                try reprise resume
+                [[ $CODE == 0 ]] || { try reprise retry restore; expect "the exit status" 0 "$CODE"; }
+                expect "the run" SUCCEEDED "$(state)"
+                serves
+                safe
+                """#)
+        }
+
+        @Test func aFastRestoreThatIsCancelledLeavesASafeServer() async throws {
+            try await Scenario.play(Self.prelude + #"""
+                installed
+                restoring_fast
+                expect "the server's fsync in the middle" off "$(setting fsync)"
+                try reprise cancel
+                join
+                expect "the run" CANCELLED "$(state)"
+                safe
                 """#)
         }
 
@@ -289,7 +313,7 @@ extension EndToEnd {
                 "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 &
                 BACKGROUND=$!
                 local end=$((SECONDS + 400))
-                until [[ -e $DISK/etc/postgresql/15/main/conf.d/zz-reprise-fast.conf ]] && restoring && signal_restore STOP && there true && [[ -e $DISK$MARK ]]; do
+                until [[ -e $DISK$MARK ]] && restoring && signal_restore STOP && there true && [[ -e $DISK$MARK ]]; do
                     kill -0 "$BACKGROUND" 2>/dev/null || { echo "the run ended before it restored:"; tail -n 20 "$WORK/background.log"; exit 1; }
                     ((SECONDS < end)) || { echo "the restore never began"; exit 1; }
                     sleep 0.01

@@ -214,6 +214,64 @@ extension EndToEnd {
                 """#)
         }
 
+        /// By the verification, and by the last look of the plan of a whole server, each for itself.
+        @Test(.timeLimit(.minutes(10)), arguments: ["fsync", "full_page_writes"])
+        func aServerThatACrashWouldDestroyIsRefused(_ setting: String) async throws {
+            try await Scenario.play(
+                "SETTING=\(setting)\n" + #"""
+                fresh
+                UNDO+=("scripts/lab sql db1 postgres <<<'ALTER SYSTEM RESET $SETTING' && scripts/lab sql db1 postgres <<<'SELECT pg_reload_conf()'")
+                sql postgres "ALTER SYSTEM SET $SETTING = off" >/dev/null
+                sql postgres "SELECT pg_reload_conf()" >/dev/null
+                expect "the setting" off "$(sql postgres "SHOW $SETTING")"
+                try start --param approve=no
+                expect "the exit status" 3 "$CODE"
+                expect_said "the server runs with fsync or full_page_writes off: a crash would destroy what was restored"
+                untouched
+
+                { printf 'reprise: 1\nname: last-look\nsteps:\n'; sed -n '/^  - id: database-is-safe$/,/^$/p' plans/full-server.yaml | sed '/^    needs: /d; /^    phase: /d'; } >"$WORK/plan.yaml"
+                grep -q database-is-safe "$WORK/plan.yaml" || { echo "the plan of a whole server has no such step any more"; exit 1; }
+                mkdir -m 700 "$WORK/look"
+                try "$REPRISE" start "$WORK/plan.yaml" --inventory "$INVENTORY" --yes --journal "$WORK/look/journal.sqlite"
+                expect "the exit status of the last look" 3 "$CODE"
+                expect_said "Settings of the restore are gone"
+                """#)
+        }
+
+        /// Somebody's own database takes the name while the orchestrator lies dead just before it would have made its own.
+        @Test(.timeLimit(.minutes(10)))
+        func aDatabaseOfSomebodyElseIsNotDroppedByAResume() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                export REPRISE_FAILPOINT=restore.before-create:1:kill
+                background
+                unset REPRISE_FAILPOINT
+                join
+                expect "the exit status" 137 "$CODE"
+                UNDO+=("scripts/lab sql db1 postgres <<<'DROP DATABASE IF EXISTS chms_restore'")
+                sql postgres "CREATE DATABASE chms_restore" >/dev/null
+                sql chms_restore "CREATE TABLE theirs AS SELECT 7 AS n" >/dev/null
+                try reprise resume
+                [[ $CODE != 0 ]] || { echo "EXPECTED a refusal"; exit 1; }
+                expect_said 'a database named "chms_restore" exists already and is not a scratch database of Reprise'
+                expect "their row" 7 "$(sql chms_restore 'SELECT n FROM theirs')"
+                untouched
+
+                # One that was made and bears no comment yet is known to be a restore's.
+                sql postgres "DROP DATABASE chms_restore" >/dev/null
+                export REPRISE_FAILPOINT=restore.before-mark:1:kill
+                try reprise retry restore
+                unset REPRISE_FAILPOINT
+                expect "the exit status" 137 "$CODE"
+                expect "its comment" "" "$(sql postgres "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'chms_restore'")"
+                [[ -n $(oid chms_restore) ]] || { echo "there is no scratch database: the test shows nothing"; exit 1; }
+                resume_to_end
+                recovered
+                expect "its connection limit" -1 "$(sql postgres "SELECT datconnlimit FROM pg_database WHERE datname = 'chms_production'")"
+                """)
+        }
+
         @Test(.timeLimit(.minutes(10)))
         func twoRecoveriesOfOneDatabaseExcludeEachOther() async throws {
             try await Scenario.play(

@@ -1,8 +1,8 @@
 package import PlanModel
 package import RunCore
 
-/// Makes a PostgreSQL cluster, or brings the one that is there into the wanted state. Never drops one that holds anything but the remains
-/// of a restore that the host's going down cut off.
+/// Makes a PostgreSQL cluster, or brings the one that is there into the wanted state. Never drops one but what was left half-made, or by a
+/// restore that the host's going down cut off; and not even that where anybody has started it since.
 package struct PostgresClusterStep: WantedStateKind {
     package static let schema = StepKindSchema(
         name: "postgres-cluster", summary: "makes a PostgreSQL cluster with its locale, settings and access, and starts it",

@@ -7,8 +7,8 @@ internal import SSH
 
 /// Restores a backup into a scratch database beside the damaged one. Production is not touched.
 ///
-/// The scratch database carries a mark of the run in its comment. One without that mark is never dropped; one with it is dropped and
-/// begun again whenever a restore did not come to its end: that is how a doubt is resolved here.
+/// The scratch database carries a mark of its run: a number from the instant at which it is made, then a comment. One without a mark is never
+/// dropped; one with it is dropped and begun again whenever a restore did not come to its end: that is how a doubt is resolved here.
 package struct PostgresRestoreStep: StepKind {
     package static let schema = StepKindSchema(
         name: "postgres-restore", summary: "restores a backup into a scratch database, from nothing each time",
@@ -72,7 +72,8 @@ package struct PostgresRestoreStep: StepKind {
         return made.compactMapValues(\.stringValue)
     }
 
-    /// A cluster that a host's going down in the middle of a fast restore has spoilt is made anew, with its roles. Any other is left as it is.
+    /// A cluster that a host's going down in the middle of a fast restore has spoilt is made anew, with its roles; one that its job's end left
+    /// down is started. Any other is left as it is.
     private func bringBack(_ cluster: [String: String], _ database: DatabaseRef, _ context: StepContext) async throws {
         var job = DurableJob(host: database.host, part: "cluster", script: .shell(ClusterProgram.make))
         job.environment = cluster
@@ -88,6 +89,8 @@ package struct PostgresRestoreStep: StepKind {
         var job = job
         job.script = .shell(ClusterProgram.restore)
         job.runAs = nil
+        // What was restored is flushed before the server starts as usual. Where that takes longer, the cluster is left down.
+        job.grace = .seconds(300)
         job.environment.merge(cluster) { own, _ in own }
         job.environment.merge(["RESTORE_PROGRAM": program, "RESTORE_AS": database.superuser, "RESTORE_FAST": "1"]) { own, _ in own }
         return job
@@ -98,6 +101,10 @@ package struct PostgresRestoreStep: StepKind {
     /// The comment by which a scratch database is known to be this run's.
     static func mark(_ context: StepContext) -> String { "reprise scratch database of run \(context.run)" }
 
+    /// By this number one is known that has no comment yet: PostgreSQL gives a database its limit in the statement that makes it, and its
+    /// comment only afterwards. Nobody's own has it by chance.
+    static let unmarkedLimit = 1_919_250_535
+
     /// An empty database with the encoding and locale of production, and a note of the backup that it is for, after whatever an earlier
     /// attempt left is gone.
     private func prepare(_ database: DatabaseRef, _ scratch: String, _ contents: ArchiveTOC, _ origin: DatabaseOrigin?, _ context: StepContext) async throws {
@@ -106,24 +113,25 @@ package struct PostgresRestoreStep: StepKind {
         try await context.requireDrillable(connection, database)
         let catalog = Catalog(connection)
         let deadline = Deadline(after: .seconds(120))
-        try await removeOwn(scratch, catalog, context, deadline)
+        try await removeOwn(scratch, catalog, deadline)
         Failpoint.hit("restore.before-create", context.place())
-        try await catalog.createEmpty(scratch, like: database, or: contents, deadline: deadline)
+        try await catalog.createEmpty(scratch, like: database, or: contents, connectionLimit: Self.unmarkedLimit, deadline: deadline)
         Failpoint.hit("restore.before-mark", context.place())
-        try await connection.execute("COMMENT ON DATABASE \(try SQLIdentifier(scratch).sql) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
+        let name = try SQLIdentifier(scratch).sql
+        try await connection.execute("COMMENT ON DATABASE \(name) IS \(try SQLLiteral(Self.mark(context)).sql)", deadline: deadline)
+        try await connection.execute("ALTER DATABASE \(name) CONNECTION LIMIT -1", deadline: deadline)
         Failpoint.hit("restore.after-mark", context.place())
         // It goes along when the database gets its name.
         try await origin?.note(onDatabase: scratch, connection, deadline: deadline)
         await connection.close()
     }
 
-    /// Drops a scratch database of this run; refuses one of anybody else's.
-    private func removeOwn(_ scratch: String, _ catalog: Catalog, _ context: StepContext, _ deadline: Deadline) async throws {
+    /// Drops a scratch database of this run or an earlier one; refuses what is anybody else's.
+    private func removeOwn(_ scratch: String, _ catalog: Catalog, _ deadline: Deadline) async throws {
         guard let found = try await catalog.database(named: scratch) else { return }
-        let isOwn = found.comment == Self.mark(context)
-        // Killed between CREATE and COMMENT: still empty, without a comment, and the run journaled that it was about to make it.
-        let isUnmarked = found.comment == nil && context.isResumed
-        guard isOwn || isUnmarked || found.comment?.hasPrefix("reprise scratch database of run ") == true else {
+        // Killed between CREATE and COMMENT: still empty.
+        let isUnmarked = found.comment == nil && found.connectionLimit == Self.unmarkedLimit
+        guard isUnmarked || found.comment?.hasPrefix("reprise scratch database of run ") == true else {
             throw StepRefused(
                 "postgres-restore.scratch-taken", "a database named \"\(scratch)\" exists already and is not a scratch database of Reprise",
                 hints: ["choose another name: --param scratch=…", "or, if nobody needs it, drop it by hand"])

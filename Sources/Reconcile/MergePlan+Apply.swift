@@ -134,7 +134,6 @@ private struct DiffWriter {
 
     private var pair: TablePair { diff.pair }
     private var live: String { pair.live.name.sql }
-    private var columns: String { diff.sql.list(diff.sql.columnNames) }
     private var names: String { RowSQL.texts(pair.columns.map(\.name.name)) }
     private var place: String { "\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name))" }
     private var id: String { RowSQL.text(merge) }
@@ -172,16 +171,11 @@ private struct DiffWriter {
     /// The live rows of all that is to be written, locked in the order of their keys and held against the image that was agreed to. A row
     /// to be inserted must still not be there.
     private var lockingKeyed: String {
-        let keys = pair.key!.columns.map { "t.\($0.sql)" }.joined(separator: ", ")
-        return """
-            CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
-            WITH l AS MATERIALIZED (
-                SELECT \(keys), \(diff.sql.image("t")) AS "reprise image" FROM \(pair.live.from) AS t
-                WHERE EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(diff.isAbout("t")))
-                ORDER BY \(diff.sql.order("t")) FOR UPDATE OF t)
-            SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM d.live AS unchanged
-            FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
-            """
+        """
+        CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
+        WITH \(diff.lockedRows) SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM d.live AS unchanged
+        FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
+        """
     }
 
     /// Rows of a table without a key that look the same are one difference.
@@ -192,11 +186,7 @@ private struct DiffWriter {
     }
 
     private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
-        let written = pair.columns.enumerated().filter { !$1.isIdentityAlways }
-        guard !written.isEmpty else { return 0 }
-        let sets = written.map { index, column in
-            "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
-        }
+        guard let updating = diff.updating(from: "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)", where: "s.unchanged") else { return 0 }
         let wanted = """
             ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)
             """
@@ -206,12 +196,7 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(names), d.live, \(wanted)
             FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'update' AND s.unchanged
             """, deadline: deadline)
-        let done = try await connection.execute(
-            """
-            UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))
-            WHERE d.verdict = 'update' AND s.unchanged AND \(diff.isAbout("t"))
-            """, deadline: deadline)
+        let done = try await connection.execute(updating, deadline: deadline)
         place += count
         try requireEqual(done, count, "updated")
         return count
@@ -226,11 +211,7 @@ private struct DiffWriter {
             """, deadline: deadline)
         let keyed = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
         let source = pair.key == nil ? copies : keyed
-        let done = try await connection.execute(
-            """
-            INSERT INTO \(live) (\(columns)) OVERRIDING SYSTEM VALUE
-            SELECT \(diff.sql.list(diff.sql.columnNames, of: "b")) FROM \(source) WHERE d.verdict = 'insert' AND s.unchanged ORDER BY d.seq
-            """, deadline: deadline)
+        let done = try await connection.execute(diff.inserting(from: source, where: "s.unchanged"), deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
         return count

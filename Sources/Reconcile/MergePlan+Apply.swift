@@ -63,9 +63,7 @@ extension MergePlan {
             if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
             try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
-            for diff in diffs where diff.pair.key != nil {
-                try await DiffWriter(diff: diff, merge: id, deadline: deadline).requireWritten(connection)
-            }
+            for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).requireWritten(connection) }
             try await requireObjectsWritten(id, connection, deadline: deadline)
             try await triggers.enable(connection, deadline: deadline)
             return outcome
@@ -142,7 +140,11 @@ private struct DiffWriter {
     func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
         var table = MergeOutcome.Table(name: pair.live.name)
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
-        try await connection.execute(pair.key == nil ? insertingCopies : lockingKeyed, deadline: deadline)
+        if pair.key == nil {
+            try await diff.recountCopies(connection, deadline: deadline)
+        } else {
+            try await connection.execute(lockingKeyed, deadline: deadline)
+        }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
         if pair.key != nil { table.updated = try await update(connection, &place) }
@@ -151,13 +153,14 @@ private struct DiffWriter {
             INSERT INTO reprise_audit.skips
             SELECT \(id), \(self.place), CASE d.verdict WHEN 'skip' THEN d.reason WHEN 'decide' THEN 'not decided' ELSE 'columns not decided' END,
                    \(names), d.backup, d.live
-            FROM \(diff.table.sql) AS d\(eachCopy)
+            FROM \(diff.table.sql) AS d\(each("d.copies"))
             WHERE d.verdict IN ('skip', 'decide') OR (d.verdict = 'update' AND pg_catalog.array_position(d.take, NULL) IS NOT NULL)
             """, deadline: deadline)
         try await connection.execute(
             """
             INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), 'changed since the preview', \(names), d.backup, d.live
-            FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq) WHERE NOT s.unchanged
+            FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq)\(each("d.copies - s.copies"))
+            WHERE s.copies < d.copies AND d.verdict <> 'skip'
             """, deadline: deadline)
         let skips = try await connection.query(
             """
@@ -173,17 +176,14 @@ private struct DiffWriter {
     private var lockingKeyed: String {
         """
         CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
-        WITH \(diff.lockedRows) SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM d.live AS unchanged
-        FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
+        WITH \(diff.lockedRows) SELECT x.*, x.unchanged::int AS copies
+        FROM (SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM d.live AS unchanged
+              FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')) AS x
         """
     }
 
     /// Rows of a table without a key that look the same are one difference.
-    private var eachCopy: String { pair.key == nil ? ", pg_catalog.generate_series(1, d.copies)" : "" }
-
-    private var insertingCopies: String {
-        "CREATE TEMP TABLE reprise_step ON COMMIT DROP AS SELECT d.seq, true AS unchanged FROM \(diff.table.sql) AS d WHERE d.verdict = 'insert'"
-    }
+    private func each(_ copies: String) -> String { pair.key == nil ? ", pg_catalog.generate_series(1, \(copies))" : "" }
 
     private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
         guard let updating = diff.updating(from: "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)", where: "s.unchanged") else { return 0 }
@@ -207,7 +207,7 @@ private struct DiffWriter {
             """
             INSERT INTO reprise_audit.changes
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(eachCopy) WHERE d.verdict = 'insert' AND s.unchanged
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(each("s.copies")) WHERE d.verdict = 'insert' AND s.unchanged
             """, deadline: deadline)
         let keyed = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
         let source = pair.key == nil ? copies : keyed
@@ -217,12 +217,12 @@ private struct DiffWriter {
         return count
     }
 
-    /// As many rows of the backup as the live table lacks, of those that look the same.
+    /// As many rows of the backup as the live table still lacks, of those that look the same.
     private var copies: String {
         """
         (SELECT t.*, \(diff.sql.image("t")) AS "reprise image", pg_catalog.row_number() OVER (PARTITION BY \(diff.sql.image("t"))) AS "reprise copy"
-         FROM \(pair.backup.from) AS t) AS b JOIN \(diff.table.sql) AS d ON b."reprise image" = d.backup AND b."reprise copy" <= d.copies
-         JOIN pg_temp.reprise_step AS s USING (seq)
+         FROM \(pair.backup.from) AS t) AS b JOIN \(diff.table.sql) AS d ON b."reprise image" = d.backup
+         JOIN pg_temp.reprise_step AS s ON s.seq = d.seq AND b."reprise copy" <= s.copies
         """
     }
 
@@ -291,23 +291,38 @@ private struct DiffWriter {
 
     /// Each row that was written holds what it was to hold. Asked when all tables are written: a trigger of one may change another.
     func requireWritten(_ connection: isolated PostgresConnection) async throws {
-        let key = pair.key!
-        let after = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
-        let same = zip(key.columns, after).map { name, index in
-            key.equality[key.columns.firstIndex(of: name)!].holds("t.\(name.sql)", "c.after[\(index)]::\(pair.live.column(name)!.type)")
-        }.joined(separator: " AND ")
-        let found = try await connection.query(
-            """
-            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(same)
-            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
-                  AND (\(diff.sql.image("t"))) IS DISTINCT FROM c.after
-            """, [.text(merge)], deadline: deadline)
-        let wrong = try found.only().integer("rows", as: Int.self)
+        let wrong =
+            if let key = pair.key {
+                try await rewritten(key, connection)
+            } else {
+                try await diff.miscountedCopies(insertedCopies, connection, deadline: deadline)
+            }
         guard wrong == 0 else {
             throw ReconcileRefused(
                 "reconcile.rewritten",
                 "\(counted(wrong, "row")) of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
                 hints: triggerHints, exitStatus: .verificationMismatch)
         }
+    }
+
+    private var insertedCopies: String {
+        """
+        SELECT c.after AS image, pg_catalog.count(*) AS copies FROM reprise_audit.changes AS c
+        WHERE c.merge = \(id) AND (c.schema_name, c.table_name) = (\(place)) AND c.operation = 'insert' GROUP BY c.after
+        """
+    }
+
+    private func rewritten(_ key: TableShape.Key, _ connection: isolated PostgresConnection) async throws -> Int {
+        let after = key.columns.map { name in pair.columns.firstIndex { $0.name == name }! + 1 }
+        let same = zip(key.columns, after).map { name, index in
+            key.equality[key.columns.firstIndex(of: name)!].holds("t.\(name.sql)", "c.after[\(index)]::\(pair.live.column(name)!.type)")
+        }.joined(separator: " AND ")
+        return try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(same)
+            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
+                  AND (\(diff.sql.image("t"))) IS DISTINCT FROM c.after
+            """, [.text(merge)], deadline: deadline
+        ).only().integer("rows")
     }
 }

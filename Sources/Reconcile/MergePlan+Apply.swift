@@ -144,6 +144,8 @@ private struct DiffWriter {
             try await diff.recountCopies(connection, deadline: deadline)
         } else {
             try await connection.execute(lockingKeyed, deadline: deadline)
+            // Whoever was about to hang something on one of them has done so before its lock was had.
+            try await diff.skipReferenced(connection, deadline: deadline)
         }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)

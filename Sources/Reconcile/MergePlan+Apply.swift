@@ -63,7 +63,7 @@ extension MergePlan {
             if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
             try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
-            for diff in diffs where diff.pair.key != nil {
+            for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 try await writer.requireWritten(connection)
                 try await writer.noteOthers(connection)
@@ -136,7 +136,6 @@ private struct DiffWriter {
 
     private var pair: TablePair { diff.pair }
     private var live: String { pair.live.name.sql }
-    private var columns: String { diff.sql.list(diff.sql.columnNames) }
     private var names: String { RowSQL.texts(pair.columns.map(\.name.name)) }
     private var place: String { "\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name))" }
     private var id: String { RowSQL.text(merge) }
@@ -145,7 +144,13 @@ private struct DiffWriter {
     func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
         var table = MergeOutcome.Table(name: pair.live.name)
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
-        try await connection.execute(pair.key == nil ? insertingCopies : lockingKeyed, deadline: deadline)
+        if pair.key == nil {
+            try await diff.recountCopies(connection, deadline: deadline)
+        } else {
+            try await connection.execute(lockingKeyed, deadline: deadline)
+            // Whoever was about to hang something on one of them has done so before its lock was had.
+            try await diff.skipReferenced(connection, deadline: deadline)
+        }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
         if pair.key != nil { table.updated = try await update(connection, &place) }
@@ -154,13 +159,14 @@ private struct DiffWriter {
             INSERT INTO reprise_audit.skips
             SELECT \(id), \(self.place), CASE d.verdict WHEN 'skip' THEN d.reason WHEN 'decide' THEN 'not decided' ELSE 'columns not decided' END,
                    \(names), d.backup, d.live
-            FROM \(diff.table.sql) AS d\(eachCopy)
+            FROM \(diff.table.sql) AS d\(each("d.copies"))
             WHERE d.verdict IN ('skip', 'decide') OR (d.verdict = 'update' AND pg_catalog.array_position(d.take, NULL) IS NOT NULL)
             """, deadline: deadline)
         try await connection.execute(
             """
             INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), 'changed since the preview', \(names), d.backup, d.live
-            FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq) WHERE NOT s.unchanged
+            FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq)\(each("d.copies - s.copies"))
+            WHERE s.copies < d.copies AND d.verdict <> 'skip'
             """, deadline: deadline)
         let skips = try await connection.query(
             """
@@ -174,31 +180,19 @@ private struct DiffWriter {
     /// The live rows of all that is to be written, locked in the order of their keys and held against the image that was agreed to. A row
     /// to be inserted must still not be there.
     private var lockingKeyed: String {
-        let keys = pair.key!.columns.map { "t.\($0.sql)" }.joined(separator: ", ")
-        return """
-            CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
-            WITH l AS MATERIALIZED (
-                SELECT \(keys), \(diff.sql.wholeImage("t")) AS "reprise image" FROM \(pair.live.from) AS t
-                WHERE EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(diff.isAbout("t")))
-                ORDER BY \(diff.sql.order("t")) FOR UPDATE OF t)
-            SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM (\(diff.wholeLiveImage)) AS unchanged
-            FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')
-            """
+        """
+        CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
+        WITH \(diff.lockedRows) SELECT x.*, x.unchanged::int AS copies
+        FROM (SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM (\(diff.wholeLiveImage)) AS unchanged
+              FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')) AS x
+        """
     }
 
     /// Rows of a table without a key that look the same are one difference.
-    private var eachCopy: String { pair.key == nil ? ", pg_catalog.generate_series(1, d.copies)" : "" }
-
-    private var insertingCopies: String {
-        "CREATE TEMP TABLE reprise_step ON COMMIT DROP AS SELECT d.seq, true AS unchanged FROM \(diff.table.sql) AS d WHERE d.verdict = 'insert'"
-    }
+    private func each(_ copies: String) -> String { pair.key == nil ? ", pg_catalog.generate_series(1, \(copies))" : "" }
 
     private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
-        let written = pair.columns.enumerated().filter { !$1.isIdentityAlways }
-        guard !written.isEmpty else { return 0 }
-        let sets = written.map { index, column in
-            "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
-        }
+        guard let updating = diff.updating(from: "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)", where: "s.unchanged") else { return 0 }
         let wanted = """
             ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)\(pair.others == nil ? "" : " || d.others")
             """
@@ -208,12 +202,7 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(diff.wholeNames), \(diff.wholeLiveImage), \(wanted)
             FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'update' AND s.unchanged
             """, deadline: deadline)
-        let done = try await connection.execute(
-            """
-            UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))
-            WHERE d.verdict = 'update' AND s.unchanged AND \(diff.isAbout("t"))
-            """, deadline: deadline)
+        let done = try await connection.execute(updating, deadline: deadline)
         place += count
         try requireEqual(done, count, "updated")
         return count
@@ -224,26 +213,22 @@ private struct DiffWriter {
             """
             INSERT INTO reprise_audit.changes
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(eachCopy) WHERE d.verdict = 'insert' AND s.unchanged
+            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(each("s.copies")) WHERE d.verdict = 'insert' AND s.unchanged
             """, deadline: deadline)
         let keyed = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
         let source = pair.key == nil ? copies : keyed
-        let done = try await connection.execute(
-            """
-            INSERT INTO \(live) (\(columns)) OVERRIDING SYSTEM VALUE
-            SELECT \(diff.sql.list(diff.sql.columnNames, of: "b")) FROM \(source) WHERE d.verdict = 'insert' AND s.unchanged ORDER BY d.seq
-            """, deadline: deadline)
+        let done = try await connection.execute(diff.inserting(from: source, where: "s.unchanged"), deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
         return count
     }
 
-    /// As many rows of the backup as the live table lacks, of those that look the same.
+    /// As many rows of the backup as the live table still lacks, of those that look the same.
     private var copies: String {
         """
         (SELECT t.*, \(diff.sql.image("t")) AS "reprise image", pg_catalog.row_number() OVER (PARTITION BY \(diff.sql.image("t"))) AS "reprise copy"
-         FROM \(pair.backup.from) AS t) AS b JOIN \(diff.table.sql) AS d ON b."reprise image" = d.backup AND b."reprise copy" <= d.copies
-         JOIN pg_temp.reprise_step AS s USING (seq)
+         FROM \(pair.backup.from) AS t) AS b JOIN \(diff.table.sql) AS d ON b."reprise image" = d.backup
+         JOIN pg_temp.reprise_step AS s ON s.seq = d.seq AND b."reprise copy" <= s.copies
         """
     }
 
@@ -310,38 +295,54 @@ private struct DiffWriter {
         }
     }
 
-    /// The live row `t` is the one that a change `c` left behind.
-    private var isAfter: String {
-        zip(pair.key!.columns, pair.key!.equality).map { name, equality in
-            let place = pair.columns.firstIndex { $0.name == name }! + 1
-            return equality.holds("t.\(name.sql)", "c.after[\(place)]::\(pair.live.column(name)!.type)")
-        }.joined(separator: " AND ")
-    }
-
-    /// What a new row holds that the backup knows nothing of: by that too it is known whether somebody has changed it since.
-    func noteOthers(_ connection: isolated PostgresConnection) async throws {
-        guard pair.others != nil else { return }
-        try await connection.execute(
-            """
-            UPDATE reprise_audit.changes AS c SET columns = \(diff.wholeNames), after = \(diff.sql.wholeImage("t")) FROM \(pair.live.from) AS t
-            WHERE c.merge = \(id) AND (c.schema_name, c.table_name) = (\(place)) AND c.operation = 'insert' AND \(isAfter)
-            """, deadline: deadline)
-    }
-
     /// Each row that was written holds what it was to hold. Asked when all tables are written: a trigger of one may change another.
     func requireWritten(_ connection: isolated PostgresConnection) async throws {
-        let found = try await connection.query(
-            """
-            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(isAfter)
-            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
-                  AND (\(diff.sql.wholeImage("t")))[1:pg_catalog.cardinality(c.after)] IS DISTINCT FROM c.after
-            """, [.text(merge)], deadline: deadline)
-        let wrong = try found.only().integer("rows", as: Int.self)
+        let wrong =
+            if let key = pair.key {
+                try await rewritten(key, connection)
+            } else {
+                try await diff.miscountedCopies(insertedCopies, connection, deadline: deadline)
+            }
         guard wrong == 0 else {
             throw ReconcileRefused(
                 "reconcile.rewritten",
                 "\(counted(wrong, "row")) of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
                 hints: triggerHints, exitStatus: .verificationMismatch)
         }
+    }
+
+    private var insertedCopies: String {
+        """
+        SELECT c.after AS image, pg_catalog.count(*) AS copies FROM reprise_audit.changes AS c
+        WHERE c.merge = \(id) AND (c.schema_name, c.table_name) = (\(place)) AND c.operation = 'insert' GROUP BY c.after
+        """
+    }
+
+    /// The live row `t` is the one that a change `c` left behind.
+    private func isAfter(_ key: TableShape.Key) -> String {
+        zip(key.columns, key.equality).map { name, equality in
+            let place = pair.columns.firstIndex { $0.name == name }! + 1
+            return equality.holds("t.\(name.sql)", "c.after[\(place)]::\(pair.live.column(name)!.type)")
+        }.joined(separator: " AND ")
+    }
+
+    private func rewritten(_ key: TableShape.Key, _ connection: isolated PostgresConnection) async throws -> Int {
+        try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(isAfter(key))
+            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
+                  AND (\(diff.sql.wholeImage("t")))[1:pg_catalog.cardinality(c.after)] IS DISTINCT FROM c.after
+            """, [.text(merge)], deadline: deadline
+        ).only().integer("rows")
+    }
+
+    /// What a new row holds that the backup knows nothing of: by that too it is known whether somebody has changed it since.
+    func noteOthers(_ connection: isolated PostgresConnection) async throws {
+        guard let key = pair.key, pair.others != nil else { return }
+        try await connection.execute(
+            """
+            UPDATE reprise_audit.changes AS c SET columns = \(diff.wholeNames), after = \(diff.sql.wholeImage("t")) FROM \(pair.live.from) AS t
+            WHERE c.merge = \(id) AND (c.schema_name, c.table_name) = (\(place)) AND c.operation = 'insert' AND \(isAfter(key))
+            """, deadline: deadline)
     }
 }

@@ -55,6 +55,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
         let unused = try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
             for diff in diffs { try await diff.refuseRepeatedKeys(connection, deadline: deadline) }
             for diff in diffs { try await diff.make(connection, deadline: deadline) }
+            for diff in diffs { try await diff.noteCopies(connection, deadline: deadline) }
             for diff in diffs { try await diff.skipOtherRows(connection, deadline: deadline) }
             // Whoever decides about a row has looked at whose it is.
             var unused = try await decide(decisions, connection, deadline: deadline)

@@ -174,6 +174,10 @@ private struct DiffProver {
             """
     }
 
+    private func copies(of name: String, _ image: String) -> String {
+        "(SELECT r.\"reprise image\" AS image, pg_catalog.count(*) AS n FROM \(records(name, image)) GROUP BY 1) AS r"
+    }
+
     /// Rows without a key are counted.
     private var copies: String {
         """
@@ -181,9 +185,9 @@ private struct DiffProver {
             SELECT CASE d.verdict WHEN 'insert' THEN 'changed since' ELSE 'kept' END AS what, d.copies AS n FROM \(anew.table.sql) AS d
             UNION ALL
             SELECT 'that were agreed to and not merged, or the other way round', pg_catalog.abs(coalesce(d.copies, 0) - coalesce(r.n, 0))
-            FROM (SELECT d.backup, d.copies FROM \(diff.table.sql) AS d WHERE d.verdict = 'insert') AS d
-                 FULL JOIN (SELECT r."reprise image" AS image, pg_catalog.count(*) AS n FROM \(records("changes", "after")) GROUP BY 1) AS r
-                 ON r.image = d.backup WHERE d.copies IS DISTINCT FROM r.n
+            FROM (SELECT d.backup, d.copies - coalesce(r.n, 0) AS copies FROM \(diff.table.sql) AS d
+                  LEFT JOIN \(copies(of: "skips", "backup")) ON r.image = d.backup WHERE d.verdict = 'insert') AS d
+                 FULL JOIN \(copies(of: "changes", "after")) ON r.image = d.backup WHERE coalesce(d.copies, 0) <> coalesce(r.n, 0)
             UNION ALL
             SELECT 'that came out other than they were written', 1 FROM \(pair.live.from) AS t
             WHERE \(isOurs) AND NOT EXISTS (SELECT FROM \(records("changes", "after")) WHERE r."reprise image" = \(diff.sql.image("t")))

@@ -5,8 +5,20 @@ internal import PostgreSQL
 extension TableDiff {
     /// Rows that the live table's constraints would not take as it is now. Asked in the preview, and again in the merge.
     func skipRefused(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        try await skipUnfit(connection, deadline: deadline)
+        try await skipReferenced(connection, deadline: deadline)
+        try await skipTaken(connection, deadline: deadline)
+    }
+
+    func skipUnfit(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         if let sql = skippingUnfit { try await connection.execute(sql, deadline: deadline) }
+    }
+
+    func skipReferenced(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         if let sql = skippingReferenced { try await connection.execute(sql, deadline: deadline) }
+    }
+
+    func skipTaken(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
         for index in indexes { try await connection.execute(skippingTaken(index), deadline: deadline) }
         for index in indexes { try await connection.execute(skippingRivals(index), deadline: deadline) }

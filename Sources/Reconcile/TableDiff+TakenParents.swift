@@ -37,17 +37,21 @@ extension TableDiff {
             Set(parent.pair.columns.map(\.name)).isSuperset(of: foreignKey.parentColumns)
         else { return [] }
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
-        let leadsThere = "w.\"reprise verdict\" = 'insert'" + (taking(foreignKey.columns).map { " OR \($0)" } ?? "")
         return parent.tellingApart(beside: foreignKey.parentColumns).map { other in
             """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(Self.otherParent(foreignKey))
             FROM \(wantedRows(under: foreignKey)) AS w, \(other.backup) AS b, \(other.live) AS l
-            WHERE d.seq = w."reprise seq" AND (\(leadsThere)) AND \(matches("b")) AND \(matches("l")) AND (\(other.differ))
+            WHERE d.seq = w."reprise seq" AND (\(leadsAnew(by: foreignKey))) AND \(matches("b")) AND \(matches("l")) AND (\(other.differ))
             """
         }
     }
 
-    private static func otherParent(_ foreignKey: TableShape.ForeignKey) -> String {
+    /// True where the row `w` to be written leads, by this constraint, to where it does not lead yet.
+    func leadsAnew(by foreignKey: TableShape.ForeignKey) -> String {
+        "w.\"reprise verdict\" = 'insert'" + (taking(foreignKey.columns).map { " OR \($0)" } ?? "")
+    }
+
+    static func otherParent(_ foreignKey: TableShape.ForeignKey) -> String {
         RowSQL.text("its parent is another row by now, by \(foreignKey.name)")
     }
 

@@ -61,7 +61,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// Of a difference `d`: what its live row held, all of it.
     var wholeLiveImage: String { pair.others == nil ? "d.live" : "d.live || d.others" }
     /// The names of what stands in a whole image.
-    var wholeNames: String { RowSQL.texts((pair.columns + (pair.others ?? [])).map(\.name.name)) }
+    var wholeNames: String { RowSQL.texts(pair.whole.map(\.name.name)) }
     /// The typed columns of the key in the table of differences.
     func keyAlias(_ index: Int) -> String { "\"key \(index + 1)\"" }
 

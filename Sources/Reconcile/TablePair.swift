@@ -78,6 +78,9 @@ package struct TablePair: Sendable, Hashable, Codable {
             ])
     }
 
+    /// What stands in an image of a whole live row.
+    package var whole: [TableShape.Column] { columns + (others ?? []) }
+
     /// Columns that are no part of the key.
     package var values: [TableShape.Column] { columns.filter { key?.columns.contains($0.name) != true } }
 }

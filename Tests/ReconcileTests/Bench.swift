@@ -28,6 +28,20 @@ struct Bench {
         try await cluster.connect(database, name: name)
     }
 
+    /// Until that session waits for what another one holds.
+    func untilItWaits(_ connection: PostgresConnection) async throws {
+        try await until("SELECT count(*) FROM pg_stat_activity WHERE pid = \(await connection.backendPID) AND wait_event_type = 'Lock'")
+    }
+
+    /// Until the number that this asks for is another one than 0.
+    func until(_ sql: String) async throws {
+        let deadline = soon()
+        while try await value(sql) == "0" {
+            try #require(!deadline.hasPassed, "it never came to: \(sql)")
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
     func run(_ sql: String) async throws {
         try await cluster.psql("SET search_path TO app, public;\n\(sql)", database: database)
     }

@@ -130,11 +130,7 @@ struct ConcurrentWriterTests {
         let gate = try await bench.connectAgain(as: "gate"), writer = try await bench.connectAgain(as: "writer")
         for sql in ["BEGIN", "LOCK TABLE reprise_audit.changes IN SHARE MODE"] { try await gate.execute(sql, deadline: soon()) }
         let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), bench.connection, deadline: soon()) }
-        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'reprise_audit.changes'::regclass AND NOT granted", deadline = soon()
-        while try await bench.value(waits) == "0" {
-            try #require(!deadline.hasPassed, "the merge never came to its audit")
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await bench.until("SELECT count(*) FROM pg_locks WHERE relation = 'reprise_audit.changes'::regclass AND NOT granted")
         let writing = Task { try await writer.execute("UPDATE app.t SET n = 77 WHERE id = 1", deadline: soon()) }
         try await Task.sleep(for: .milliseconds(500))
         try await gate.execute("ROLLBACK", deadline: soon())
@@ -142,6 +138,26 @@ struct ConcurrentWriterTests {
         #expect(try await writing.value == 1)
         #expect(try await bench.rows("t") == ["(1,77)", "(2,2)"])
         for connection in [gate, writer] { await connection.close() }
+    }
+
+    /// What hangs on a name that would change is changed along by the constraint: whoever was about to hang it there is waited for.
+    @Test func aNameToWhichSomebodyLeadsDuringTheMergeStays() async throws {
+        let bench = try await Bench(
+            "CREATE TABLE p (id int PRIMARY KEY, name text UNIQUE); CREATE TABLE c (p text REFERENCES p (name) ON UPDATE CASCADE); INSERT INTO p VALUES (1, 'then'), (2, 'two')")
+        try await bench.backUp("p")
+        try await bench.run("UPDATE p SET name = 'now' WHERE id = 1; DELETE FROM p WHERE id = 2")
+        var policy = MergePolicy(.takeBackup)
+        policy.mergesOtherRows = true
+        let plan = try MergePlan([try await bench.diff("p", policy: policy)]), agreed = try await plan.prepare(bench.connection, deadline: soon())
+        let other = try await bench.connectAgain()
+        for sql in ["BEGIN", "INSERT INTO app.c VALUES ('now')"] { try await other.execute(sql, deadline: soon()) }
+        let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), bench.connection, deadline: soon()) }
+        try await bench.untilItWaits(bench.connection)
+        try await other.execute("COMMIT", deadline: soon())
+        let outcome = try await merge.value
+        #expect(outcome.tables[0].updated == 0 && outcome.tables[0].inserted == 1 && outcome.tables[0].skipped == ["other rows hang on it": 1])
+        #expect(try await [bench.rows("p"), bench.rows("c")] == [["(1,now)", "(2,two)"], ["(now)"]])
+        await other.close()
     }
 
     /// - Returns: by id the value, nil where the row is not there.

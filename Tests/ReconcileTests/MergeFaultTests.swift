@@ -22,7 +22,7 @@ struct MergeFaultTests {
         for sql in ["SET deadlock_timeout = '1min'", "BEGIN", "UPDATE app.t SET n = 22 WHERE id = 2"] { try await other.execute(sql, deadline: soon()) }
         try await merging.execute("SET deadlock_timeout = '6s'", deadline: soon())
         let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), merging, deadline: soon()) }
-        try await untilItWaits(merging, bench)
+        try await bench.untilItWaits(merging)
         try await other.execute("UPDATE app.t SET n = 11 WHERE id = 1", deadline: soon())
         let error = await #expect(throws: PostgresError.self) { try await merge.value }
         #expect(error?.sqlState == "40P01" && error?.isTransient == true)
@@ -49,7 +49,7 @@ struct MergeFaultTests {
         let agreed = try await plan.prepare(merging, deadline: soon())
         for sql in ["BEGIN", "UPDATE app.t SET n = 22 WHERE id = 2"] { try await other.execute(sql, deadline: soon()) }
         let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), merging, deadline: soon()) }
-        try await untilItWaits(merging, bench)
+        try await bench.untilItWaits(merging)
         try await other.execute("COMMIT", deadline: soon())
         let outcome = try await merge.value
         #expect(outcome.tables[0].updated == 1 && outcome.tables[0].skipped == ["changed since the preview": 1])
@@ -89,7 +89,7 @@ struct MergeFaultTests {
                 let blocker = try await bench.connectAgain(as: "blocker"), delay = took * Double(random.below(90)) / 100
                 if round == 1 { for sql in ["BEGIN", "UPDATE app.t SET n = 5 WHERE id = 2998"] { try await blocker.execute(sql, deadline: soon()) } }
                 let merge = Task { try await plan.merge(as: id, agreed: agreed.hash, connection, deadline: soon(120)) }
-                if round == 1 { try await untilItWaits(connection, bench) } else { try await Task.sleep(for: delay) }
+                if round == 1 { try await bench.untilItWaits(connection) } else { try await Task.sleep(for: delay) }
                 try await restart(cluster)
                 await blocker.close()
                 _ = try? await merge.value
@@ -114,15 +114,6 @@ struct MergeFaultTests {
             await again.close()
         }
         #expect(fates.contains(.absent), "none was hit: \(fates)")
-    }
-
-    private func untilItWaits(_ connection: PostgresConnection, _ bench: Bench) async throws {
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = \(await connection.backendPID) AND wait_event_type = 'Lock'"
-        let deadline = soon()
-        while try await bench.value(waits) == "0" {
-            try #require(!deadline.hasPassed, "it waits for nothing")
-            try await Task.sleep(for: .milliseconds(20))
-        }
     }
 
     private func restart(_ cluster: Cluster) async throws {

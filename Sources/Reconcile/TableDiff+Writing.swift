@@ -1,0 +1,38 @@
+internal import PostgreSQL
+
+/// The statements that write into a live table, be it to merge or to take a merge back.
+extension TableDiff {
+    /// A CTE `l`: the live rows of all that is to be written, with their images, locked in the order of their keys.
+    ///
+    /// Whoever is about to hang something on one of them has done so before its lock is had, or waits. Only a later statement sees it.
+    var lockedRows: String {
+        let keys = pair.key!.columns.map { "t.\($0.sql)" }.joined(separator: ", ")
+        return """
+            l AS MATERIALIZED (
+                SELECT \(keys), \(sql.wholeImage("t")) AS "reprise image" FROM \(pair.live.from) AS t
+                WHERE EXISTS (SELECT FROM \(table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(isAbout("t")))
+                ORDER BY \(sql.order("t")) FOR UPDATE OF t)
+            """
+    }
+
+    /// - Parameter source: differences `d` with the backup's rows `b`.
+    func inserting(from source: String, where condition: String = "true") -> String {
+        """
+        INSERT INTO \(pair.live.name.sql) (\(sql.list(sql.columnNames))) OVERRIDING SYSTEM VALUE
+        SELECT \(sql.list(sql.columnNames, of: "b")) FROM \(source) WHERE d.verdict = 'insert' AND \(condition) ORDER BY d.seq
+        """
+    }
+
+    /// - Parameter source: differences `d`.
+    /// - Returns: nil where no column may be written.
+    func updating(from source: String, where condition: String = "true") -> String? {
+        let sets = pair.columns.enumerated().filter { !$1.isIdentityAlways }.map { index, column in
+            "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
+        }
+        guard !sets.isEmpty else { return nil }
+        return """
+            UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
+            FROM \(source) JOIN \(pair.backup.from) AS b ON \(isAbout("b")) WHERE d.verdict = 'update' AND \(condition) AND \(isAbout("t"))
+            """
+    }
+}

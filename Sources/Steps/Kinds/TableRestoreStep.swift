@@ -55,7 +55,7 @@ package struct TableRestoreStep: StepKind {
         if try await !context.jobExists(on: database.host, part: "load") { try await prepare(rescue, database, context) }
         context.services.report(StepProgress("loading \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
         let (archivePath, target) = (shellQuoted(path), shellQuoted(connectionString(database.database)))
-        try await load("load", rescue.loadingScript(archive: archivePath, database: target), database, context)
+        try await load("load", rescue.loadingScript(from: archive, archive: archivePath, database: target), database, context)
         try await loadObjects(of: &rescue, archive, archivePath, target, database, context)
         let rows = try await finish(rescue, database, context)
         try requireCounts(rows, rescue, backup)

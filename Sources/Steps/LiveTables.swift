@@ -43,8 +43,8 @@ extension StepContext {
 
     /// Somebody wrote at the same instant: nothing was written here, and the next try sees what they wrote.
     private static func isRace(_ error: any RepriseError) -> Bool {
-        // A key, a large object or a parent that was there when it was looked at; a deadlock; a lock that was not had in time.
-        error is LockNotHad || ["23505", "42710", "23503", "40P01", "55P03"].contains((error as? PostgresError)?.sqlState)
+        // A key, what excludes a row, a large object or a parent that was there when it was looked at; a deadlock; a lock that was not had in time.
+        error is LockNotHad || ["23505", "23P01", "42710", "23503", "40P01", "55P03"].contains((error as? PostgresError)?.sqlState)
     }
 
     /// Takes a merge back. One that never happened has nothing to take back.

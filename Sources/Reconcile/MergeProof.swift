@@ -144,6 +144,9 @@ private struct DiffProver {
 
     private var isOurs: String { "t.xmin::text::bigint = \(transaction)" }
 
+    /// What was agreed to stands, also where the plan's own words are true of a row only by now, such as those that look at the clock.
+    private var wasKept: String { "o.verdict IN ('keep', 'decide') AND o.live IS NOT DISTINCT FROM d.live" }
+
     private var keyed: String {
         let changed = "EXISTS (SELECT FROM \(records("changes", "after")) WHERE \(diff.isAbout("r")))"
         let skipped = "EXISTS (SELECT FROM \(records("skips", "backup")) WHERE \(diff.isAbout("r")))"
@@ -156,7 +159,7 @@ private struct DiffProver {
             SELECT what, pg_catalog.count(*) AS rows, coalesce(pg_catalog.array_to_string(
                 (pg_catalog.array_agg(key ORDER BY key) FILTER (WHERE pg_catalog.starts_with(what, 'that ')))[1:\(Self.shownKeys)], '; '), '') AS keys
             FROM (
-                SELECT CASE WHEN NOT \(agreed) THEN 'kept' WHEN \(skipped) THEN 'skipped'
+                SELECT CASE WHEN NOT \(agreed) OR \(wasKept) THEN 'kept' WHEN \(skipped) THEN 'skipped'
                             WHEN o.seq IS NULL OR o.live IS DISTINCT FROM d.live THEN 'changed since'
                             ELSE 'that the policy would merge and that were neither merged nor listed' END AS what, \(ofDifference)
                 FROM \(anew.table.sql) AS d LEFT JOIN \(diff.table.sql) AS o ON \(sameKey) WHERE NOT \(changed)

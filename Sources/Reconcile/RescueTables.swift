@@ -62,15 +62,13 @@ package struct RescueTables: Sendable, Hashable, Codable {
         // A root's own data is none; that of its parts stands under their names.
         var sources = [name], at = 0
         while at < sources.count {
-            sources += parts[sources[at]] ?? []
+            sources += (parts[sources[at]] ?? []).filter { !sources.contains($0) }
             at += 1
         }
         let data = archive.entries.filter { entry in
             entry.kind == "TABLE DATA" && sources.contains { $0.schema.name == entry.schema && $0.name.name == entry.tag }
         }
-        guard data.allSatisfy({ $0.copyStatement.hasPrefix("COPY ") }) else {
-            throw ReconcileRefused("reconcile.inserts", "the backup of \(name) was made with --inserts, which cannot be loaded beside the live table")
-        }
+        for entry in data { _ = try DataLoad(entry, into: rescue, archive) }
         return Table(
             live: name, rescue: rescue, definition: statements.last!, ancestors: statements.count > 1 ? statements.dropLast() : nil, dataIDs: data.map(\.dumpID),
             sources: sources, isFollowed: isFollowed)
@@ -87,18 +85,21 @@ package struct RescueTables: Sendable, Hashable, Codable {
     /// Statements that make a table under another name, and before it all from which it inherits columns.
     ///
     /// The backup's definition of such a table has its own columns alone: those of the others stand in theirs.
+    ///
+    /// - Parameter heirs: the tables for which these columns are looked for.
     private static func definitions(
-        of name: QualifiedName, as rescue: QualifiedName, _ archive: ArchiveTOC, isAncestor: Bool = false
+        of name: QualifiedName, as rescue: QualifiedName, _ archive: ArchiveTOC, heirs: [QualifiedName] = []
     ) throws -> [String] {
+        guard !heirs.contains(name) else { throw ReconcileRefused("reconcile.odd-table", "in the backup \(name) inherits from itself") }
         let parts = try TableDefinition(entry(of: name, archive).definition).parts(of: name)
         let parents = try parts.parents.map { parent in
             (parent, try QualifiedName(schema: rescue.schema.name, name: "reprise ancestor \(entry(of: parent, archive).dumpID)"))
         }
-        let made = try parents.flatMap { parent, name in try definitions(of: parent, as: name, archive, isAncestor: true) }
+        let made = try parents.flatMap { parent, rescue in try definitions(of: parent, as: rescue, archive, heirs: heirs + [name]) }
         let inherits = parents.isEmpty ? "" : " INHERITS (\(parents.map(\.1.sql).joined(separator: ", ")))"
         // Two tables may inherit from the same one.
-        let creation = isAncestor ? "CREATE TABLE IF NOT EXISTS \(rescue.sql)" : rescue.creation
-        return made + ["\(creation) (\(parts.columns))\(inherits)"]
+        let creation = heirs.isEmpty ? rescue.creation : "CREATE TABLE IF NOT EXISTS \(rescue.sql)"
+        return made + ["\(creation) (\(parts.columns.joined(separator: ", ")))\(inherits)"]
     }
 
     /// The tables of the archive to which foreign keys of these lead, and theirs; not the tables themselves. Sorted.
@@ -140,82 +141,8 @@ package struct RescueTables: Sendable, Hashable, Codable {
     }
 }
 
-/// A CREATE TABLE statement as pg_dump writes it.
-struct TableDefinition {
-    private let text: String
-    init(_ text: String) { self.text = text }
-
-    /// Its columns and constraints, and from which tables it inherits more; nothing of what follows (partitioning, storage).
-    func parts(of original: QualifiedName) throws -> (columns: String, parents: [QualifiedName]) {
-        var reader = Reader(text)
-        guard reader.skip("CREATE TABLE ") || reader.skip("CREATE UNLOGGED TABLE "), reader.name() == original, reader.skip(" ("), let columns = reader.parenthesised()
-        else {
-            throw ReconcileRefused("reconcile.odd-table", "the backup's definition of \(original) is none of columns, but of a type or of another server")
-        }
-        guard reader.skip("\nINHERITS (") else { return (columns, []) }
-        var parents: [QualifiedName] = []
-        repeat {
-            guard let parent = reader.name() else { throw ReconcileRefused("reconcile.odd-table", "the backup does not say from what \(original) inherits") }
-            parents.append(parent)
-        } while reader.skip(", ")
-        return (columns, parents)
-    }
-
-    struct Reader {
-        private(set) var rest: Substring
-        init(_ text: String) { rest = text[...] }
-
-        mutating func skip(_ words: String) -> Bool {
-            guard rest.hasPrefix(words) else { return false }
-            rest = rest.dropFirst(words.count)
-            return true
-        }
-
-        /// `schema.name`, either of them quoted where it has to be.
-        mutating func name() -> QualifiedName? {
-            guard let schema = identifier(), skip("."), let name = identifier() else { return nil }
-            return try? QualifiedName(schema: schema, name: name)
-        }
-
-        mutating func identifier() -> String? {
-            if rest.first != "\"" {
-                let plain = rest.prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "$" }
-                rest = rest.dropFirst(plain.count)
-                return plain.isEmpty ? nil : String(plain)
-            }
-            var name = ""
-            rest = rest.dropFirst()
-            while let character = rest.popFirst() {
-                guard character == "\"" else { name.append(character); continue }
-                guard rest.first == "\"" else { return name }
-                name.append(rest.removeFirst())
-            }
-            return nil
-        }
-
-        /// All up to the parenthesis that closes the one before; parentheses in quotes close nothing.
-        mutating func parenthesised() -> String? {
-            var inside = "", depth = 1, quote: Character?
-            while let character = rest.popFirst() {
-                if let open = quote {
-                    if character == open { quote = nil }
-                } else if character == "'" || character == "\"" {
-                    quote = character
-                } else if character == "(" {
-                    depth += 1
-                } else if character == ")" {
-                    depth -= 1
-                    if depth == 0 { return inside }
-                }
-                inside.append(character)
-            }
-            return nil
-        }
-    }
-}
-
 extension RescueTables {
-    /// The tables are unlogged: a server that crashed has emptied them since, and everything would look as if the backup had nothing.
+    /// Rows that somebody took out of these tables since would look as if the backup had never had them.
     ///
     /// - Throws: `ReconcileRefused` where a table holds other rows than were loaded.
     package func requireWhole(_ connection: PostgresConnection, deadline: Deadline) async throws {
@@ -227,73 +154,9 @@ extension RescueTables {
             guard rows == loaded else {
                 throw ReconcileRefused(
                     "reconcile.rescue-changed", "\(loaded) \(what) were loaded into \(rescue), and \(rows) are there now",
-                    hints: ["a server that crashes empties these tables; load them again: cancel this run and start a new one"],
+                    hints: ["somebody else has written there; load them again: cancel this run and start a new one"],
                     exitStatus: .verificationMismatch)
             }
         }
-    }
-
-    /// A script for `sh` that loads the data of all tables out of an archive on the host, in one transaction.
-    ///
-    /// pg_restore names the tables that the data came from; a filter writes each COPY statement anew, and nothing else.
-    /// - Parameters:
-    ///   - archive, database: as words of the shell, quoted.
-    package func loadingScript(archive: String, database: String) -> String {
-        let targets = tables.flatMap { table in table.sources.map { ($0, table.rescue.sql) } }
-        let map = targets.map { source, target in "\(Self.perl(source.sql)) => \(Self.perl(target))" }.joined(separator: ", ")
-        return Self.pipe(
-            tables.flatMap(\.dataIDs), archive: archive, into: "psql -X -q -w -v ON_ERROR_STOP=1 --single-transaction -f - -d \(database)",
-            program: """
-                my %target = (\(map));
-                my ($inside, $done) = (0, 0);
-                my $name = qr/(?:"(?:[^"]|"")+"|[^\\s."(]+)/;
-                # As the names above stand there: always quoted.
-                sub quoted { my ($word) = @_; $word =~ /^"/ ? $word : qq{"$word"} }
-                while (my $line = <STDIN>) {
-                    if ($inside) { $inside = 0 if $line eq "\\\\.\\n" }
-                    elsif ($line =~ /^COPY ($name)\\.($name) (\\(.*\\) )?FROM stdin;$/) {
-                        my $key = quoted($1) . "." . quoted($2);
-                        defined $target{$key} or die "data of $key was not asked for\\n";
-                        $line = "COPY $target{$key} " . ($3 // "") . "FROM stdin;\\n";
-                        $inside = 1; $done++;
-                    }
-                    print $line or die "cannot write: $!\\n";
-                }
-                die "the archive ends in the middle of a table\\n" if $inside;
-                close STDOUT or die "cannot write: $!\\n";
-                """)
-    }
-
-    /// A script for `sh` that sends data of an archive through a program into a database.
-    ///
-    /// - Parameters:
-    ///   - dataIDs: the archive's entries.
-    ///   - program: in Perl; it may read `$work/numbers`, its argument.
-    ///   - before: what the shell does first.
-    static func pipe(_ dataIDs: [Int], archive: String, into loading: String, program: String, before: String = "") -> String {
-        """
-        set -u
-        export LC_ALL=C
-        work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT || exit 73
-        \(before)
-        printf '%s\\n' \(dataIDs.map { "'\($0);'" }.joined(separator: " ")) > "$work/list" || exit 73
-        cat > "$work/filter.pl" <<'PROGRAM' || exit 73
-        use strict; use warnings;
-        \(program)
-        PROGRAM
-        # Every program of the pipe has to end well.
-        { pg_restore --data-only --use-list="$work/list" --file=- -- \(archive); echo "$?" > "$work/restore"; } \\
-            | { perl "$work/filter.pl" "$work/numbers"; echo "$?" > "$work/filter"; } \\
-            | \(loading)
-        status=$?
-        [ "$(cat "$work/restore")" = 0 ] || exit 81
-        [ "$(cat "$work/filter")" = 0 ] || exit 82
-        exit "$status"
-        """
-    }
-
-    /// A text of Perl's.
-    private static func perl(_ text: String) -> String {
-        "'" + text.replacing("\\", with: "\\\\").replacing("'", with: "\\'") + "'"
     }
 }

@@ -31,6 +31,14 @@ import Testing
         }
     }
 
+    /// A server that is restarted under a comparison, or while the loaded tables are dropped, stops nobody's recovery; a merge is tried again
+    /// by its own mark.
+    @Test(arguments: ["table-restore", "table-from-database"])
+    func stepsThatCanBeDoneAgainAreTriedAgain(plan: String) throws {
+        let plan = try loadPlan(at: "\(checkout)/plans/\(plan).yaml", kinds: StepRegistry.standard.schemas, inventory: nil).plan
+        for step in plan.steps where !["approval", "table-merge"].contains(step.kind) { #expect((step.retry?.attempts ?? 1) > 1, "\(step.id)") }
+    }
+
     private func upstream(_ id: StepID, in plan: Plan) -> Set<StepID> {
         (plan.step(id)?.needs ?? []).reduce(into: []) { $0.formUnion(upstream($1, in: plan).union([$1])) }
     }

@@ -31,7 +31,7 @@ struct LargeObjectTests {
         let names = try tables.map { try QualifiedName(schema: "app", name: $0) }
         var rescue = try RescueTables(names, from: contents, into: SQLIdentifier("rescue"), followingParents: followingParents)
         for table in rescue.tables { try await connection.execute(table.definition, deadline: soon()) }
-        try await bench.cluster.must(rescue.loadingScript(archive: "'\(path)'", database: "'\(bench.database)'"))
+        try await bench.cluster.must(rescue.loadingScript(from: contents, archive: "'\(path)'", database: "'\(bench.database)'"))
         let objects = try RescuedObjects(in: rescue.schema)
         let numbers = try #require(try await rescue.objectNumbers(connection, deadline: soon()))
         // Twice: what an earlier attempt left is thrown away.

@@ -49,7 +49,7 @@ struct RescueTablesTests {
         for table in rescue.tables {
             for statement in table.definitions { try await bench.connection.execute(statement, deadline: soon()) }
         }
-        try await bench.cluster.must(rescue.loadingScript(archive: "'\(path)'", database: "'\(bench.database)'"))
+        try await bench.cluster.must(rescue.loadingScript(from: contents, archive: "'\(path)'", database: "'\(bench.database)'"))
         try await bench.run("DELETE FROM thing")
         let plan = try await rescue.plan(MergeRuleSet(), bench.connection, deadline: soon()), preview = try await plan.prepare(bench.connection, deadline: soon())
         #expect(preview.tables.map { $0.rows(.insert) } == [2, 1, 1])

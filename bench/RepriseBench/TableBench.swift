@@ -26,11 +26,11 @@ private struct TableBench {
 
     /// As the step table-restore: the table beside the live one, loaded, looked at.
     func load(_ archive: String) async throws -> RescueTables {
-        let rescue = try RescueTables([table], from: try contents(of: archive), into: SQLIdentifier("rescue"))
+        let contents = try contents(of: archive), rescue = try RescueTables([table], from: contents, into: SQLIdentifier("rescue"))
         try await connection.execute("DROP SCHEMA IF EXISTS rescue CASCADE", deadline: Deadline(after: patience))
         try await connection.execute("CREATE SCHEMA rescue", deadline: Deadline(after: patience))
         for each in rescue.tables { try await connection.execute(each.definition, deadline: Deadline(after: patience)) }
-        try shell(rescue.loadingScript(archive: "'\(archive)'", database: "'\(database)'"))
+        try shell(rescue.loadingScript(from: contents, archive: "'\(archive)'", database: "'\(database)'"))
         for each in rescue.tables { try await connection.execute("ANALYZE \(each.rescue.sql)", deadline: Deadline(after: patience)) }
         return rescue
     }

@@ -1,5 +1,6 @@
 package import BlockingIO
 package import PostgreSQL
+internal import RunCore
 
 extension RescueTables {
     /// The numbers of large objects that the loaded tables name, as a query; nil where none of them has a column for those.
@@ -37,13 +38,8 @@ extension RescuedObjects {
     package func loadingScript(_ numbers: String, dataIDs: [Int], archive: String, database: String) -> String {
         let psql = "psql -X -q -w -v ON_ERROR_STOP=1 -d \(database)"
         return RescueTables.pipe(
-            dataIDs, archive: archive, into: "\(psql) --single-transaction -f -", program: program,
-            before: """
-                cat > "$work/numbers.sql" <<'QUERY' || exit 73
-                COPY (\(numbers)) TO STDOUT;
-                QUERY
-                \(psql) -f "$work/numbers.sql" > "$work/numbers" || exit
-                """)
+            dataIDs, archive: archive, into: "\(psql) --single-transaction -f -", program: program, argument: "numbers",
+            before: "\(psql) -c \(shellQuoted("COPY (\(numbers)) TO STDOUT")) > \"$work/numbers\" || exit")
     }
 
     private var program: String {

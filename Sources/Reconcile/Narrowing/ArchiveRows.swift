@@ -137,16 +137,3 @@ struct CopyParser {
         self.columns = columns
     }
 }
-
-extension TableDefinition.Reader {
-    /// ` (a, "B", c)`; a table without columns has none of it.
-    mutating func columns() -> [SQLIdentifier]? {
-        guard skip(" (") else { return [] }
-        var columns: [SQLIdentifier] = []
-        repeat {
-            guard let name = identifier(), let column = try? SQLIdentifier(name) else { return nil }
-            columns.append(column)
-        } while skip(", ")
-        return skip(")") ? columns : nil
-    }
-}

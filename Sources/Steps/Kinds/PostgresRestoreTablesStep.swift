@@ -21,6 +21,7 @@ package struct PostgresRestoreTablesStep: StepKind {
             FieldSchema("functions", .choice(["create", "require"]), default: .string("require"), help: "functions and operators that the target lacks"),
             FieldSchema("foreign-keys", .choice(["target", "chosen"]), default: .string("target"), help: "those to tables of the target as well, or only those among the chosen ones"),
             FieldSchema("lock-timeout", .duration, default: .string("10s"), help: "how long to wait for tables of the target that foreign keys or partitions lead to"),
+            StepContext.publishedField,
         ])
 
     package static let hasUndo = true
@@ -39,6 +40,7 @@ package struct PostgresRestoreTablesStep: StepKind {
         let name = try await madeTarget(database, archive, context)
         var warnings: [String] = []
         if try await mark(name, database, context) == nil {
+            try await context.requireUnpublished(name, of: database)
             let selection = try await select(wish, archive, name, database, context)
             let rows = Self.rows(backup)
             if rows.isEmpty { warnings.append("the backup was fetched without being decoded: the rows that were restored could not be held against its counts") }

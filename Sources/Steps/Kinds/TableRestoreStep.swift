@@ -24,6 +24,7 @@ package struct TableRestoreStep: StepKind {
             FieldSchema(
                 "large-objects", .choice(["load", "ignore"]), default: .string("load"),
                 help: "for `backup`: the contents of the large objects that rows name in columns of type oid, or not"),
+            StepContext.publishedField,
         ])
 
     package init() {}
@@ -47,6 +48,7 @@ package struct TableRestoreStep: StepKind {
         guard let path = backup["path"]?.stringValue else {
             throw StepRefused("table-restore.no-backup", "the step in `backup` fetched nothing", exitStatus: .usage)
         }
+        try await context.requireUnpublished(database.database, of: database)
         let archive = try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser)
         var rescue = try RescueTables(
             try context.strings("tables").map(TableName.read), from: archive, into: Self.schemaName(context.run),
@@ -55,7 +57,7 @@ package struct TableRestoreStep: StepKind {
         if try await !context.jobExists(on: database.host, part: "load") { try await prepare(rescue, database, context) }
         context.services.report(StepProgress("loading \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
         let (archivePath, target) = (shellQuoted(path), shellQuoted(connectionString(database.database)))
-        try await load("load", rescue.loadingScript(archive: archivePath, database: target), database, context)
+        try await load("load", rescue.loadingScript(from: archive, archive: archivePath, database: target), database, context)
         try await loadObjects(of: &rescue, archive, archivePath, target, database, context)
         let rows = try await finish(rescue, database, context)
         try requireCounts(rows, rescue, backup)
@@ -111,6 +113,7 @@ package struct TableRestoreStep: StepKind {
         let other = try await source.connect(context)
         for table in source.tables { _ = try await TableShape.read(table, other, deadline: deadline) }
         await other.close()
+        try await context.requireUnpublished(database.database, of: database)
         let live = try await context.services.connect(database, name: database.database)
         for table in source.tables { _ = try await TableShape.read(table, live, deadline: deadline) }
         try await makeSchema(schema, of: [], live, database, context)

@@ -103,6 +103,7 @@ struct Readiness {
                 findings += await check(database, connection)
                 if !facts.perlVersion.isEmpty { findings += await checkWay(to: database, connection) }
                 findings += await checkNeeds(database, connection)
+                findings += await checkPublications(database, connection)
             }
             return findings
         } catch {

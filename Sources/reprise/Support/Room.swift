@@ -57,7 +57,8 @@ extension Readiness {
 
     private static func finding(_ disk: DiskRoom, _ host: String) -> Finding {
         let subject = "\(host): room for \(disk.steps.count == 1 ? "step" : "steps") \(disk.steps.joined(separator: ", "))"
-        let text = "\(bytesText(disk.free)) free at \(disk.folders.joined(separator: ", ")); what comes there needs \(bytesText(disk.least)) at the very least, and \(bytesText(disk.usual)) as a rule"
+        let need = "what comes there needs \(bytesText(disk.least)) at the very least, and \(bytesText(disk.usual)) as a rule"
+        let text = "\(bytesText(disk.free)) free at \(disk.folders.joined(separator: ", ")); \(need)"
         guard disk.free >= disk.least else {
             return Finding(.missing, subject, text, hints: ["give \(host) a larger disk before anything is started"])
         }

@@ -128,7 +128,7 @@ struct CarryOver: Sendable {
     /// Makes the folder on the host, and clears away what is longer than it can be or belongs to another backup.
     /// - Returns: the size of what is there.
     private func prepared(_ remote: any RemoteHost, _ sent: FetchedFile) async throws -> Int64 {
-        let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
+        let folder = FetchBackupStep.folder(to: target)
         let file = shellQuoted(upload(sent.sha256))
         let script = """
             umask 077; install -d -m 0711 -- \(shellQuoted(folder)) || exit 1

@@ -177,13 +177,25 @@ let packagesScript =
         run apt-mark manual $automatic || exit 1
         changed "kept for their own sake: $(echo $automatic)"
     }
+    # As the plan says, else as before: apt lets go of a hold that it was told to go past.
     hold() {
-        case $HOLD in yes) verb=hold ;; no) verb=unhold ;; *) return 0 ;; esac
-        other=$(names | awk -v hold="$HOLD" 'FNR == NR { wanted[$1] = 1; next } $1 in wanted && ($3 == "hold") != (hold == "yes") { print $1 }' - "$WORK/table")
-        [ -n "$other" ] || return 0
-        run apt-mark $verb $other || exit 1
-        changed "$verb: $(echo $other)"
+        names | awk -v hold="$HOLD" '
+            part == "names" { wanted[$1] = 1 }
+            part == "before" && $3 == "hold" { before[$1] = 1 }
+            part == "now" && $1 in wanted {
+                should = hold == "" ? ($1 in before) : (hold == "yes")
+                verb = should ? "hold" : "unhold"
+                if (should != ($3 == "hold")) print "do", verb, $1
+                if (should != ($1 in before)) print "say", verb, $1
+            }' part=names - part=before "$WORK/before" part=now "$WORK/table" >"$WORK/holds"
+        for verb in hold unhold; do
+            other=$(holds do $verb)
+            [ -z "$other" ] || run apt-mark $verb $other || exit 1
+            other=$(holds say $verb)
+            [ -z "$other" ] || changed "$verb: $(echo $other)"
+        done
     }
+    holds() { awk -v what=$1 -v verb=$2 '$1 == what && $2 == verb { print $3 }' "$WORK/holds"; }
     report_changes() {
         awk 'FNR == NR { if ($5 == "installed") before[$1] = $2; next }
             BEGIN { count = split(ENVIRON["PACKAGES"], list, " "); for (i = 1; i <= count; i++) { split(list[i], part, "="); wanted[part[1]] = 1 } }

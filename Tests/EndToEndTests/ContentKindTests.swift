@@ -208,6 +208,27 @@ extension EndToEnd {
                     expect "what holds port 80 after a renewal" nginx "$(on_port_80)"
                     try start
                     unchanged 1
+
+                    # Served while it is renewed: the server answers the issuer, and then serves the new one.
+                    there sh -c 'rm -rf /etc/letsencrypt /etc/ssl/site
+                        echo "server { listen 80; root /srv/site; }" >/etc/nginx/sites-enabled/default
+                        mkdir -p /srv/site; service nginx reload' >/dev/null
+                    sed 's|stop-service: nginx|webroot: /srv/site, reload-service: "nginx; id"|' "$PLAN" >"$WORK/wrong.yaml"
+                    try reprise start "$WORK/wrong.yaml" --inventory "$INVENTORY" --yes
+                    expect_said '`nginx; id` is no name of a service'
+                    try reprise cancel
+                    sed -i 's|stop-service: nginx|webroot: /srv/site, reload-service: nginx|' "$PLAN"
+                    try start
+                    expect "the exit status" 8 "$CODE"
+                    there sh -c 'echo "server { listen 443 ssl; ssl_certificate /etc/ssl/site/fullchain.pem; ssl_certificate_key /etc/ssl/site/privkey.pem; }" >/etc/nginx/sites-enabled/tls
+                        service nginx reload' >/dev/null
+                    serves() { there sh -c 'openssl s_client -connect 127.0.0.1:443 -servername shop.example.org </dev/null 2>/dev/null | openssl x509 -noout -serial'; }
+                    serves_it() { [[ $(serves) == "$(serial)" ]]; }
+                    await "the certificate being served" serves_it
+                    first=$(serial)
+                    there env REQUESTS_CA_BUNDLE=/root/acme/ca.pem certbot renew --quiet --force-renewal --no-random-sleep-on-renew
+                    [[ $(serial) != "$first" ]] || { echo "it was not renewed"; exit 1; }
+                    await "the renewed certificate being served" serves_it
                     """#)
         }
 

@@ -233,6 +233,137 @@ extension EndToEnd {
                     """#)
         }
 
+        /// A package source of the test's own on the host: `offer NAME VERSION FIELDS` adds to it. What is called `-server` brings a service,
+        /// which its installation starts.
+        private static let packageSource = #"""
+            offer() {
+                there sh -euc "$(cat <<'MAKE'
+                    name=$1 version=$2 fields=${3:-} source=/srv/debs new=/srv/deb-new
+                    rm -rf "$new"
+                    mkdir -p "$source" "$new/DEBIAN"
+                    { printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Lab <lab@example.org>\n' "$name" "$version"
+                        [ -z "$fields" ] || printf '%s\n' "$fields"
+                        echo 'Description: made by a test'; } >"$new/DEBIAN/control"
+                    case $name in *-server)
+                        mkdir -p "$new/etc/init.d"
+                        sed "s/NAME/$name/g" >"$new/etc/init.d/$name" <<'INIT'
+            #!/bin/sh
+            ### BEGIN INIT INFO
+            # Provides: NAME
+            # Required-Start: $remote_fs
+            # Required-Stop: $remote_fs
+            # Default-Start: 2 3 4 5
+            # Default-Stop: 0 1 6
+            # Short-Description: NAME
+            ### END INIT INFO
+            case $1 in
+                start) start-stop-daemon --start --background --make-pidfile --pidfile /run/NAME.pid --exec /bin/sleep -- 100000 ;;
+                stop) start-stop-daemon --stop --oknodo --pidfile /run/NAME.pid --remove-pidfile --retry 5 ;;
+                status) start-stop-daemon --status --pidfile /run/NAME.pid ;;
+            esac
+            INIT
+                        printf '#!/bin/sh\nset -e\nupdate-rc.d %s defaults\ninvoke-rc.d %s start\n' "$name" "$name" >"$new/DEBIAN/postinst"
+                        chmod 755 "$new/etc/init.d/$name" "$new/DEBIAN/postinst" ;;
+                    esac
+                    dpkg-deb --root-owner-group -b "$new" "$source" >/dev/null
+                    cd "$source"
+                    for deb in *.deb; do
+                        dpkg-deb -f "$deb"
+                        printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
+                    done >Packages
+                    echo "deb [trusted=yes] copy:$source ./" >/etc/apt/sources.list.d/own.list
+            MAKE
+                )" - "$@"
+            }
+            installed() { there dpkg-query -W -f '${db:Status-Status} ${Version}' "$1" 2>/dev/null | grep '^installed' || true; }
+            held() { there apt-mark showhold | xargs; }
+            serving() { there service "$1" status >/dev/null && echo yes || echo no; }
+            links() { there sh -c 'ls -d /etc/rc[2345].d/S*"$1" 2>/dev/null | wc -l' - "$1"; }
+            well() { try start; expect "the exit status" 0 "$CODE"; }
+
+            """#
+
+        @Test(.timeLimit(.minutes(5)))
+        func whatPackagesServicesAndEntriesAreAskedForIsWhatTheyThenAre() async throws {
+            try await Scenario.play(
+                Self.bare + Self.packageSource + #"""
+                    new_server <<'PLAN'
+                      - {id: tool, kind: packages, on: new2, with: {names: [lab-tool=1.0], hold: true}}
+                      - {id: others, kind: packages, on: new2, with: {names: [first-server, cron]}}
+                      - {id: cron, kind: service, on: new2, with: {name: cron}}
+                      - {id: entry, kind: schedule, on: new2, with: {name: lab-entry, when: "@daily", run: "true"}}
+                    PLAN
+                    # As on a server that has an init, and is in runlevel 2: without one, Debian's packages never start a service.
+                    there sh -c 'touch /sbin/init; printf "#!/bin/sh\necho N 2\n" >/sbin/runlevel; chmod 755 /sbin/runlevel'
+                    offer lab-tool 1.0 'Recommends: lab-extra'
+                    offer lab-tool 2.0 'Recommends: lab-extra'
+                    offer lab-extra 1.0
+                    offer lab-app 1.0 'Recommends: lab-extra'
+                    offer first-server 1.0
+                    offer second-server 1.0
+
+                    # The version that is named, which is not the newest; nothing that it only recommends, and no service.
+                    well
+                    expect "the tool" "installed 1.0" "$(installed lab-tool)"
+                    expect "what is held" lab-tool "$(held)"
+                    expect "what is recommended" "" "$(installed lab-extra)"
+                    expect "whether the service runs" no "$(serving first-server)"
+                    expect "the service at boot" 4 "$(links first-server)"
+                    expect "the entry" "@daily root true" "$(there tail -n 1 /etc/cron.d/lab-entry)"
+                    well
+                    unchanged 4
+
+                    # A hold is against others: the plan itself goes past it, and it stays where nothing else is said.
+                    sed -i 's/lab-tool=1.0/lab-tool=2.0/; s/, hold: true//' "$PLAN"
+                    well
+                    expect_said "lab-tool went from 1.0 to 2.0"
+                    expect "what is held" lab-tool "$(held)"
+                    unchanged 3
+                    sed -i 's/\[lab-tool=2.0\]/[lab-tool=1.0], hold: false/' "$PLAN"
+                    well
+                    expect_said "lab-tool went from 2.0 to 1.0"
+                    expect_said "unhold: lab-tool"
+                    expect "what is held" "" "$(held)"
+
+                    # A newer one that the host has not heard of.
+                    offer lab-tool 3.0 'Recommends: lab-extra'
+                    heard_of() { there apt-cache madison lab-tool | grep -cF ' 3.0 ' || true; }
+                    sed -i 's/lab-tool=1.0/lab-tool=3.0/; s/hold: false/update: never/' "$PLAN"
+                    try start
+                    expect "the exit status" 1 "$CODE"
+                    expect_said "no package source offers: lab-tool=3.0 (there is 2.0 1.0)"
+                    try reprise cancel
+                    expect "what the host has heard of it" 0 "$(heard_of)"
+                    sed -i 's/lab-tool=3.0/lab-tool/; s/update: never/update: always/' "$PLAN"
+                    well
+                    unchanged 4
+                    expect "what the host has heard of it" 1 "$(heard_of)"
+                    expect "the tool" "installed 1.0" "$(installed lab-tool)"
+
+                    # The other way round, all of it.
+                    plan <<'PLAN'
+                      - {id: app, kind: packages, on: new2, with: {names: [lab-app, second-server], recommends: true, start-services: true}}
+                      - {id: second, kind: service, on: new2, with: {name: second-server, enabled: false}}
+                      - {id: entry, kind: schedule, on: new2, with: {name: lab-entry, absent: true}}
+                    PLAN
+                    well
+                    expect "what is recommended" "installed 1.0" "$(installed lab-extra)"
+                    expect "whether the service that its package started runs" yes "$(serving second-server)"
+                    expect_said "disabled second-server"
+                    expect "the service at boot" 0 "$(links second-server)"
+                    expect "the entry" "" "$(there sh -c 'ls /etc/cron.d | grep lab-entry' || true)"
+                    well
+                    unchanged 3
+                    sed -i 's/enabled: false/state: stopped, enabled: true/' "$PLAN"
+                    well
+                    expect_said "stopped second-server"
+                    expect "whether the service runs" no "$(serving second-server)"
+                    expect "the service at boot" 4 "$(links second-server)"
+                    well
+                    unchanged 3
+                    """#)
+        }
+
         @Test(.timeLimit(.minutes(5)))
         func aSecretArrivesAsItIsAndIsSeenNowhereElse() async throws {
             try await Scenario.play(

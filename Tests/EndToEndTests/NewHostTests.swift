@@ -89,11 +89,18 @@ extension EndToEnd {
                 expect "the exit status" 0 "$CODE"
                 expect_said "no server answers yet; step cluster makes one"
                 UNDO+=("scripts/lab enter new2 umount /var/lib/postgresql")
-                scripts/lab enter new2 sh -c 'mkdir -p /var/lib/postgresql && mount -t tmpfs -o size=1m tmpfs /var/lib/postgresql'
+                scripts/lab enter new2 sh -c 'mkdir -p /var/lib/postgresql && mount -t tmpfs -o size=64k tmpfs /var/lib/postgresql'
                 try reprise check "$PLAN" --inventory "$INVENTORY"
                 expect "the exit status" 1 "$CODE"
                 expect_said "room for step restore"
                 expect_said "larger disk before anything is started"
+                # Where only the downloads find no room.
+                scripts/lab enter new2 umount /var/lib/postgresql
+                UNDO+=("scripts/lab enter new2 umount /var/backups")
+                scripts/lab enter new2 mount -t tmpfs -o size=64k tmpfs /var/backups
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status" 1 "$CODE"
+                expect_said "room for steps fetch, fetch-files"
                 """#)
         }
     }

@@ -54,7 +54,7 @@ import Testing
         let environment = [
             "NAMES": names, "CERTIFICATE": folder.file("tls/fullchain.pem"), "KEY": folder.file("tls/key.pem"), "OWNER": account, "GROUP": group,
             "KEY_MODE": "0600", "VALID_FOR": "604800", "CA_FILE": folder.file("ca.pem"), "RESTORE": stdin.isEmpty ? "none" : "secret", "RESTORE_FOLDER": "",
-            "ACME": "0", "SERVER": "https://127.0.0.1:9/", "EMAIL": "", "WEBROOT": "", "STOP_SERVICE": "", "ACME_CA_FILE": "", "ADDRESSES": "",
+            "ACME": "0", "SERVER": "https://127.0.0.1:9/", "EMAIL": "", "WEBROOT": "", "STOP_SERVICE": "", "RELOAD_SERVICE": "", "ACME_CA_FILE": "", "ADDRESSES": "",
         ].merging(more) { $1 }
         return try runLocally(CertificateScript.text, environment, stdin: Array(stdin.utf8), in: folder.path)
     }
@@ -166,6 +166,17 @@ import Testing
         let acme = try fakeCertbot("exit 1").merging(["ADDRESSES": "192.0.2.7", "STOP_SERVICE": "nginx"]) { $1 }
         #expect(try see(to: "192.0.2.7", acme).status == 1)
         #expect(folder.text("asked")?.contains("--standalone\n--pre-hook\nservice nginx stop\n--post-hook\nservice nginx start\n") == true)
+    }
+
+    /// What certbot is told once, it does at every renewal. A server that goes on serving the old one would do so until that ends.
+    @Test func theWebServerTakesUpWhatIsRenewed() throws {
+        var acme = try fakeCertbot("exit 1").merging(["ADDRESSES": "192.0.2.7", "WEBROOT": "/srv/site", "RELOAD_SERVICE": "nginx"]) { $1 }
+        let named = try see(to: "192.0.2.7", acme)
+        #expect(folder.text("asked")?.contains("--webroot\n--webroot-path\n/srv/site\n--deploy-hook\nservice nginx reload\n") == true)
+        #expect(!named.said.contains("warning"))
+        acme["RELOAD_SERVICE"] = ""
+        let nobody = try see(to: "192.0.2.7", acme)
+        #expect(folder.text("asked")?.contains("--deploy-hook") == false && nobody.said.contains("warning: nothing makes the web server take up"))
     }
 
     @Test(arguments: ["", "example", "-x.org", "a b.org", "a..org", "x.*.org", "a/b.org", "$(id).org"])

@@ -149,6 +149,11 @@ enum CertificateScript {
         if [ -n "$WEBROOT" ]; then set -- "$@" --webroot --webroot-path "$WEBROOT"; else set -- "$@" --standalone; fi
         # certbot keeps them for its renewals. What is not there yet, or does not start yet, is a line in its log and no more.
         [ -z "$STOP_SERVICE" ] || set -- "$@" --pre-hook "service $STOP_SERVICE stop" --post-hook "service $STOP_SERVICE start"
+        if [ -n "$RELOAD_SERVICE" ]; then
+            set -- "$@" --deploy-hook "service $RELOAD_SERVICE reload"
+        elif [ -n "$WEBROOT" ]; then
+            echo "warning: nothing makes the web server take up what certbot renews: name it under acme, reload-service"
+        fi
         for name in $(names); do set -- "$@" --domain "$name"; done
         [ -z "$ACME_CA_FILE" ] || export REQUESTS_CA_BUNDLE="$ACME_CA_FILE"
         (umask 022; certbot "$@" >&2) || { echo "certbot could not issue a certificate for $(names | tr '\n' ' ')" >&2; exit 1; }

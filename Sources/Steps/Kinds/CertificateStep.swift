@@ -28,6 +28,7 @@ package struct CertificateStep: WantedStateKind {
         FieldSchema("email", .string, help: "where the issuer writes to"),
         FieldSchema("webroot", .path, help: "the folder that the web server serves; without it certbot listens on port 80 itself"),
         FieldSchema("stop-service", .string, help: "one that holds port 80: stopped while certbot listens there, also whenever it renews; not with `webroot`"),
+        FieldSchema("reload-service", .string, help: "one that serves the certificate: reloaded whenever certbot has renewed it"),
         FieldSchema("ca-file", .path, help: "on the host: certificates that are trusted for the issuer's own address"),
         FieldSchema("addresses", .list(.string), help: "addresses to which the names may lead; without it the host's own"),
     ]
@@ -41,13 +42,11 @@ package struct CertificateStep: WantedStateKind {
         }
         let acme = context.with["acme"]?.objectValue
         func text(_ field: String) -> String { acme?[field]?.stringValue ?? "" }
-        if let service = acme?["stop-service"]?.stringValue {
-            try ServiceStep.requireName(service, context)
-            guard acme?["webroot"] == nil else {
-                throw StepRefused(
-                    "certificate.bad-field", "`acme` has both `webroot` and `stop-service`: with the former the web server answers the issuer, and has to run",
-                    exitStatus: .usage)
-            }
+        for service in ["stop-service", "reload-service"].compactMap({ acme?[$0]?.stringValue }) { try ServiceStep.requireName(service, context) }
+        guard acme?["webroot"] == nil || acme?["stop-service"] == nil else {
+            throw StepRefused(
+                "certificate.bad-field", "`acme` has both `webroot` and `stop-service`: with the former the web server answers the issuer, and has to run",
+                exitStatus: .usage)
         }
         let group = try context.string("group")
         let (restore, kept) = try await kept(context)
@@ -59,7 +58,7 @@ package struct CertificateStep: WantedStateKind {
                 "VALID_FOR": "\((try context.duration("valid-for") ?? .seconds(604_800)).components.seconds)", "CA_FILE": context.optionalString("ca-file") ?? "",
                 "RESTORE": restore, "RESTORE_FOLDER": context.optionalString("restore-folder") ?? "", "ACME": acme == nil ? "0" : "1",
                 "SERVER": acme?["server"]?.stringValue ?? "https://acme-v02.api.letsencrypt.org/directory", "EMAIL": text("email"),
-                "WEBROOT": text("webroot"), "STOP_SERVICE": text("stop-service"), "ACME_CA_FILE": text("ca-file"),
+                "WEBROOT": text("webroot"), "STOP_SERVICE": text("stop-service"), "RELOAD_SERVICE": text("reload-service"), "ACME_CA_FILE": text("ca-file"),
                 "ADDRESSES": acme?["addresses"]?.arrayValue?.compactMap(\.stringValue).joined(separator: " ") ?? "",
             ],
             stdin: kept)

@@ -92,7 +92,14 @@ package struct FetchBackupStep: StepKind {
     }
 
     /// A folder of the run's own, on the host's disk: others can pass through it and read nothing in it.
-    private static func folder(_ context: StepContext) -> String { "/var/backups/reprise/\(context.run)" }
+    private static func folder(_ context: StepContext) -> String { "\(allFolders)/\(context.run)" }
+    private static let allFolders = "/var/backups/reprise"
+
+    /// Where it will lie, before there is a run: the field `to` says so where it is there and filled in.
+    package static func folder(to path: String?) -> String {
+        guard let path, path.hasPrefix("/") else { return allFolders }
+        return "/" + path.split(separator: "/").dropLast().joined(separator: "/")
+    }
 
     /// The operating-system user who restores on this host, and to whom the file is given.
     private static func owner(_ context: StepContext) -> String {
@@ -195,7 +202,7 @@ package struct FetchBackupStep: StepKind {
     /// The fetch's script, between making the folder and giving the file to the one who restores. Nobody but root unpacks files, and a
     /// bare host has no PostgreSQL to give them to.
     private static func wrapped(_ script: String, _ target: String, _ context: StepContext) -> String {
-        let folder = "/" + target.split(separator: "/").dropLast().joined(separator: "/")
+        let folder = folder(to: target)
         let owner = context.optionalString("kind") == "files" ? "root" : owner(context)
         return """
             install -d -m 0711 -- \(shellQuoted(folder)) || exit 73

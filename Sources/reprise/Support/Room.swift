@@ -7,58 +7,61 @@ internal import RunCore
 internal import SSH
 internal import Steps
 
-/// Whether what a plan brings to a host that has nothing yet will find room there.
+/// Whether what a plan brings to a host will find room there.
 extension Readiness {
-    /// What will lie under `folder` because of one backup.
+    /// What will lie under `folder` because of one backup, for each byte that the backup has in its store.
     private struct Load {
         let step: String
         let folder: String
         let backup: PlannedBackup
-        /// Bytes on the disk for each byte of the backup: less cannot do, and what usually does.
-        let least: Int64
+        let kept: Int64
+        let peak: Int64
         let usual: Int64
+
+        func bytes(_ size: Int64) -> DiskLoad { DiskLoad(step: step, folder: folder, kept: size * kept, peak: size * peak, usual: size * usual) }
     }
 
     private func loads(on host: String) -> [Load] {
         preview.steps.filter { $0.places(frozen.inventory).contains(host) }.compactMap { step in
             switch step.kind {
-            // The compressed dump, the database with its indexes, and what is written while it is restored.
+            // As it is stored, and unwrapped beside that, which takes half of the rest.
+            case FetchBackupStep.schema.name: load(step, of: step.id, folder: FetchBackupStep.folder(to: step.with["to"]?.stringValue), kept: 1, peak: 2, usual: 3)
+            // The database with its indexes, and what is written while it is restored.
             case PostgresRestoreStep.schema.name where clusterStep(on: host) != nil:
-                load(step, from: "backup", folder: "/var/lib/postgresql", least: 4, usual: 8)
-            // The archive and what is in it; pictures do not compress.
-            case ArchiveStep.schema.name: load(step, from: "from", folder: step.with["into"]?.stringValue ?? "/var", least: 2, usual: 3)
+                load(step, of: step.with["backup"]?.stringValue, folder: "/var/lib/postgresql", kept: 3, peak: 3, usual: 6)
+            // What is in the archive; pictures do not compress.
+            case ArchiveStep.schema.name:
+                load(step, of: step.with["from"]?.stringValue, folder: step.with["into"]?.stringValue ?? "/var", kept: 1, peak: 1, usual: 2)
             default: nil
             }
         }
     }
 
-    private func load(_ step: StepPreview, from field: String, folder: String, least: Int64, usual: Int64) -> Load? {
-        guard let fetch = step.with[field]?.stringValue, let backup = PlannedBackup.all(preview, frozen.inventory).first(where: { $0.step == fetch }) else { return nil }
-        return Load(step: step.id, folder: folder, backup: backup, least: least, usual: usual)
+    private func load(_ step: StepPreview, of fetch: String?, folder: String, kept: Int64, peak: Int64, usual: Int64) -> Load? {
+        guard let backup = PlannedBackup.all(preview, frozen.inventory).first(where: { $0.step == fetch }) else { return nil }
+        return Load(step: step.id, folder: folder, backup: backup, kept: kept, peak: peak, usual: usual)
     }
 
     func checkRoom(_ host: String, _ connection: HostConnection) async -> [Finding] {
         guard let remote = connection.remote else { return [] }
-        var findings: [Finding] = []
+        var known: [DiskLoad] = []
         for load in loads(on: host) {
             // A backup that is not there is its store's own finding.
-            guard let size = try? await backups.select(load.backup).backup.version.sizeBytes else { continue }
-            guard let free = await Self.free(at: load.folder, remote) else { continue }
-            let subject = "\(host): room for step \(load.step)", least = size * load.least, usual = size * load.usual
-            let text = "\(bytesText(free)) free at \(load.folder); a backup of \(bytesText(size)) needs \(bytesText(least)) at the very least, and \(bytesText(usual)) as a rule"
-            if free < least {
-                findings.append(Finding(.missing, subject, text, hints: ["give \(host) a larger disk before anything is started"]))
-            } else {
-                findings.append(Finding(free < usual ? .warning : .ok, subject, text))
-            }
+            if let size = try? await backups.select(load.backup).backup.version.sizeBytes { known.append(load.bytes(size)) }
         }
-        return findings
+        guard !known.isEmpty else { return [] }
+        let question = "sh -c \(shellQuoted(DiskRoom.question(known)))"
+        guard let result = try? await remote.run(question, stdin: [], outputLimit: 1 << 16, deadline: Deadline(after: .seconds(30))) else { return [] }
+        return DiskRoom.disks(of: known, answer: result.stdoutText).map { Self.finding($0, host) }
     }
 
-    /// Bytes that are free where the folder is, or will be.
-    private static func free(at folder: String, _ remote: any RemoteHost) async -> Int64? {
-        let script = "p=\(shellQuoted(folder)); while [ ! -e \"$p\" ]; do p=$(dirname -- \"$p\"); done; df -Pk -- \"$p\" | awk 'NR == 2 { print $4 }'"
-        let result = try? await remote.run("sh -c \(shellQuoted(script))", stdin: [], outputLimit: 4096, deadline: Deadline(after: .seconds(30)))
-        return result.flatMap { Int64($0.stdoutText.filter(\.isNumber)) }.map { $0 * 1024 }
+    private static func finding(_ disk: DiskRoom, _ host: String) -> Finding {
+        let subject = "\(host): room for \(disk.steps.count == 1 ? "step" : "steps") \(disk.steps.joined(separator: ", "))"
+        let need = "what comes there needs \(bytesText(disk.least)) at the very least, and \(bytesText(disk.usual)) as a rule"
+        let text = "\(bytesText(disk.free)) free at \(disk.folders.joined(separator: ", ")); \(need)"
+        guard disk.free >= disk.least else {
+            return Finding(.missing, subject, text, hints: ["give \(host) a larger disk before anything is started"])
+        }
+        return Finding(disk.free < disk.usual ? .warning : .ok, subject, text)
     }
 }

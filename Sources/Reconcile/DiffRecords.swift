@@ -30,30 +30,6 @@ package struct DiffCounts: Sendable, Hashable {
     package var total: Int { rows.values.reduce(0, +) }
 }
 
-extension DiffRecord {
-    /// Hands on what a query finds page by page, without holding it all: one page is asked for while the one before is handed on.
-    ///
-    /// - Parameter sql: of the rows whose `place`, a number, is greater than `$1`, in that order.
-    static func forEach(
-        _ sql: String, by place: String, _ connection: PostgresConnection, deadline: Deadline, _ record: (PostgresRow) throws -> DiffRecord,
-        _ body: (DiffRecord) async throws -> Void
-    ) async throws {
-        var page = try await self.page(sql, after: "0", connection, deadline)
-        while let last = try page.last?.string(place) {
-            let isLast = page.count < pageRows
-            async let next = isLast ? [] : self.page(sql, after: last, connection, deadline)
-            for row in page { try await body(record(row)) }
-            page = try await next
-        }
-    }
-
-    private static let pageRows = 2000
-
-    private static func page(_ sql: String, after place: String, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [PostgresRow] {
-        try await connection.query("\(sql) LIMIT \(pageRows)", [.text(place)], deadline: deadline).rows
-    }
-}
-
 extension TableDiff {
     /// Finds the differences, without looking at what stands in the way of merging them.
     package func find(_ connection: PostgresConnection, deadline: Deadline) async throws -> DiffCounts {
@@ -66,12 +42,13 @@ extension TableDiff {
         return try DiffCounts(found, in: "rows")
     }
 
-    /// Hands on every difference that was found, in the order of the keys, without holding them all.
+    /// Hands on every difference that was found, in the order of the keys, one by one as they come.
     ///
     /// - Parameters:
     ///   - most: of each kind at most so many; nil: all.
+    ///   - body: runs on the connection's thread.
     package func forEachRecord(
-        most: Int? = nil, _ connection: PostgresConnection, deadline: Deadline, _ body: (DiffRecord) async throws -> Void
+        most: Int? = nil, _ connection: PostgresConnection, deadline: Deadline, _ body: @Sendable (DiffRecord) throws -> Void
     ) async throws {
         let names = RowSQL.texts(pair.columns.map(\.name.name))
         let keys = pair.key.map { key in
@@ -82,19 +59,21 @@ extension TableDiff {
         let source = most.map {
             "(SELECT * FROM (SELECT *, pg_catalog.row_number() OVER (PARTITION BY kind ORDER BY seq) AS place FROM \(table.sql)) AS p WHERE place <= \($0))"
         }
-        try await DiffRecord.forEach(
-            """
-            SELECT d.seq, d.kind, d.verdict, d.reason, d.copies, \(keys ?? "NULL::text") AS key,
-                   pg_catalog.json_object(\(names), d.backup)::text AS backup, pg_catalog.json_object(\(names), d.live)::text AS live,
-                   ARRAY(SELECT (\(names))[i] FROM pg_catalog.generate_subscripts(d.backup, 1) AS i
-                         WHERE d.kind = 'changed' AND d.backup[i] IS DISTINCT FROM d.live[i] ORDER BY i) AS columns
-            FROM \(source ?? table.sql) AS d WHERE d.seq > $1::bigint ORDER BY d.seq
-            """, by: "seq", connection, deadline: deadline,
-            { row in
+        try await connection.forEachRow(
+            ["kind", "verdict", "reason", "copies", "key", "backup", "live", "columns"],
+            of: """
+                SELECT d.kind, d.verdict, d.reason, d.copies, \(keys ?? "NULL::text") AS key,
+                       pg_catalog.json_object(\(names), d.backup)::text AS backup, pg_catalog.json_object(\(names), d.live)::text AS live,
+                       ARRAY(SELECT (\(names))[i] FROM pg_catalog.generate_subscripts(d.backup, 1) AS i
+                             WHERE d.kind = 'changed' AND d.backup[i] IS DISTINCT FROM d.live[i] ORDER BY i) AS columns
+                FROM \(source ?? table.sql) AS d ORDER BY d.seq
+                """, deadline: deadline
+        ) { row in
+            try body(
                 DiffRecord(
                     kind: try MergePreview.kind(row), verdict: try MergePreview.verdict(row), reason: try row.optionalString("reason"),
                     rows: try row.integer("copies"), key: try row.optionalString("key"), backup: try row.optionalString("backup"),
-                    live: try row.optionalString("live"), columns: try row.strings("columns"))
-            }, body)
+                    live: try row.optionalString("live"), columns: try row.strings("columns")))
+        }
     }
 }

@@ -81,6 +81,36 @@ struct DiffMergeTests {
         #expect(same.status == 0 && same.output.contains("no differences"))
     }
 
+    /// 120 MB differ. What is told of them is streamed, and of the texts of candidates no more than a few are in memory.
+    @Test(arguments: [false, true])
+    func largeValuesAreNotHeldAllAtOnce(areArchives: Bool) async throws {
+        let scene = try await Scene(), other = "\(scene.program.folder)/other.dump"
+        try await scene.cluster.psql(
+            "CREATE TABLE large (id int PRIMARY KEY, v text); INSERT INTO large SELECT g, repeat('x', 1000000) || g FROM generate_series(1, 60) g", database: scene.live)
+        try await scene.cluster.must("pg_dump -Fc -t large -f '\(scene.archive)' '\(scene.live)'")
+        try await scene.cluster.psql("UPDATE large SET v = v || 'y'", database: scene.live)
+        if areArchives { try await scene.cluster.must("pg_dump -Fc -t large -f '\(other)' '\(scene.live)'") }
+        var environment = scene.program.ownEnvironment
+        environment["PATH"] = "\(Cluster.programs):\(environment["PATH"] ?? "")"
+        let running = try Running(
+            executable: "/bin/sh",
+            arguments: [
+                "-c", #"exec "$0" "$@" > lines"#, Program.path, "diff", "file:\(scene.archive)", areArchives ? "file:\(other)" : scene.address(scene.live),
+                "--table", "large", "--json",
+            ], place: scene.program.folder, environment: environment)
+        async let result = running.result()
+        var peak = 0
+        while let status = try? String(contentsOfFile: "/proc/\(running.id)/status", encoding: .utf8),
+            let kilobytes = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") })?.split(whereSeparator: \.isWhitespace)[1]
+        {
+            peak = Int(kilobytes) ?? 0
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        let (status, errors) = try await (result.status, result.errors)
+        #expect(status == 3 && peak < 200_000, "\(peak) kB; \(errors)")
+        try await scene.cluster.must("[ $(wc -l < '\(scene.program.folder)/lines') = 60 ] && [ $(wc -c < '\(scene.program.folder)/lines') -gt 120000000 ]")
+    }
+
     /// Contents that rows name, whichever side is the archive, and where a server has them.
     @Test func contentsOfLargeObjectsAreDifferencesToo() async throws {
         let scene = try await Scene(), archive = "\(scene.program.folder)/pictures.dump", later = "\(scene.program.folder)/later.dump"

@@ -59,16 +59,7 @@ extension RowLines {
     func projected(_ columns: [SQLIdentifier], to wanted: [SQLIdentifier]) throws -> RowLines {
         guard columns != wanted else { return self }
         let result = try RowLines(), reader = try RowReader(columns: columns, compared: wanted, key: nil)
-        var rest: [UInt8] = []
-        try forEachPortion { portion in
-            rest += portion
-            var at = 0
-            while let end = rest.withUnsafeBytes({ $0.endOfLine(at) }) {
-                try result.append(reader.projected(Array(rest[at..<end])))
-                at = end
-            }
-            rest.removeFirst(at)
-        }
+        try forEachBlock { _, lines in try result.append(reader.projected(lines), count: lines.count { $0 == UInt8(ascii: "\n") }) }
         return result
     }
 }

@@ -45,9 +45,9 @@ struct PairedObjects {
         private func numbers(_ lines: RowLines, _ fields: [SQLIdentifier]) throws -> Set<UInt32> {
             var numbers = Set<UInt32>()
             for column in columns {
-                var text: [UInt8] = []
-                try lines.projected(fields, to: [column]).forEachPortion { text += $0 }
-                numbers.formUnion(text.split(separator: UInt8(ascii: "\n")).compactMap { UInt32(String(decoding: $0, as: UTF8.self)) })
+                try lines.projected(fields, to: [column]).forEachBlock { _, lines in
+                    numbers.formUnion(lines.split(separator: UInt8(ascii: "\n")).compactMap { UInt32(String(decoding: $0, as: UTF8.self)) })
+                }
             }
             return numbers
         }

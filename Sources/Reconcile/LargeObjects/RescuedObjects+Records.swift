@@ -22,9 +22,11 @@ extension RescuedObjects {
 
     /// Hands on each that was found, in the order of their numbers: which one it is, and the digests of its contents.
     ///
-    /// - Parameter most: of each kind at most so many; nil: all.
+    /// - Parameters:
+    ///   - most: of each kind at most so many; nil: all.
+    ///   - body: runs on the connection's thread.
     package func forEachRecord(
-        most: Int? = nil, _ connection: PostgresConnection, deadline: Deadline, _ body: (DiffRecord) async throws -> Void
+        most: Int? = nil, _ connection: PostgresConnection, deadline: Deadline, _ body: @Sendable (DiffRecord) throws -> Void
     ) async throws {
         let number = "'number', d.number::text"
         let side = { (name: String) in
@@ -32,16 +34,18 @@ extension RescuedObjects {
         }
         let ranked = "SELECT *, pg_catalog.row_number() OVER (PARTITION BY kind ORDER BY number) AS place FROM \(diff.sql)"
         let source = most.map { "(SELECT * FROM (\(ranked)) AS p WHERE place <= \($0))" } ?? diff.sql
-        try await DiffRecord.forEach(
-            """
-            SELECT d.number, d.kind, pg_catalog.json_build_object(\(number))::text AS key, \(side("backup")), \(side("live"))
-            FROM \(source) AS d WHERE d.number > $1::pg_catalog.oid ORDER BY d.number
-            """, by: "number", connection, deadline: deadline,
-            { row in
-                let kind = try MergePreview.kind(row)
-                return DiffRecord(
+        try await connection.forEachRow(
+            ["kind", "key", "backup", "live"],
+            of: """
+                SELECT d.kind, pg_catalog.json_build_object(\(number))::text AS key, \(side("backup")), \(side("live"))
+                FROM \(source) AS d ORDER BY d.number
+                """, deadline: deadline
+        ) { row in
+            let kind = try MergePreview.kind(row)
+            try body(
+                DiffRecord(
                     kind: kind, verdict: .keep, reason: nil, rows: 1, key: try row.optionalString("key"), backup: try row.optionalString("backup"),
-                    live: try row.optionalString("live"), columns: kind == .changed ? ["sha256"] : [])
-            }, body)
+                    live: try row.optionalString("live"), columns: kind == .changed ? ["sha256"] : []))
+        }
     }
 }

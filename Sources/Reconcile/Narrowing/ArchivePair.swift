@@ -13,6 +13,8 @@ package struct ArchivePair: Sendable {
     private let backup: ArchiveRows
     private let live: ArchiveRows
     private let objects: PairedObjects?
+    /// Of how many rows of one archive that differ the places are held in memory at a time.
+    package var partRows = 500_000
 
     package struct Archive: Sendable {
         let path: String
@@ -54,7 +56,7 @@ package struct ArchivePair: Sendable {
         objects = rules.largeObjects == .ignore ? nil : try PairedObjects(backup, live, names, among: columns)
     }
 
-    /// Hands on every difference: those of the backup first. What is held in memory are the differences alone.
+    /// Hands on every difference: those of the backup first, where they are not so many that they are looked at in parts.
     ///
     /// - Returns: how many there are of each kind, how many rows were read, and large objects that rows name whose contents differ.
     package func compare(
@@ -64,64 +66,29 @@ package struct ArchivePair: Sendable {
         let fields = columns + NamedContents.fields(objects?.columns ?? [])
         let (own, theirs) = (digests?.rows(backup, .backup) ?? backup, digests?.rows(live, .live) ?? live)
         let found = try await Narrowing(columns: fields, key: key, moments: moments).run(backup: own, live: theirs, deadline: deadline, report: report)
-        let others = try lines(found.live.projected(fields, to: columns))
-        var partners = Dictionary(others.indices.compactMap { place in others[place].key.map { ($0, place) } }, uniquingKeysWith: { first, _ in first })
-        var met = Set<Int>(), counts = DiffCounts()
-        func tell(_ kind: TableDiff.Kind, _ key: String?, _ backup: [String?]?, _ live: [String?]?) throws {
-            counts.rows[kind, default: 0] += 1
-            let differing = kind == .changed ? columns.indices.filter { backup?[$0] != live?[$0] }.map { columns[$0].name } : []
-            try body(
-                DiffRecord(
-                    kind: kind, verdict: .keep, reason: nil, rows: 1, key: key, backup: backup.map { JSONText.object(columns, $0) },
-                    live: live.map { JSONText.object(columns, $0) }, columns: differing))
+        let pairs = CandidatePairs(reader: try RowReader(columns: columns, compared: columns, key: key), hasPairs: key != nil || objects != nil, limit: partRows)
+        var counts = DiffCounts()
+        try pairs.forEach(try found.backup.projected(fields, to: columns), try found.live.projected(fields, to: columns)) { backup, live in
+            // What differs in contents alone is no difference of the row.
+            if objects != nil, let backup, backup == live { return }
+            let record = self.record(backup, live)
+            counts.rows[record.kind, default: 0] += 1
+            try body(record)
         }
-        // What differs in contents alone is no difference of the row.
-        let same = objects == nil ? [] : others.indices.filter { others[$0].key == nil }
-        var alike = Dictionary(grouping: same) { others[$0].values }
-        for row in try lines(found.backup.projected(fields, to: columns)) {
-            if row.key == nil, let place = alike[row.values]?.popLast() {
-                met.insert(place)
-                continue
-            }
-            let partner = row.key.flatMap { partners.removeValue(forKey: $0) }
-            if let partner { met.insert(partner) }
-            if objects != nil, let partner, others[partner].values == row.values { continue }
-            try tell(partner == nil ? .missing : .changed, row.key, row.values, partner.map { others[$0].values })
-        }
-        for (place, row) in others.enumerated() where !met.contains(place) { try tell(.extra, row.key, nil, row.values) }
         let rows = Narrowing.Progress(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count)
         return (counts, rows, try digests?.differences(found, fields) ?? [])
     }
 
-    private struct Row {
-        let key: String?
-        let values: [String?]
-    }
-
-    private func lines(_ lines: RowLines) throws -> [Row] {
-        var bytes: [UInt8] = []
-        try lines.forEachPortion { bytes += $0 }
-        let places = key.map { $0.map { name in columns.firstIndex(of: name)! } }
-        return bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast().map { line in
-            let values = line.split(separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false).map(CopyText.value)
-            return Row(key: places.map { places in JSONText.object(places.map { columns[$0] }, places.map { values[$0] }) }, values: values)
+    /// - Parameters: a row's line in either archive; nil: it has none.
+    private func record(_ backup: ArraySlice<UInt8>?, _ live: ArraySlice<UInt8>?) -> DiffRecord {
+        let own = backup.map(CopyText.values), theirs = live.map(CopyText.values)
+        let differing = if let own, let theirs { columns.indices.filter { own[$0] != theirs[$0] }.map { columns[$0].name } } else { [String]() }
+        let key = key.flatMap { key in
+            (own ?? theirs).map { values in JSONText.object(key, key.map { name in values[columns.firstIndex(of: name)!] }) }
         }
-    }
-}
-
-/// A field as COPY writes it.
-enum CopyText {
-    /// - Returns: nil for NULL.
-    static func value(_ field: ArraySlice<UInt8>) -> String? {
-        guard field.contains(UInt8(ascii: "\\")) else { return String(decoding: field, as: UTF8.self) }
-        guard !field.elementsEqual([UInt8(ascii: "\\"), UInt8(ascii: "N")]) else { return nil }
-        let escapes: [UInt8: UInt8] = [98: 8, 102: 12, 110: 10, 114: 13, 116: 9, 118: 11]
-        var result: [UInt8] = [], rest = field
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "\\"), let next = rest.popFirst() else { result.append(byte); continue }
-            result.append(escapes[next] ?? next)
-        }
-        return String(decoding: result, as: UTF8.self)
+        return DiffRecord(
+            kind: backup == nil ? .extra : live == nil ? .missing : .changed, verdict: .keep, reason: nil, rows: 1, key: key,
+            backup: own.map { JSONText.object(columns, $0) }, live: theirs.map { JSONText.object(columns, $0) }, columns: differing)
     }
 }
 

@@ -94,13 +94,30 @@ package final class RowLines: @unchecked Sendable {
 
     init() throws { file = try SpoolFile() }
 
-    func append(_ line: [UInt8]) throws {
-        try file.append(line)
-        count += 1
+    /// - Parameter lines: one, or so many as are said.
+    func append(_ lines: some Collection<UInt8>, count: Int = 1) throws {
+        try file.append(lines)
+        self.count += count
     }
+
+    /// The line that begins at `place`, without its newline.
+    func line(at place: Int) throws -> ArraySlice<UInt8> { try file.line(at: place).dropLast() }
 
     /// Hands all lines on; a portion may end in the middle of one.
     package func forEachPortion(_ body: ([UInt8]) throws -> Void) throws { try file.forEachPortion(body) }
+
+    /// Hands whole lines on, in portions, with the place where each portion begins.
+    func forEachBlock(_ body: (_ place: Int, _ lines: [UInt8]) throws -> Void) throws {
+        var rest: [UInt8] = [], place = 0
+        try forEachPortion { portion in
+            rest += portion
+            guard let last = portion.withUnsafeBytes({ $0.endOfLastLine }) else { return }
+            let end = rest.count - portion.count + last
+            try body(place, Array(rest[..<end]))
+            place += end
+            rest.removeFirst(end)
+        }
+    }
 
     /// A function that returns the lines in portions, and then nil: what a COPY into a table takes.
     func portions() -> @Sendable () throws -> [UInt8]? {

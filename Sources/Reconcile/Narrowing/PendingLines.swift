@@ -42,6 +42,13 @@ extension UnsafeRawBufferPointer {
         return baseAddress!.distance(to: UnsafeRawPointer(found)) + 1
     }
 
+    /// Where the last whole line ends, its newline included.
+    var endOfLastLine: Int? {
+        var last: Int?
+        while let end = endOfLine(last ?? 0) { last = end }
+        return last
+    }
+
     /// The ends of the first `most` lines, the beginning included.
     func lineEnds(_ most: Int) -> [Int] {
         var ends = [0]

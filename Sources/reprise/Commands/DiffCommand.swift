@@ -68,8 +68,9 @@ struct DiffCommand: AsyncParsableCommand {
             differ = differ || counts.total > 0
             if !options.json { Console.write(text.summary(table.rows, table.way.rawValue, table.diff.pair.drift.map(\.description), counts)) }
             try await Console.lines { lines in
-                try await table.diff.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
-                    lines.write(options.json ? text.json($0) : text.line($0))
+                let isJSON = options.json
+                try await table.diff.forEachRecord(most: isJSON ? nil : samples, live, deadline: deadline) {
+                    lines.write(isJSON ? text.json($0) : text.line($0))
                 }
             }
         }
@@ -85,8 +86,9 @@ struct DiffCommand: AsyncParsableCommand {
         guard counts.total > 0 else { return false }
         if !options.json { Console.write(text.summary(nil, Self.contents, [], counts)) }
         try await Console.lines { lines in
-            try await objects.forEachRecord(most: options.json ? nil : samples, live, deadline: deadline) {
-                lines.write(options.json ? text.json($0) : text.line($0))
+            let isJSON = options.json
+            try await objects.forEachRecord(most: isJSON ? nil : samples, live, deadline: deadline) {
+                lines.write(isJSON ? text.json($0) : text.line($0))
             }
         }
         return true

@@ -3,6 +3,7 @@ internal import Engine
 internal import Foundation
 internal import Glibc
 internal import Reporting
+internal import Synchronization
 
 /// Standard output and error. Nothing else in the program writes to them.
 enum Console {
@@ -38,18 +39,22 @@ enum Console {
         try await body(lines)
     }
 
-    final class Lines {
-        private var pending = ""
+    final class Lines: Sendable {
+        private let pending = Mutex("")
         private static let portion = 64 * 1024
 
         func write(_ line: String) {
-            pending += line
-            if pending.utf8.count >= Self.portion { flush() }
+            pending.withLock { pending in
+                pending += line
+                if pending.utf8.count >= Self.portion { Self.flush(&pending) }
+            }
         }
 
-        fileprivate func flush() {
+        fileprivate func flush() { pending.withLock { Self.flush(&$0) } }
+
+        private static func flush(_ pending: inout String) {
             Console.write(pending)
-            pending.removeAll(keepingCapacity: true)
+            pending.removeAll(keepingCapacity: pending.utf8.count < 2 * portion)
         }
     }
 

@@ -88,6 +88,29 @@ struct MergeOptionTests {
         #expect(nowhere.status == 2 && nowhere.errors.contains("the decisions nowhere cannot be read"), "\(nowhere)")
     }
 
+    /// Without its name the trigger makes the merge refuse; with it, who is asked reads who will wait, and it is on again afterwards.
+    @Test func aTriggerThatIsNamedIsOffForTheMergeAlone() async throws {
+        let scene = try await Scene()
+        try await scene.cluster.psql(
+            """
+            CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;
+            CREATE TRIGGER "shout it" BEFORE INSERT OR UPDATE ON members FOR EACH ROW EXECUTE FUNCTION shout()
+            """, database: scene.live)
+        let before = try await scene.rows(), hash = try await scene.agreed()
+        let refused = try await scene.start(scene.merging + ["--agree", hash]).result()
+        #expect(refused.status == 3 && refused.errors.contains("shout it"), "\(refused)")
+        let unknown = try await scene.start(scene.merging + ["--disable-trigger", "members:shout"]).result()
+        #expect(unknown.status == 2 && unknown.errors.contains("table public.members has no trigger shout") && unknown.output.isEmpty, "\(unknown)")
+        let other = try await scene.start(scene.merging + ["--agree", hash, "--disable-trigger", "members:shout it"]).result()
+        #expect(other.status == 3 && other.errors.contains("are not those that were agreed to"), "\(other)")
+        #expect(try await scene.rows() == before)
+        let (asked, _) = try await merge(scene, ["--disable-trigger", "members:shout it"])
+        let said = #"Off while it is merged: trigger "shout it" of public.members. Whoever writes public.members waits for all of the merge, about "#
+        #expect(asked.output.contains(said) && asked.output.contains("2 rows at 10,000 a second"), "\(asked)")
+        #expect(try await scene.cluster.psql("SELECT string_agg(name, ' ' ORDER BY id) FROM members WHERE id IN (7, 8)", database: scene.live) == "m7 m8")
+        #expect(try await scene.cluster.psql("SELECT tgenabled FROM pg_trigger WHERE tgname = 'shout it'", database: scene.live) == "O")
+    }
+
     /// A table that nobody named gives the rows that are needed, and no others; from an archive and from a database.
     @Test func parentsComeAlongWhereTheyAreFollowed() async throws {
         let scene = try await Scene(), archive = "\(scene.program.folder)/visits.dump"

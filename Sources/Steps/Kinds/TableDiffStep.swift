@@ -19,6 +19,7 @@ package struct TableDiffStep: StepKind {
             FieldSchema(
                 "undecided", .choice(["leave", "stop"]), default: .string("leave"),
                 help: "rows that wait for a decision: they stay as they are, or the step stops until they are decided"),
+            StepContext.disableTriggersField,
         ] + RuleFields.all)
 
     package init() {}
@@ -30,12 +31,13 @@ package struct TableDiffStep: StepKind {
         let rules = try RuleFields.read(context.with), decisions = try Self.decisions(context)
         let connection = try await context.services.connect(database, name: database.database)
         let deadline = context.deadline ?? Deadline(after: .seconds(3600))
-        let (plan, way) =
+        let (compared, way) =
             if let source = restored["elsewhere"] {
                 try await stream(try decodeJSON(RowsElsewhere.self, encodeJSON(source)), rules, connection, deadline, context)
             } else {
                 try await join(try decodeJSON(RescueTables.self, encodeJSON(restored["rescue"] ?? .null)), rules, connection, deadline, context)
             }
+        let plan = compared.disabling(try context.triggersToDisable())
         let preview = try await plan.prepare(connection, decisions: decisions, deadline: deadline)
         await connection.close()
         try Self.requireDecided(preview, context)

@@ -33,7 +33,7 @@ struct MergeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("What people decided of rows that wait, a line of JSON for each.", valueName: "file")) var decisions: String?
     @Option(help: ArgumentHelp("Write rows that wait for a decision into this new file.", valueName: "file")) var undecided: String?
     @Option(help: ArgumentHelp("Merge without being asked, where the preview has this hash.", valueName: "hash")) var agree: String?
-    @Option(help: ArgumentHelp("A trigger that is off during the merge: TABLE:TRIGGER. May be repeated.", valueName: "name")) var disableTrigger: [String] = []
+    @Option(help: ArgumentHelp("A trigger that is off during the merge: TABLE:TRIGGER. Writers of the table wait meanwhile. May be repeated.", valueName: "name")) var disableTrigger: [String] = []
     @Option(help: ArgumentHelp("How long to wait for a row or table that somebody holds.", valueName: "seconds")) var lockTimeout = 10
     @Option(help: ArgumentHelp("Take back the merge of that id.", valueName: "id")) var undo: String?
     @Option(help: "Give up after so many seconds.") var timeout = 7200
@@ -94,7 +94,7 @@ struct MergeCommand: AsyncParsableCommand {
             comparison.followsParents = parents == .follow
             let compared = try await comparison.compare(names, by: rules, deadline: deadline) { meter.tell($0, $1) }
             meter.end()
-            let plan = try MergePlan(compared.map(\.diff), followingParents: parents == .follow)
+            let plan = try MergePlan(compared.map(\.diff), followingParents: parents == .follow).disabling(try triggers())
             try await agreeAndMerge(plan, decisions, "merge-\(UUID().uuidString.lowercased().prefix(8))", live, side, deadline)
         } catch {
             // Also after Ctrl-C: what is left holds people's data.
@@ -118,9 +118,9 @@ struct MergeCommand: AsyncParsableCommand {
         }
         if !options.json { Console.write("\(terminalSafe(preview.text))\n\(terminalSafe(preview.samplesText))\n") }
         try await requireAgreement(preview)
-        let triggers = try triggers(), lockTimeout = Duration.seconds(lockTimeout)
+        let lockTimeout = Duration.seconds(lockTimeout)
         let outcome = try await writing(into: live, side, deadline) {
-            try await plan.merge(as: id, agreed: preview.hash, disabling: triggers, lockTimeout: lockTimeout, live, deadline: deadline)
+            try await plan.merge(as: id, agreed: preview.hash, disabling: plan.triggersToDisable, lockTimeout: lockTimeout, live, deadline: deadline)
         }
         try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge '\(printable(target ?? source))' --undo \(id)\n")
     }

@@ -96,7 +96,7 @@ let package = Package(
         tests(of: "ObjectStorage", ["TestSupport", "RunCore", "BlockingIO", "SSH", "LoopbackSSH", crypto]),
         tests(of: "PostgreSQL", ["TestSupport", "PostgresCluster", "RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
         tests(of: "Reconcile", ["RunCore", "BlockingIO", "PostgreSQL", "PostgresCluster", "TestSupport"]),
-        tests(of: "Steps", ["TestSupport", "LoopbackSSH", "SSH", "BlockingIO", "RunCore", "PlanModel", "PlanYAML", "ObjectStorage", "PostgreSQL", "Reconcile"]),
+        tests(of: "Steps", ["TestSupport", "PostgresCluster", "LoopbackSSH", "SSH", "BlockingIO", "RunCore", "PlanModel", "PlanYAML", "ObjectStorage", "PostgreSQL", "Reconcile"]),
         tests(of: "Engine", ["TestSupport", "RunCore", "BlockingIO", "Journal", "SSH", "PlanModel", "PlanYAML", "Steps"]),
         tests(of: "Reporting", ["TestSupport", "RunCore", "PlanModel", "Journal", "PostgreSQL", "SSH", "Steps", "Engine"]),
         // Against the lab's real hosts, and only where REPRISE_LAB=1 says that it is up.

@@ -234,7 +234,7 @@ extension FrozenRun {
 }
 
 extension JSONValue {
-    init(_ value: PlanValue) {
+    package init(_ value: PlanValue) {
         switch value {
         case .string(let text): self = .string(text)
         case .integer(let number): self = .integer(Int64(number))

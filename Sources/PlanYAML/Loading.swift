@@ -108,6 +108,23 @@ package func loadInventory(at path: String) throws -> LoadedInventory {
     return LoadedInventory(inventory: inventory, warnings: warnings, source: source)
 }
 
+/// Fields that stand in a file of their own, with their defaults.
+///
+/// - Parameters:
+///   - path: of the file, as the operator wrote it; it is shown in messages as it is.
+///   - what: the fields together, as messages call them.
+/// - Throws: `DocumentRefused` with every problem, `FileUnreadable`.
+package func loadFields(at path: String, what: String, fields: [FieldSchema]) throws -> PlanValue {
+    let source = SourceText(try readFile(path, what: "file of \(what)"), file: path)
+    let composed = composeYAML(source)
+    guard let root = composed.root else { throw DocumentRefused(subject: "\(what) \(printable(path))", diagnostics: composed.diagnostics) }
+    let (value, found) = validateFields(document: root, what: what, fields: fields)
+    guard let value, composed.diagnostics.errors.isEmpty else {
+        throw DocumentRefused(subject: "\(what) \(printable(path))", diagnostics: composed.merging(found, of: source))
+    }
+    return value
+}
+
 /// A file that cannot be read at all.
 package struct FileUnreadable: RepriseError, Hashable {
     package let code = "file.unreadable"

@@ -11,6 +11,8 @@ package struct MergePlan: Sendable, Hashable, Codable {
     package let defersConstraints: Bool
     /// A row that is to be written brings the rows with it on which it hangs, as far as the backup has them.
     package let followsParents: Bool
+    /// Triggers that are off during the merge; nil: none.
+    package internal(set) var disabled: [DisabledTriggers]?
 
     /// - Parameter followsParents: a circle whose constraints cannot be deferred is then opened somewhere: rows that need another one
     ///   before it can be there are skipped.
@@ -52,7 +54,9 @@ package struct MergePlan: Sendable, Hashable, Codable {
     /// - Returns: what a person is shown and agrees to.
     /// - Throws: `ReconcileRefused` where more would be merged than may be, or a decision names no table, key or column that there is.
     package func prepare(_ connection: PostgresConnection, decisions: [Decision] = [], deadline: Deadline) async throws -> MergePreview {
-        let unused = try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
+        // A name that is wrong is found before anybody is asked.
+        try await Triggers.requireAll(triggersToDisable, connection, deadline: deadline)
+        let (unused, looking) = try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
             for diff in diffs { try await diff.refuseRepeatedKeys(connection, deadline: deadline) }
             for diff in diffs { try await diff.make(connection, deadline: deadline) }
             for diff in diffs { try await diff.noteCopies(connection, deadline: deadline) }
@@ -61,15 +65,17 @@ package struct MergePlan: Sendable, Hashable, Codable {
             var unused = try await decide(decisions, connection, deadline: deadline)
             try await findObjects(connection, deadline: deadline)
             unused += try await decideObjects(decisions, connection, deadline: deadline)
+            let started = ContinuousClock.now
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await followParents(connection, deadline: deadline)
             try await skipOrphans(connection, deadline: deadline)
             try await keepNeededParents(connection, deadline: deadline)
             try await keepNeededObjects(connection, deadline: deadline)
-            return unused.sorted()
+            return (unused.sorted(), started.duration(to: .now))
         }
         var preview = try await MergePreview.read(self, connection, deadline: deadline)
         preview.unusedDecisions = unused
+        preview.heldBack = disabled.map { MergePreview.HeldBack($0, rows: preview.tables.map(\.writtenRows).reduce(0, +), looking: looking) }
         try preview.requireCaps(self)
         return preview
     }

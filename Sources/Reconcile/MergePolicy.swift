@@ -8,6 +8,8 @@ package struct MergePolicy: Sendable, Hashable, Codable {
     package var changed = Changed.keepLive
     /// Rules of single columns, before `changed`.
     package var columns: [SQLIdentifier: Changed] = [:]
+    /// The column by which `newest` goes, also where it is no rule yet; nil: none was named.
+    package var newestBy: SQLIdentifier?
     /// True: rows that the backup does not have are deleted. Needs `mostDeletes` as well.
     package var deletesExtra = false
     /// Rows that a merge may insert, change and delete at most; more than that stops it before it begins. nil: any number.

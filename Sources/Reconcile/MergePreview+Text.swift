@@ -13,7 +13,7 @@ extension MergePreview {
                 + (table.largeObjectRows == 0 ? "" : "; what is in the large objects that \(table.largeObjectRows) rows name is not compared")
                 + (table.undecidedRows == 0 ? "" : "; \(counted(table.undecidedRows, "waits", plural: "wait")) for a decision")
         }
-        return "\(lines.joined(separator: ". ")). Preview \(hash.prefix(12))."
+        return "\((lines + [heldBack?.text].compactMap { $0 }).joined(separator: ". ")). Preview \(hash.prefix(12))."
     }
 
     /// The first few rows of each kind, a line each; empty where there are none.
@@ -24,7 +24,10 @@ extension MergePreview {
 
 extension MergePreview.Choices {
     /// For who wonders whether another rule would be better.
-    fileprivate var text: String { "of \(counted(changed, "changed row")) take-backup would change \(countText(takeBackup)), fill-nulls \(countText(fillNulls))" }
+    fileprivate var text: String {
+        "of \(counted(changed, "changed row")) take-backup would change \(countText(takeBackup)), fill-nulls \(countText(fillNulls))"
+            + (newest.map { ", newest by \($0.column) \(countText($0.changed))" } ?? "")
+    }
 }
 
 extension MergePreview.Sample {

@@ -9,6 +9,8 @@ package struct MergePreview: Sendable, Hashable, Codable {
     package let hash: String
     /// Lines of the decisions that decide no row that waits for one.
     package var unusedDecisions: [Int] = []
+    /// nil: nobody is, but for the rows that are merged.
+    package internal(set) var heldBack: HeldBack?
 
     package struct Table: Sendable, Hashable, Codable {
         package let name: QualifiedName
@@ -30,6 +32,7 @@ package struct MergePreview: Sendable, Hashable, Codable {
         package let isFollowed: Bool
 
         package func rows(_ verdict: TableDiff.Verdict) -> Int { counts.filter { $0.verdict == verdict }.map(\.rows).reduce(0, +) }
+        package var writtenRows: Int { rows(.insert as TableDiff.Verdict) + rows(.update) + rows(.delete) }
         package func rows(_ kind: TableDiff.Kind) -> Int { counts.filter { $0.kind == kind }.map(\.rows).reduce(0, +) }
     }
 
@@ -45,6 +48,13 @@ package struct MergePreview: Sendable, Hashable, Codable {
         package let changed: Int
         package let takeBackup: Int
         package let fillNulls: Int
+        /// nil where no column is known by which a row is newer.
+        package var newest: Newest?
+    }
+
+    package struct Newest: Sendable, Hashable, Codable {
+        package let column: SQLIdentifier
+        package let changed: Int
     }
 
     package struct Sample: Sendable, Hashable, Codable {
@@ -111,14 +121,18 @@ package struct MergePreview: Sendable, Hashable, Codable {
     }
 
     private static func choices(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Choices {
+        let newer = diff.newer
         let row = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS changed, pg_catalog.count(*) FILTER (WHERE d.backup <> d.live) AS takes, pg_catalog.count(*) FILTER (WHERE EXISTS (
-                SELECT FROM pg_catalog.generate_subscripts(d.live, 1) AS i WHERE d.live[i] IS NULL AND d.backup[i] IS NOT NULL)) AS fills
+                SELECT FROM pg_catalog.generate_subscripts(d.live, 1) AS i WHERE d.live[i] IS NULL AND d.backup[i] IS NOT NULL)) AS fills,
+                pg_catalog.count(*) FILTER (WHERE d.backup <> d.live AND (\(newer?.condition ?? "false"))) AS newer
             FROM \(diff.table.sql) AS d WHERE d.kind = 'changed'
             """, deadline: deadline
         ).only()
-        return Choices(changed: try row.integer("changed"), takeBackup: try row.integer("takes"), fillNulls: try row.integer("fills"))
+        var choices = Choices(changed: try row.integer("changed"), takeBackup: try row.integer("takes"), fillNulls: try row.integer("fills"))
+        if let newer { choices.newest = Newest(column: newer.column, changed: try row.integer("newer")) }
+        return choices
     }
 
     private static func samples(_ diff: TableDiff, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> [Sample] {
@@ -167,6 +181,7 @@ package struct MergePreview: Sendable, Hashable, Codable {
             parts += ["\(diff.pair.live.name)", diff.mode.rawValue, try diff.fingerprint(), try await hash(of: diff.table, by: "seq")]
         }
         if let objects = plan.objects { parts.append(try await hash(of: objects.diff, by: "number")) }
+        if let disabled = plan.disabled { parts.append(try sortedJSON(disabled)) }
         let all = try await connection.query(
             "SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend($1::text)), 'hex') AS hash", [.text(parts.joined(separator: "\n"))],
             deadline: deadline)

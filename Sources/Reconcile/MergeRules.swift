@@ -65,6 +65,7 @@ package struct MergeRules: Sendable, Hashable {
         policy.since = since
         policy.changed = try Self.rule(changed ?? .keepLive, newestBy)
         policy.columns = try columns.mapValues { try Self.rule($0, newestBy) }
+        policy.newestBy = newestBy
         policy.deletesExtra = extra == .delete
         policy.mostInserts = mostInserts
         policy.mostUpdates = mostUpdates

@@ -197,12 +197,16 @@ package struct TableDiff: Sendable, Hashable, Codable {
         case .decide: Self.undecided
         case .takeBackup: "true"
         case .fillNulls: "pg_catalog.num_nulls(\(live)) = 1"
-        case .newest(let name):
-            """
-            CASE pg_catalog.num_nulls(b.\(name.sql), l.\(name.sql)) WHEN 0 THEN \(Self.order(pair.live.column(name), "b.\(name.sql)", "gt", "l.\(name.sql)"))
-            ELSE pg_catalog.num_nulls(l.\(name.sql)) > pg_catalog.num_nulls(b.\(name.sql)) END
-            """
+        case .newest(let name): isNewer(by: name, "b.\(name.sql)", "l.\(name.sql)")
         }
+    }
+
+    /// Whether the first of two values of that column is the later one; no value is earlier than any.
+    func isNewer(by name: SQLIdentifier, _ backup: String, _ live: String) -> String {
+        """
+        CASE pg_catalog.num_nulls(\(backup), \(live)) WHEN 0 THEN \(Self.order(pair.live.column(name), backup, "gt", live))
+        ELSE pg_catalog.num_nulls(\(live)) > pg_catalog.num_nulls(\(backup)) END
+        """
     }
 
     /// Two values by the order of the column's own type. As rows: the operators that a search path finds know no domains over enumerations.
@@ -252,6 +256,15 @@ package struct TableDiff: Sendable, Hashable, Codable {
 }
 
 extension TableDiff {
+    /// By which column a row is newer, and what is true of a difference `d` where the backup's row is; nil where none is known that has an order.
+    var newer: (column: SQLIdentifier, condition: String)? {
+        guard let name = policy.newestBy, let place = pair.columns.firstIndex(where: { $0.name == name }) else { return nil }
+        let column = pair.columns[place]
+        guard column.equality != nil, column.hasNoOrder != true else { return nil }
+        let value = { (side: String) in "(d.\(side)[\(place + 1)])::\(column.type)" }
+        return (name, isNewer(by: name, value("backup"), value("live")))
+    }
+
     /// What the differences were found and judged by, the same at every time.
     func fingerprint() throws -> String { try sortedJSON(self) }
 }

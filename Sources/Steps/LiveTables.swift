@@ -6,15 +6,11 @@ internal import RunCore
 
 /// What steps have in common that write into live tables, to merge or to take a merge back.
 extension StepContext {
-    /// The fields of such a step.
-    static var writingFields: [FieldSchema] {
-        [
-            FieldSchema(
-                "disable-triggers", .map(.list(.identifier)),
-                help: "for each table the triggers that would change rows on their way; meanwhile they are off, and writers of that table wait"),
-            FieldSchema("lock-timeout", .duration, default: .string("10s"), help: "how long to wait for a row or table that somebody holds"),
-        ]
-    }
+    static let disableTriggersField = FieldSchema(
+        "disable-triggers", .map(.list(.identifier)),
+        help: "for each table the triggers that would change rows on their way; meanwhile they are off, and writers of that table wait")
+    static let lockTimeoutField = FieldSchema(
+        "lock-timeout", .duration, default: .string("10s"), help: "how long to wait for a row or table that somebody holds")
 
     func triggersToDisable() throws -> [QualifiedName: [SQLIdentifier]] {
         var triggers: [QualifiedName: [SQLIdentifier]] = [:]
@@ -43,9 +39,13 @@ extension StepContext {
 
     /// Takes a merge back. One that never happened has nothing to take back.
     ///
-    /// - Parameter failpoint: where a test may kill the program: `NAME.before-undo` and `NAME.after-undo`.
-    func undoMerge(_ id: String, plan: MergePlan? = nil, failpoint: String) async throws -> StepOutcome {
-        let triggers = try triggersToDisable(), lockTimeout = try duration("lock-timeout") ?? .seconds(10)
+    /// - Parameters:
+    ///   - triggers: those that are off meanwhile.
+    ///   - failpoint: where a test may kill the program: `NAME.before-undo` and `NAME.after-undo`.
+    func undoMerge(
+        _ id: String, plan: MergePlan? = nil, disabling triggers: [QualifiedName: [SQLIdentifier]], failpoint: String
+    ) async throws -> StepOutcome {
+        let lockTimeout = try duration("lock-timeout") ?? .seconds(10)
         let outcome = try await writingLiveTables(of: try database()) { connection, deadline -> MergeOutcome? in
             guard try await AuditTrail.mark(id, connection, deadline: deadline) != .absent else { return nil }
             services.report(StepProgress("taking merge \(id) back"))

@@ -5,6 +5,12 @@ package import RunCore
 
 /// The fields by which a plan says how tables are compared and merged.
 package enum RuleFields {
+    /// Of all tables, and of single ones.
+    package static let all = [
+        FieldSchema(
+            "tables", .map(.record(fields(ofOneTable: true))), help: "for single tables, by name: the same rules, before those of all"),
+    ] + fields(ofOneTable: false)
+
     /// - Parameter ofOneTable: without defaults: what is not said there is said for all tables.
     package static func fields(ofOneTable: Bool) -> [FieldSchema] {
         func standard(_ value: PlanValue) -> PlanValue? { ofOneTable ? nil : value }

@@ -72,7 +72,7 @@ extension EndToEnd {
             try await Scenario.play(
                 Self.backup + #"""
                 sql chms_production "UPDATE members SET last_name = 'Mistake' WHERE id IN (SELECT id FROM members ORDER BY id LIMIT 3)"
-                perl -pe 's/^      missing: insert$/      missing: skip\n      undecided: stop/; s/^      diff: diff$/$&\n      disable-triggers:\n        members: [touch_members]/' "$PLAN" >"$WORK/plan.yaml"
+                perl -pe 's/^      missing: insert$/      missing: skip\n      undecided: stop/; s/^      restored: \w+$/$&\n      disable-triggers:\n        members: [touch_members]/' "$PLAN" >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
                 ids() { sql chms_production "SELECT id FROM members WHERE last_name = 'Mistake' ORDER BY id"; }
                 mapfile -t ids < <(ids)

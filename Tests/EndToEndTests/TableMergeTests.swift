@@ -34,7 +34,7 @@ extension EndToEnd {
                 expect "merges" "" "$(sql chms_production "SELECT to_regclass('reprise_audit.merges')")"
                 # The run that failed holds the database until somebody gives it up.
                 try reprise cancel --reason "the plan has to name the trigger"
-                perl -pe 's/^      diff: diff$/$&\n      disable-triggers:\n        members: [touch_members]/' "$PLAN" >"$WORK/plan.yaml"
+                perl -pe 's/^      restored: \w+$/$&\n      disable-triggers:\n        members: [touch_members]/' "$PLAN" >"$WORK/plan.yaml"
                 PLAN=$WORK/plan.yaml
                 try merge --param changed=take-backup --param approve=no
                 expect "the exit status" 0 "$CODE"

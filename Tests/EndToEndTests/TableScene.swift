@@ -31,7 +31,7 @@ enum TableScene {
         }
         next_journal() { J=$(mktemp -d "$WORK/journal-XXXXXX")/journal.sqlite; }
         # `named TABLE TRIGGER`: the plan, which names a trigger that its merge may turn off.
-        named() { perl -pe 's/^      diff: diff$/$&\n      disable-triggers:\n        '"$1: [$2]"'/' "$PLAN" >"$WORK/plan.yaml"; PLAN=$WORK/plan.yaml; }
+        named() { perl -pe 's/^      restored: \w+$/$&\n      disable-triggers:\n        '"$1: [$2]"'/' "$PLAN" >"$WORK/plan.yaml"; PLAN=$WORK/plan.yaml; }
 
         """#
 

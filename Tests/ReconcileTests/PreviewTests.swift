@@ -1,3 +1,5 @@
+import Foundation
+import PostgreSQL
 import PostgresCluster
 import Testing
 
@@ -23,6 +25,63 @@ struct PreviewTests {
                 "app.t: not in the backup id=8: keep; name=new",
             ])
         #expect(preview.tables[0].samples.compactMap(\.backup).flatMap { $0 }.allSatisfy { ($0?.count ?? 0) <= 200 })
+    }
+
+    /// A row of the backup is the newer one, or has a time where the live one has none.
+    @Test func whatNewestWouldChangeIsSaidWhereAColumnIsNamed() async throws {
+        let bench = try await Bench(
+            "CREATE TABLE t (id int PRIMARY KEY, name text, seen timestamptz); INSERT INTO t SELECT g, 'n', timestamptz '2026-01-01' + g * interval '1 day' FROM generate_series(1, 5) g")
+        try await bench.backUp("t")
+        try await bench.run(
+            """
+            UPDATE t SET name = 'other', seen = seen - interval '1 day' WHERE id < 3; UPDATE t SET seen = seen + interval '1 day' WHERE id = 3;
+            UPDATE t SET seen = NULL WHERE id = 4; UPDATE t SET name = 'since' WHERE id = 5
+            """)
+        var rules = MergeRuleSet()
+        rules.all.newestBy = try SQLIdentifier("seen")
+        let preview = try await MergePlan(try await bench.diffs(["t"], rules)).prepare(bench.connection, deadline: soon())
+        #expect(preview.tables[0].choices.newest == .init(column: try SQLIdentifier("seen"), changed: 3))
+        #expect(preview.text.contains("; of 5 changed rows take-backup would change 5, fill-nulls 1, newest by seen 3. Preview "))
+        // It is what the rule does then.
+        rules.all.changed = .newest
+        let newest = try await MergePlan(try await bench.diffs(["t"], rules)).prepare(bench.connection, deadline: soon())
+        #expect(newest.tables[0].rows(.update) == 3)
+        // A column that tables do not have, or that has no order, says nothing and is no mistake.
+        rules.all.changed = .keepLive
+        rules.all.newestBy = try SQLIdentifier("updated_at")
+        let without = try await MergePlan(try await bench.diffs(["t"], rules)).prepare(bench.connection, deadline: soon())
+        #expect(without.tables[0].choices.newest == nil)
+    }
+
+    /// Who agrees reads which triggers are off and who waits for how long; a merge with others off is another one.
+    @Test func whoIsHeldBackIsPartOfWhatIsAgreedTo() async throws {
+        let bench = try await Bench(
+            """
+            CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, g FROM generate_series(1, 20001) g;
+            CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.n := 0; RETURN NEW; END $$;
+            CREATE TRIGGER touch BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION touch()
+            """)
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t")
+        let plain = try MergePlan([try await bench.diff("t")]), table = try QualifiedName(schema: "app", name: "t"), touch = try SQLIdentifier("touch")
+        let free = try await plain.prepare(bench.connection, deadline: soon()), plan = plain.disabling([table: [touch]])
+        let held = try await plan.prepare(bench.connection, deadline: soon())
+        #expect(free.heldBack == nil && free.hash != held.hash && plain.disabling([table: []]) == plain)
+        let heldBack = try #require(held.heldBack)
+        #expect(heldBack.tables == [DisabledTriggers(table: table, triggers: [touch])] && heldBack.rows == 20001)
+        // Writing takes two seconds and a bit at the stated rate; what is measured comes on top.
+        #expect(heldBack.estimatedSeconds == Int((heldBack.lookingSeconds + 2.0001).rounded(.up)) && heldBack.lookingSeconds > 0)
+        #expect(held.text.contains("Off while it is merged: trigger touch of app.t. Whoever writes app.t waits for all of the merge, about \(heldBack.estimatedSeconds) s: an estimate"))
+        #expect(try JSONDecoder().decode(MergePreview.self, from: JSONEncoder().encode(held)).heldBack == heldBack)
+        let nobody = plain.disabling([table: [try SQLIdentifier("nobody")]])
+        let unknown = await #expect(throws: ReconcileRefused.self) { try await nobody.prepare(bench.connection, deadline: soon()) }
+        #expect(unknown?.code == "reconcile.no-trigger")
+        let other = await #expect(throws: ReconcileRefused.self) {
+            try await plan.merge(as: "m", agreed: free.hash, disabling: plan.triggersToDisable, bench.connection, deadline: soon())
+        }
+        #expect(other?.code == "reconcile.other-preview")
+        _ = try await plan.merge(as: "m", agreed: held.hash, disabling: plan.triggersToDisable, bench.connection, deadline: soon())
+        #expect(try await bench.value("SELECT count(*), min(n) FROM t") == "20001|1")
     }
 
     /// Which one a row names is compared; what is in it, nobody looks at, and a person should know.

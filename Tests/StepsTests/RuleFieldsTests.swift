@@ -38,6 +38,12 @@ import Testing
         #expect(RuleFields.fields(ofOneTable: false).contains { $0.defaultValue != nil })
     }
 
+    /// What is off during a merge stands where the preview is made, so that who agrees to it reads it.
+    @Test func triggersAreNamedWhereAPersonIsShownThem() {
+        #expect(TableDiffStep.schema.field(named: "disable-triggers") != nil && TableMergeStep.schema.field(named: "disable-triggers") == nil)
+        #expect(TableUndoStep.schema.field(named: "disable-triggers") != nil)
+    }
+
     @Test(arguments: [
         ("changed: take-bakcup", "take-backup"), ("most-inserts: many", "a whole number"), ("newest_by: x", "newest-by"), ("since: {from: x}", "`column` is missing"),
         ("columns: {email: newset}", "newest"),

@@ -67,8 +67,8 @@ def programs(binary, folder):
     """As shipped, merging what is missing; and with the overwritten values, a person's word, and an undo at the end."""
     text = (ROOT / "plans" / f"{PLAN}.yaml").read_text()
     tables = f"tables={','.join(TABLES)}"
-    updating, count = re.subn(r"(?m)^      diff: diff$", r"\g<0>\n      disable-triggers: {members: [touch_members]}", text, count=1)
-    assert count == 1, "the plan's merge has changed: adapt this script"
+    updating, count = re.subn(r"(?m)^      restored: rescue$", r"\g<0>\n      disable-triggers: {members: [touch_members]}", text, count=1)
+    assert count == 1, "the plan's diff has changed: adapt this script"
     return [
         Program(binary, folder, "as shipped", text, [tables, "approve=no"]),
         Program(binary, folder, "approved and undone", updating, [tables, "approve=yes", "changed=take-backup"], approves="approve-merge", undoes=True),

@@ -57,7 +57,7 @@ work_is_seen() { [[ $(written) -ge 1 ]]; }
 preview() {
     heading "Fetch, load beside, compare row by row" "No live table is touched. What it finds is what a person is asked about; a merge of anything else is refused." \
         "The trigger that stamps the time of a change would rewrite the rows: the plan names it."
-    perl -pe 's/^      diff: diff$/$&\n      disable-triggers:\n        members: [touch_members]/' "$plan" >"$work/plan.yaml"
+    perl -pe 's/^      restored: \w+$/$&\n      disable-triggers:\n        members: [touch_members]/' "$plan" >"$work/plan.yaml"
     shown "reprise start $plan --param tables=members,attendance_records --param changed=take-backup"
     local status=0
     reprise start "$work/plan.yaml" --inventory "$inventory" --journal "$journal" --yes \

@@ -50,6 +50,8 @@ package struct TableComparison: Sendable {
     package var limits = Narrowing.Limits()
     /// Contents of large objects that differ are laid beside the live tables, from where they are merged. False: only told of.
     package var bringsContents = true
+    /// The tables, too, to which foreign keys of these lead, and theirs, for the rows on which others hang that come back.
+    package var followsParents = false
 
     /// - Parameters:
     ///   - live: is used for all that is looked at and made.
@@ -64,31 +66,56 @@ package struct TableComparison: Sendable {
     package func compare(
         _ tables: [Names], by rules: MergeRuleSet = MergeRuleSet(), deadline: Deadline, report: @escaping @Sendable (QualifiedName, Narrowing.Progress) -> Void = { _, _ in }
     ) async throws -> [Compared] {
-        try rules.requireTables(tables.map(\.live))
+        let parents = try await followsParents ? parents(of: tables, deadline) : []
+        try rules.requireTables((tables + parents).map(\.live))
         var compared: [Compared] = [], objects: StreamedObjects?
-        for (index, names) in tables.enumerated() {
-            compared.append(try await compare(names, rules, index, &objects, deadline) { report(names.live, $0) })
+        for (index, names) in (tables + parents).enumerated() {
+            compared.append(try await compare(names, rules, index, isFollowed: index >= tables.count, &objects, deadline) { report(names.live, $0) })
         }
         if bringsContents { try await objects?.bringContents() }
-        try rules.requireUsed(in: compared.map(\.diff))
+        try rules.requireUsed(in: compared.map(\.diff).filter { !$0.isFollowed })
         return compared
+    }
+
+    /// Those to which foreign keys of the live tables lead, and theirs, as far as both sides have them and their rows can be told apart.
+    private func parents(of tables: [Names], _ deadline: Deadline) async throws -> [Names] {
+        if case .sameDatabase = backup {
+            throw ReconcileRefused(
+                "reconcile.no-parents", "parents are to be followed, and the backups of their tables have no names in the same database",
+                hints: ["name their tables too: BACKUP=LIVE"])
+        }
+        var known = Set(tables.map(\.live)), waiting = tables.map(\.live), parents: [Names] = []
+        while let table = waiting.popLast() {
+            for foreignKey in try await TableShape.read(table, live, deadline: deadline).foreignKeys where known.insert(foreignKey.parent).inserted {
+                guard try await TableShape.read(foreignKey.parent, live, deadline: deadline).keys.isEmpty == false else { continue }
+                let names = Names(backup: foreignKey.parent, live: foreignKey.parent)
+                do {
+                    _ = try await source(names, 0, deadline)
+                } catch let error as ReconcileRefused where ["reconcile.no-table", "reconcile.not-in-backup"].contains(error.code) {
+                    continue
+                }
+                parents.append(names)
+                waiting.append(foreignKey.parent)
+            }
+        }
+        return parents.sorted { $0.live < $1.live }
     }
 
     private func name(_ what: String, _ index: Int) throws -> QualifiedName { try QualifiedName(schema: schema.name, name: "reprise \(what) \(index)") }
 
     private func compare(
-        _ names: Names, _ rules: MergeRuleSet, _ index: Int, _ objects: inout StreamedObjects?, _ deadline: Deadline,
+        _ names: Names, _ rules: MergeRuleSet, _ index: Int, isFollowed: Bool, _ objects: inout StreamedObjects?, _ deadline: Deadline,
         _ report: @escaping @Sendable (Narrowing.Progress) -> Void
     ) async throws -> Compared {
         let shape = try await TableShape.read(names.live, live, deadline: deadline), table = try name("diff", index)
         guard let source = try await source(names, index, deadline) else {
             let backup = try await TableShape.read(names.backup, live, deadline: deadline)
-            return Compared(diff: try rules.diff(backup: backup, live: shape, into: table), way: .joined, rows: nil)
+            return Compared(diff: try rules.diff(backup: backup, live: shape, isFollowed: isFollowed, into: table), way: .joined, rows: nil)
         }
         try await live.execute("DROP TABLE IF EXISTS \(source.table.sql)", deadline: deadline)
         for definition in source.definitions { try await live.execute(definition, deadline: deadline) }
         let laid = try await TableShape.read(source.table, live, deadline: deadline)
-        let whole = try rules.diff(backup: laid, live: shape, into: table), pair = whole.pair
+        let whole = try rules.diff(backup: laid, live: shape, isFollowed: isFollowed, into: table), pair = whole.pair
         var contents = whole.policy.ignoresLargeObjects ? [] : whole.objectColumns.map(\.name)
         if !contents.isEmpty, objects == nil { objects = try await StreamedObjects(of: backup, live, in: schema, deadline: deadline, report: report) }
         if objects == nil { contents = [] }
@@ -107,7 +134,7 @@ package struct TableComparison: Sendable {
         if !bringsContents, !contents.isEmpty { try await objects?.noteExtra(found.live, fields, contents) }
         let scope = try await makeScope(found, fields, pair, index, deadline)
         return Compared(
-            diff: try rules.diff(backup: laid, live: shape, into: table, scope: scope).looking(into: contents.isEmpty ? nil : objects?.objects),
+            diff: try rules.diff(backup: laid, live: shape, isFollowed: isFollowed, into: table, scope: scope).looking(into: contents.isEmpty ? nil : objects?.objects),
             way: isOrdered ? .ordered : source.isOrdered ? .unordered : .streamed,
             rows: .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
     }

@@ -13,7 +13,8 @@ package struct PostgresRestoreTablesStep: StepKind {
         name: "postgres-restore-tables", summary: "restores tables that are gone, with all that belongs to them, in one transaction",
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
-            FieldSchema("backup", .stepRef, isRequired: true, help: "the fetch-backup step"),
+            FieldSchema("backup", .stepRef, help: "the fetch-backup step"),
+            FieldSchema("archive", .path, help: "or an archive of pg_dump that lies on the database's host, such as a folder of its directory format"),
             FieldSchema("tables", .list(.string), isRequired: true, help: "patterns: `name` (of schema public) or `schema.name`, with *, ? and [a-z]"),
             FieldSchema("exclude", .list(.string), help: "patterns of tables that do not come"),
             FieldSchema("into", .identifier, help: "another database on the same server; made where there is none"),
@@ -30,10 +31,7 @@ package struct PostgresRestoreTablesStep: StepKind {
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
-        let backup = try context.outputs(ofStepIn: "backup")
-        guard let path = backup["path"]?.stringValue else {
-            throw StepRefused("postgres-restore-tables.no-backup", "the step in `backup` fetched nothing", exitStatus: .usage)
-        }
+        let source = try Source(context), path = source.path
         let wish = try wish(context)
         // The first job of an attempt ends what is left of earlier attempts on the host; their transactions are waited for below.
         let archive = try await context.contents(ofArchive: path, host: database.host, part: "contents", runAs: database.superuser)
@@ -42,7 +40,7 @@ package struct PostgresRestoreTablesStep: StepKind {
         if try await mark(name, database, context) == nil {
             try await context.requireUnpublished(name, of: database)
             let selection = try await select(wish, archive, name, database, context)
-            let rows = Self.rows(backup)
+            let rows = try await rows(of: source, archive, database, context)
             if rows.isEmpty { warnings.append("the backup was fetched without being decoded: the rows that were restored could not be held against its counts") }
             try await restore(selection, rows, path, archive, name, database, context)
         }
@@ -65,9 +63,50 @@ package struct PostgresRestoreTablesStep: StepKind {
         return wish
     }
 
-    /// What the decode of the whole archive counted, by table; empty where it was not decoded.
-    private static func rows(_ backup: [String: JSONValue]) -> [QualifiedName: Int] {
-        guard let value = backup["content"], let content = try? decodeJSON(ContentSummary.self, encodeJSON(value)) else { return [:] }
+    /// Where the tables come from.
+    private enum Source {
+        /// What a fetch-backup step left on the host.
+        case fetched(path: String, content: JSONValue?)
+        /// Somebody put it there.
+        case lying(String)
+
+        init(_ context: StepContext) throws {
+            switch (context.with["backup"], context.optionalString("archive")) {
+            case (.some, nil):
+                let backup = try context.outputs(ofStepIn: "backup")
+                guard let path = backup["path"]?.stringValue else {
+                    throw StepRefused("postgres-restore-tables.no-backup", "the step in `backup` fetched nothing", exitStatus: .usage)
+                }
+                self = .fetched(path: path, content: backup["content"])
+            case (nil, let path?): self = .lying(path)
+            default:
+                throw StepRefused(
+                    "postgres-restore-tables.which-archive", "step \(context.step) does not say from which archive the tables come, or says it twice",
+                    hints: ["give either `backup`, a fetch-backup step, or `archive`, a path on the database's host"], exitStatus: .usage)
+            }
+        }
+
+        var path: String {
+            switch self {
+            case .fetched(let path, _), .lying(let path): path
+            }
+        }
+    }
+
+    /// What a decode of the whole archive counted, by table; empty where it was fetched without one.
+    private func rows(
+        of source: Source, _ archive: ArchiveTOC, _ database: DatabaseRef, _ context: StepContext
+    ) async throws -> [QualifiedName: Int] {
+        let content: ContentSummary
+        switch source {
+        case .fetched(_, let value):
+            guard let value, let decoded = try? decodeJSON(ContentSummary.self, encodeJSON(value)) else { return [:] }
+            content = decoded
+        case .lying(let path):
+            let hashing = ContentHashJob.archive(at: path, contents: archive, digest: .stream)
+            content = try await context.hashContent(
+                hashing, host: database.host, part: "decode", runAs: database.superuser, "decoding and counting \(path)")
+        }
         return Dictionary(content.tables.map { ($0.name, $0.rows) }, uniquingKeysWith: +)
     }
 

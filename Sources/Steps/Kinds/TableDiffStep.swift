@@ -13,16 +13,14 @@ package struct TableDiffStep: StepKind {
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("restored", .stepRef, isRequired: true, help: "the table-restore step"),
             FieldSchema(
-                "tables", .map(.record(RuleFields.fields(ofOneTable: true))),
-                help: "for single tables, by name: the same rules, before those of all"),
-            FieldSchema(
                 "parents", .choice(["skip", "follow"]), default: .string("skip"),
                 help: "`follow`: rows on which others hang that come back, come back too; table-restore must have loaded them"),
             FieldSchema("decisions", .path, help: "a file on the orchestrator with what people decided, a line of JSON for each row"),
             FieldSchema(
                 "undecided", .choice(["leave", "stop"]), default: .string("leave"),
                 help: "rows that wait for a decision: they stay as they are, or the step stops until they are decided"),
-        ] + RuleFields.fields(ofOneTable: false))
+            StepContext.disableTriggersField,
+        ] + RuleFields.all)
 
     package init() {}
 
@@ -33,12 +31,13 @@ package struct TableDiffStep: StepKind {
         let rules = try RuleFields.read(context.with), decisions = try Self.decisions(context)
         let connection = try await context.services.connect(database, name: database.database)
         let deadline = context.deadline ?? Deadline(after: .seconds(3600))
-        let (plan, way) =
+        let (compared, way) =
             if let source = restored["elsewhere"] {
                 try await stream(try decodeJSON(RowsElsewhere.self, encodeJSON(source)), rules, connection, deadline, context)
             } else {
                 try await join(try decodeJSON(RescueTables.self, encodeJSON(restored["rescue"] ?? .null)), rules, connection, deadline, context)
             }
+        let plan = compared.disabling(try context.triggersToDisable())
         let preview = try await plan.prepare(connection, decisions: decisions, deadline: deadline)
         await connection.close()
         try Self.requireDecided(preview, context)
@@ -77,24 +76,11 @@ package struct TableDiffStep: StepKind {
         return (try MergePlan(compared.map(\.diff)), ways)
     }
 
-    private static let decisionsLimit = 64 << 20
-
     /// Where the step stops for decisions, the file comes into being only after it has.
     private static func decisions(_ context: StepContext) throws -> [Decision] {
         guard let path = context.optionalString("decisions") else { return [] }
-        let file = URL(fileURLWithPath: path)
-        guard let bytes = try? FileHandle(forReadingFrom: file).read(upToCount: decisionsLimit + 1) else {
-            if context.optionalString("undecided") == "stop", !FileManager.default.fileExists(atPath: path) { return [] }
-            throw StepRefused(
-                "table-diff.no-decisions", "the decisions \(path) cannot be read on this machine",
-                hints: ["see that the file is there, and readable"],
-                exitStatus: .usage, needsNewRun: false)
-        }
-        guard bytes.count <= decisionsLimit, let text = String(bytes: bytes, encoding: .utf8) else {
-            throw StepRefused(
-                "table-diff.bad-decisions", "the decisions \(path) are no UTF-8 text of at most \(decisionsLimit) bytes", exitStatus: .usage, needsNewRun: false)
-        }
-        return try Decision.read(text, from: path)
+        if context.optionalString("undecided") == "stop", !FileManager.default.fileExists(atPath: path) { return [] }
+        return try DecisionsFile.read(path)
     }
 
     private static func requireDecided(_ preview: MergePreview, _ context: StepContext) throws {

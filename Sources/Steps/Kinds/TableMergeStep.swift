@@ -13,7 +13,8 @@ package struct TableMergeStep: StepKind {
         fields: [
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("diff", .stepRef, isRequired: true, help: "the table-diff step whose differences were agreed to"),
-        ] + StepContext.writingFields, isDestructive: true)
+            StepContext.lockTimeoutField,
+        ], isDestructive: true)
 
     package static let hasUndo = true
 
@@ -26,7 +27,7 @@ package struct TableMergeStep: StepKind {
         }
         let plan = try decodeJSON(MergePlan.self, encodeJSON(diff["plan"] ?? .null))
         let again = context.isResumed && Failpoint.mutant("merge.new-name-each-time") ? " again" : ""
-        let id = Self.id(context.run, context.step) + again, triggers = try context.triggersToDisable()
+        let id = Self.id(context.run, context.step) + again, triggers = plan.triggersToDisable
         let lockTimeout = try context.duration("lock-timeout") ?? .seconds(10)
         let outcome = try await context.writingLiveTables(of: database) { connection, deadline in
             context.services.report(StepProgress("merging \(plan.diffs.map { "\($0.pair.live.name)" }.joined(separator: ", "))"))
@@ -40,9 +41,9 @@ package struct TableMergeStep: StepKind {
     }
 
     package func undo(_ context: StepContext) async throws -> StepOutcome {
-        let diff = try? context.outputs(ofStepIn: "diff")["plan"]
+        let diff = try? context.outputs(ofStepIn: "diff")["plan"], plan = diff.flatMap { try? decodeJSON(MergePlan.self, encodeJSON($0)) }
         return try await context.undoMerge(
-            Self.id(context.run, context.step), plan: diff.flatMap { try? decodeJSON(MergePlan.self, encodeJSON($0)) }, failpoint: "table-merge")
+            Self.id(context.run, context.step), plan: plan, disabling: plan?.triggersToDisable ?? [:], failpoint: "table-merge")
     }
 
     /// One name for all attempts: an earlier one's transaction either left its mark or nothing.

@@ -14,17 +14,19 @@ package struct TableUndoStep: StepKind {
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("step", .stepRef, help: "the table-merge step of this run whose merge is taken back"),
             FieldSchema("merge", .string, help: "or the id of a merge, as reprise_audit.merges has it"),
-        ] + StepContext.writingFields, isDestructive: true)
+            StepContext.disableTriggersField, StepContext.lockTimeoutField,
+        ], isDestructive: true)
 
     package init() {}
 
     package func perform(_ context: StepContext) async throws -> StepOutcome {
+        let triggers = try context.triggersToDisable()
         switch (context.optionalString("step"), context.optionalString("merge")) {
         case (let step?, nil):
             guard let id = StepID(step) else { throw StepRefused("table-undo.no-step", "`\(step)` is no id of a step", exitStatus: .usage) }
-            return try await context.undoMerge(TableMergeStep.id(context.run, id), failpoint: "table-undo")
+            return try await context.undoMerge(TableMergeStep.id(context.run, id), disabling: triggers, failpoint: "table-undo")
         case (nil, let merge?):
-            let outcome = try await context.undoMerge(merge, failpoint: "table-undo")
+            let outcome = try await context.undoMerge(merge, disabling: triggers, failpoint: "table-undo")
             guard outcome.outputs["merge"] != nil else { throw AuditTrail.unknown(merge) }
             return outcome
         default:

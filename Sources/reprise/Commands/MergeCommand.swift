@@ -2,6 +2,7 @@ import ArgumentParser
 internal import BlockingIO
 internal import Engine
 internal import Foundation
+internal import Glibc
 internal import PlanModel
 internal import PostgreSQL
 internal import Reconcile
@@ -19,18 +20,26 @@ struct MergeCommand: AsyncParsableCommand {
             Shows what would be merged, asks, and merges exactly that in one transaction, with every row before and after in \
             reprise_audit.changes. By default only rows that are missing are inserted. Without a terminal the answer is given with \
             --agree: the hash that the same command showed before; until then the exit status is 5. --undo takes a merge back. \
+            Rows that wait for a person (--changed decide, --column NAME=decide) are written to the file of --undecided, a line of JSON \
+            each; with `backup` or `live` in each `take` that file is what --decisions reads. \
             A production incident is better served by plans/table-restore.yaml, which is journaled and resumed.
             """))
     @Argument(help: "What rows are taken from; with --undo the database that was merged into.") var source: String
     @Argument(help: "The database that is merged into.") var target: String?
     @OptionGroup var tables: TableArguments
     @OptionGroup var policy: PolicyArguments
+    @Option(help: "Rows that others need which come back, such as a member's organisation: skip, or follow, which brings them too.")
+    var parents: Parents = .skip
+    @Option(help: ArgumentHelp("What people decided of rows that wait, a line of JSON for each.", valueName: "file")) var decisions: String?
+    @Option(help: ArgumentHelp("Write rows that wait for a decision into this new file.", valueName: "file")) var undecided: String?
     @Option(help: ArgumentHelp("Merge without being asked, where the preview has this hash.", valueName: "hash")) var agree: String?
-    @Option(help: ArgumentHelp("A trigger that is off during the merge: TABLE:TRIGGER. May be repeated.", valueName: "name")) var disableTrigger: [String] = []
+    @Option(help: ArgumentHelp("A trigger that is off during the merge: TABLE:TRIGGER. Writers of the table wait meanwhile. May be repeated.", valueName: "name")) var disableTrigger: [String] = []
     @Option(help: ArgumentHelp("How long to wait for a row or table that somebody holds.", valueName: "seconds")) var lockTimeout = 10
     @Option(help: ArgumentHelp("Take back the merge of that id.", valueName: "id")) var undo: String?
     @Option(help: "Give up after so many seconds.") var timeout = 7200
     @OptionGroup var options: GlobalOptions
+
+    enum Parents: String, ExpressibleByArgument, CaseIterable { case skip, follow }
 
     private var deadline: Deadline { Deadline(after: .seconds(timeout)) }
 
@@ -71,6 +80,8 @@ struct MergeCommand: AsyncParsableCommand {
         _ backup: TableComparison.Backup, into live: PostgresConnection, _ side: DataSide, _ names: [TableComparison.Names]
     ) async throws {
         let deadline = deadline, schema = try SQLIdentifier(Self.schema), meter = ComparisonMeter(options)
+        // What is wrong in a file is said before anything is compared.
+        let rules = try policy.ruleSet(over: tables.rules()), decisions = try decisions.map(DecisionsFile.read) ?? []
         let isOurs = try await live.query("SELECT pg_catalog.pg_try_advisory_lock(\(Self.lock)) AS ours", deadline: deadline).only().bool("ours")
         guard isOurs else {
             throw Refusal(
@@ -79,10 +90,12 @@ struct MergeCommand: AsyncParsableCommand {
         try await Self.drop(schema, live)
         try await live.execute("CREATE SCHEMA \(schema.sql)", deadline: deadline)
         do {
-            let compared = try await TableComparison(with: backup, of: live, in: schema)
-                .compare(names, by: policy.rules(over: tables.rules()), deadline: deadline) { meter.tell($0, $1) }
+            var comparison = TableComparison(with: backup, of: live, in: schema)
+            comparison.followsParents = parents == .follow
+            let compared = try await comparison.compare(names, by: rules, deadline: deadline) { meter.tell($0, $1) }
             meter.end()
-            try await agreeAndMerge(try MergePlan(compared.map(\.diff)), "merge-\(UUID().uuidString.lowercased().prefix(8))", live, side, deadline)
+            let plan = try MergePlan(compared.map(\.diff), followingParents: parents == .follow).disabling(try triggers())
+            try await agreeAndMerge(plan, decisions, "merge-\(UUID().uuidString.lowercased().prefix(8))", live, side, deadline)
         } catch {
             // Also after Ctrl-C: what is left holds people's data.
             await Task { try? await Self.drop(schema, live) }.value
@@ -96,19 +109,39 @@ struct MergeCommand: AsyncParsableCommand {
     }
 
     private func agreeAndMerge(
-        _ plan: MergePlan, _ id: String, _ live: PostgresConnection, _ side: DataSide, _ deadline: Deadline
+        _ plan: MergePlan, _ decisions: [Decision], _ id: String, _ live: PostgresConnection, _ side: DataSide, _ deadline: Deadline
     ) async throws {
-        let preview = try await plan.prepare(live, deadline: deadline)
+        let preview = try await plan.prepare(live, decisions: decisions, deadline: deadline)
+        try tellUndecided(preview)
         guard preview.tables.contains(where: { table in [.insert, .update, .delete].contains { table.rows($0) > 0 } }) else {
             return try options.show(Outcome(merge: nil, preview: preview.hash, tables: []), "\(preview.text)\nThere is nothing to merge.\n")
         }
         if !options.json { Console.write("\(terminalSafe(preview.text))\n\(terminalSafe(preview.samplesText))\n") }
         try await requireAgreement(preview)
-        let triggers = try triggers(), lockTimeout = Duration.seconds(lockTimeout)
+        let lockTimeout = Duration.seconds(lockTimeout)
         let outcome = try await writing(into: live, side, deadline) {
-            try await plan.merge(as: id, agreed: preview.hash, disabling: triggers, lockTimeout: lockTimeout, live, deadline: deadline)
+            try await plan.merge(as: id, agreed: preview.hash, disabling: plan.triggersToDisable, lockTimeout: lockTimeout, live, deadline: deadline)
         }
         try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge '\(printable(target ?? source))' --undo \(id)\n")
+    }
+
+    /// Which rows wait, and which lines of the decisions decide none.
+    private func tellUndecided(_ preview: MergePreview) throws {
+        func note(_ text: String) { if !options.quiet { Console.writeError("reprise: note: \(text)\n") } }
+        for line in preview.unusedDecisions { note("line \(line) of the decisions decides no row that waits for one") }
+        // Who has agreed to their staying as they are has seen them.
+        guard agree == nil, preview.tables.contains(where: { $0.undecidedRows > 0 }) else { return }
+        guard let undecided else { return note("rows wait for a decision; --undecided FILE writes them down, and --decisions FILE decides them") }
+        // Others have no business in it, and what somebody has filled in is not written over.
+        let file = open(undecided, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard file >= 0 else {
+            throw Refusal(
+                "undecided-file", "\(printable(undecided)) cannot be written: \(String(cString: strerror(errno)).lowercased())",
+                hints: ["name a file that is not there yet"])
+        }
+        let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
+        try handle.write(contentsOf: Data((preview.undecidedLines + "\n").utf8))
+        note("rows that wait for a decision stand in \(printable(undecided))")
     }
 
     /// - Throws: exit status 5 where nobody can be asked.

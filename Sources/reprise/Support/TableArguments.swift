@@ -15,12 +15,13 @@ struct TableArguments: ParsableArguments {
         help: ArgumentHelp("A table: NAME of schema public, or SCHEMA.NAME; SOURCE=TARGET where they have different names. May be repeated.", valueName: "name"))
     var tables: [String] = []
 
-    @Option(help: "exact: what is stored, byte by byte; semantic: what each type's own = says.") var compare: ComparisonMode = .exact
+    @Option(help: "exact (without it): what is stored, byte by byte; semantic: what each type's own = says.") var compare: ComparisonMode?
     @Option(help: ArgumentHelp("Columns by which rows are told apart, apart by commas; default: the table's own key.", valueName: "columns")) var key: String?
     @Flag(help: "Where the columns differ, compare those that both have.") var commonColumns = false
 
-    @Option(help: "Columns of type oid: check takes their values for numbers of large objects, whose contents are compared too; ignore for other numbers.")
-    var largeObjects: MergeRules.LargeObjects = .check
+    @Option(
+        help: "Columns of type oid: check (without it) takes their values for numbers of large objects, whose contents are compared too; ignore for other numbers.")
+    var largeObjects: MergeRules.LargeObjects?
 
     /// - Throws: where there are none.
     func names() throws -> [TableComparison.Names] {
@@ -31,11 +32,12 @@ struct TableArguments: ParsableArguments {
         }
     }
 
+    /// What is said here, and nothing else.
     func rules() throws -> MergeRules {
         var rules = MergeRules()
         rules.compare = compare
         rules.key = try key?.split(separator: ",").map { try SQLIdentifier($0.trimmingCharacters(in: .whitespaces)) }
-        rules.drift = commonColumns ? .commonColumns : .refuse
+        rules.drift = commonColumns ? .commonColumns : nil
         rules.largeObjects = largeObjects
         return rules
     }

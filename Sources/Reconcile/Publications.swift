@@ -32,7 +32,7 @@ package enum Publications {
                 "publish the application's tables alone: CREATE PUBLICATION … FOR TABLE …; on the subscriber ALTER SUBSCRIPTION … SET PUBLICATION …; "
                     + "then drop the publication of all tables",
                 "a slot that nobody needs any more: SELECT pg_drop_replication_slot('…')",
-                "where whoever reads it does not mind tables that it does not know: `published: accept` in this step",
+                "where whoever reads it does not mind tables that it does not know: `published: accept` in this step, or --published accept",
             ])
     }
 }

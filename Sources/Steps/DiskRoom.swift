@@ -1,3 +1,4 @@
+internal import RunCore
 internal import SSH
 
 /// What one step will put on a disk of a host, in bytes.

@@ -12,8 +12,9 @@ struct DiffMergeTests {
         let live: String
         let archive: String
 
-        init() async throws {
-            cluster = try await Cluster.server()
+        /// - Parameter own: a server that nobody else uses; nil for the one of all tests.
+        init(on own: Cluster? = nil) async throws {
+            if let own { cluster = own } else { cluster = try await Cluster.server() }
             program = try Program()
             live = try await cluster.newDatabase("diffed")
             archive = "\(program.folder)/members.dump"

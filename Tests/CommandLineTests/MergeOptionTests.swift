@@ -23,6 +23,17 @@ struct MergeOptionTests {
             database: scene.live)
     }
 
+    /// Others' subscribers would stop at the tables that a merge makes. On a server of its own: a slot waits for everybody's transactions.
+    @Test func whereAllTablesArePublishedNothingIsMadeUnlessThatIsSaid() async throws {
+        let scene = try await Scene(on: Cluster())
+        try await scene.cluster.psql("CREATE PUBLICATION everything FOR ALL TABLES", database: scene.live)
+        try await scene.cluster.psql("SELECT pg_create_logical_replication_slot('reader', 'pgoutput')", database: scene.live)
+        let refused = try await scene.start(scene.merging).result()
+        #expect(refused.status != 0 && refused.errors.contains("publication everything of \(scene.live)") && refused.errors.contains("--published accept"), "\(refused)")
+        #expect(try await scene.cluster.psql("SELECT to_regnamespace('reprise_merge') IS NULL", database: scene.live) == "t")
+        #expect(try await merge(scene, ["--published", "accept"]).done.output.contains("2 inserted"))
+    }
+
     private static let lost = "UPDATE members SET \"at Day\" = '2001-01-01' WHERE id = 100"
 
     /// Days of the rows are 2026-01-08 and 2026-01-09 at midnight in Zurich, which is the day before in UTC.

@@ -30,6 +30,7 @@ struct MergeCommand: AsyncParsableCommand {
     @OptionGroup var policy: PolicyArguments
     @Option(help: "Rows that others need which come back, such as a member's organisation: skip, or follow, which brings them too.")
     var parents: Parents = .skip
+    @Option(help: "Where a publication of all tables would send on those that are made here: refuse, or accept.") var published: Published = .refuse
     @Option(help: ArgumentHelp("What people decided of rows that wait, a line of JSON for each.", valueName: "file")) var decisions: String?
     @Option(help: ArgumentHelp("Write rows that wait for a decision into this new file.", valueName: "file")) var undecided: String?
     @Option(help: ArgumentHelp("Merge without being asked, where the preview has this hash.", valueName: "hash")) var agree: String?
@@ -40,6 +41,7 @@ struct MergeCommand: AsyncParsableCommand {
     @OptionGroup var options: GlobalOptions
 
     enum Parents: String, ExpressibleByArgument, CaseIterable { case skip, follow }
+    enum Published: String, ExpressibleByArgument, CaseIterable { case refuse, accept }
 
     private var deadline: Deadline { Deadline(after: .seconds(timeout)) }
 
@@ -87,6 +89,7 @@ struct MergeCommand: AsyncParsableCommand {
             throw Refusal(
                 "merge-at-work", "another reprise merge is at work in this database", hints: ["wait for it, or end it"], exitStatus: .heldByAnother)
         }
+        if published == .refuse { try await Publications.requireUnread(live, deadline: deadline) }
         try await Self.drop(schema, live)
         try await live.execute("CREATE SCHEMA \(schema.sql)", deadline: deadline)
         do {

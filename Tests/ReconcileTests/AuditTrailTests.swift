@@ -79,8 +79,9 @@ struct AuditTrailTests {
         try await other.execute("LOCK TABLE reprise_audit.merges IN ROW EXCLUSIVE MODE", deadline: soon())
         try await other.execute("SELECT 1 FROM reprise_audit.merges FOR UPDATE", deadline: soon())
         let third = try await bench.connectAgain()
-        async let one = AuditTrail.undo("m", bench.connection, deadline: soon())
-        async let two = AuditTrail.undo("m", third, deadline: soon())
+        // Longer than the first may take among hundreds of other tests.
+        async let one = AuditTrail.undo("m", lockTimeout: .seconds(60), bench.connection, deadline: soon())
+        async let two = AuditTrail.undo("m", lockTimeout: .seconds(60), third, deadline: soon())
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         let patience = soon()
         while try await bench.value(waiting) != "2" { try #require(!patience.hasPassed, "they never waited") }

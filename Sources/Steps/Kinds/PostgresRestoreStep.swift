@@ -235,7 +235,8 @@ enum RestoreErrors {
     static func read(_ stderr: String) -> [String] {
         stderr.split(separator: "\n").compactMap { line in
             if let range = line.range(of: "pg_restore: error: ") { return String(line[range.upperBound...]) }
-            if line.hasPrefix("psql:"), let range = line.range(of: "ERROR:  ") ?? line.range(of: "FATAL:  ") { return String(line[range.upperBound...]) }
+            // psql says where in a file it was; of a statement in its arguments it says nothing.
+            if ["psql:", "ERROR:  ", "FATAL:  "].contains(where: line.hasPrefix), let range = line.range(of: "ERROR:  ") ?? line.range(of: "FATAL:  ") { return String(line[range.upperBound...]) }
             return nil
         }
     }

@@ -137,7 +137,7 @@ private struct DiffWriter {
     private var pair: TablePair { diff.pair }
     private var live: String { pair.live.name.sql }
     private var names: String { RowSQL.texts(pair.columns.map(\.name.name)) }
-    private var place: String { "\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name))" }
+    private var place: String { diff.auditedName }
     private var id: String { RowSQL.text(merge) }
 
     /// Locks, looks again, and inserts and updates.
@@ -193,9 +193,8 @@ private struct DiffWriter {
 
     private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
         guard let updating = diff.updating(from: "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)", where: "s.unchanged") else { return 0 }
-        let wanted = """
-            ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)\(pair.others == nil ? "" : " || d.others")
-            """
+        let wanted = diff.withOthers(
+            "ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)")
         let count = try await connection.execute(
             """
             INSERT INTO reprise_audit.changes

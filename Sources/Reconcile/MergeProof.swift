@@ -131,7 +131,7 @@ private struct DiffProver {
         let name = "reprise_audit.\(name)"
         return """
             (SELECT r.\(image) AS "reprise image"\(keys.joined()) FROM \(name) AS r WHERE r.merge = \(RowSQL.text(merge))
-             AND (r.schema_name, r.table_name) = (\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name)))) AS r
+             AND (r.schema_name, r.table_name) = (\(diff.auditedName))) AS r
             """
     }
 

@@ -71,11 +71,7 @@ extension TableDiff {
     }
 
     private func recorded(_ merge: String) -> String {
-        let name = pair.live.name
-        return """
-            reprise_audit.changes AS c
-            WHERE c.merge = \(RowSQL.text(merge)) AND c.schema_name = \(RowSQL.text(name.schema.name)) AND c.table_name = \(RowSQL.text(name.name.name))
-            """
+        "reprise_audit.changes AS c WHERE c.merge = \(RowSQL.text(merge)) AND (c.schema_name, c.table_name) = (\(auditedName))"
     }
 
     private func formerRows(_ merge: String, _ table: QualifiedName) -> String {

@@ -153,11 +153,10 @@ private struct UndoWriter {
 
     /// - Returns: how many rows were left alone, by reason. The rows themselves are beside those that the merge skipped.
     func list(_ connection: isolated PostgresConnection) async throws -> [String: Int] {
-        let name = pair.live.name, texts = [merge, name.schema.name, name.name.name].map(RowSQL.text).joined(separator: ", ")
         _ = try await run(
             """
             INSERT INTO reprise_audit.skips
-            SELECT \(texts), pg_catalog.concat('not undone: ', d.reason), \(RowSQL.texts(pair.columns.map(\.name.name))), d.backup, d.live
+            SELECT \(RowSQL.text(merge)), \(diff.auditedName), pg_catalog.concat('not undone: ', d.reason), \(RowSQL.texts(pair.columns.map(\.name.name))), d.backup, d.live
             FROM \(differences) WHERE d.verdict = 'skip'
             """, connection)
         let rows = try await connection.query(

@@ -59,9 +59,13 @@ package struct TableDiff: Sendable, Hashable, Codable {
 
     var sql: RowSQL { RowSQL(pair: pair) }
     /// Of a difference `d`: what its live row held, all of it.
-    var wholeLiveImage: String { pair.others == nil ? "d.live" : "d.live || d.others" }
+    var wholeLiveImage: String { withOthers("d.live") }
+    /// Of a difference `d`: an image of its columns, and after it what only the live row held.
+    func withOthers(_ image: String) -> String { pair.others == nil ? image : "\(image) || d.others" }
     /// The names of what stands in a whole image.
     var wholeNames: String { RowSQL.texts(pair.whole.map(\.name.name)) }
+    /// The schema and the name of the live table, as two texts: by these it stands in the audit.
+    var auditedName: String { "\(RowSQL.text(pair.live.name.schema.name)), \(RowSQL.text(pair.live.name.name.name))" }
     /// The typed columns of the key in the table of differences.
     func keyAlias(_ index: Int) -> String { "\"key \(index + 1)\"" }
 

@@ -121,7 +121,6 @@ package enum HostFetchScript {
         return settings.map { "\($0.0)=\(shellQuoted($0.1))\n" }.joined()
     }
 
-    /// One word for sh, whatever it holds.
     /// Inside the double quotes of a curl config file.
     private static func configEscaped(_ text: String) -> String {
         text.escaping("\\", as: "\\\\").escaping("\"", as: "\\\"")

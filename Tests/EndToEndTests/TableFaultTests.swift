@@ -88,6 +88,8 @@ extension EndToEnd {
                 log=/var/log/postgresql/postgresql-15-main.log
                 deadlocks() { scripts/lab enter db1 grep -c 'app=reprise.* ERROR:  deadlock detected' "$log" || true; }
                 before=$(deadlocks)
+                # The merge looks for a deadlock once, and no sooner than the other one waits, however slow the machine is.
+                sql postgres "ALTER DATABASE chms_production SET deadlock_timeout = '5s'"
                 # Waits until the merge waits for it, and then wants what the merge has.
                 scripts/lab enter db1 runuser -u postgres -- psql -X -q -v ON_ERROR_STOP=1 -d chms_production >"$WORK/other.log" 2>&1 <<'SQL' &
                 BEGIN;

@@ -10,32 +10,35 @@ import Testing
 /// Whatever comes in between, a merge is there whole or not at all, and its mark says which.
 @Suite(.enabled(if: Cluster.isAvailable, Comment(rawValue: Cluster.missing)))
 struct MergeFaultTests {
-    /// Each of the two holds a row that the other one waits for, and the server chooses the merge.
+    /// Each of the two holds a row that the other one waits for, and the server chooses the merge: the other one waits first and never
+    /// looks, and only then a third one lets the merge go on to where it closes the circle. However slow the machine is.
     @Test func aDeadlockLeavesNothingAndASecondTryMerges() async throws {
-        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3)")
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1), (2, 2), (3, 3), (4, 4)")
         try await bench.backUp("t")
-        try await bench.run("UPDATE t SET n = 0 WHERE id < 3; DELETE FROM t WHERE id = 3")
+        try await bench.run("UPDATE t SET n = 0 WHERE id < 4; DELETE FROM t WHERE id = 4")
         let plan = try MergePlan([try await bench.diff("t", policy: MergePolicy(.takeBackup))])
         let agreed = try await plan.prepare(bench.connection, deadline: soon())
-        let other = try await bench.connectAgain(), merging = bench.connection
-        // Whoever has waited for that long looks, once: long enough for the other one to begin to wait. That one never looks.
-        for sql in ["SET deadlock_timeout = '1min'", "BEGIN", "UPDATE app.t SET n = 22 WHERE id = 2"] { try await other.execute(sql, deadline: soon()) }
-        try await merging.execute("SET deadlock_timeout = '6s'", deadline: soon())
-        let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(30), merging, deadline: soon()) }
+        let other = try await bench.connectAgain(), third = try await bench.connectAgain(as: "third"), merging = bench.connection
+        for sql in ["SET deadlock_timeout = '1h'", "BEGIN", "UPDATE app.t SET n = 33 WHERE id = 3"] { try await other.execute(sql, deadline: soon()) }
+        for sql in ["BEGIN", "SELECT FROM app.t WHERE id = 2 FOR UPDATE"] { try await third.execute(sql, deadline: soon()) }
+        let merge = Task { try await plan.merge(as: "m", agreed: agreed.hash, lockTimeout: .seconds(60), merging, deadline: soon(120)) }
         try await bench.untilItWaits(merging)
-        try await other.execute("UPDATE app.t SET n = 11 WHERE id = 1", deadline: soon())
+        let circle = Task { try await other.execute("UPDATE app.t SET n = 11 WHERE id = 1", deadline: soon(120)) }
+        try await bench.untilItWaits(other)
+        try await third.execute("ROLLBACK", deadline: soon())
         let error = await #expect(throws: PostgresError.self) { try await merge.value }
+        try await circle.value
         #expect(error?.sqlState == "40P01" && error?.isTransient == true)
         try await other.execute("ROLLBACK", deadline: soon())
-        #expect(try await bench.rows("t") == ["(1,0)", "(2,0)"])
+        #expect(try await bench.rows("t") == ["(1,0)", "(2,0)", "(3,0)"])
         #expect(try await AuditTrail.mark("m", merging, deadline: soon()) == .absent)
-        try await other.execute("UPDATE app.t SET n = 22 WHERE id = 2", deadline: soon())
+        try await other.execute("UPDATE app.t SET n = 33 WHERE id = 3", deadline: soon())
         let outcome = try await plan.merge(as: "m", agreed: agreed.hash, merging, deadline: soon())
-        #expect(outcome.tables[0].updated == 1 && outcome.tables[0].inserted == 1 && outcome.tables[0].skipped == ["changed since the preview": 1])
-        #expect(try await bench.rows("t") == ["(1,1)", "(2,22)", "(3,3)"])
-        #expect(try await bench.value("SELECT count(*), count(DISTINCT merge) FROM reprise_audit.changes") == "2|1")
+        #expect(outcome.tables[0].updated == 2 && outcome.tables[0].inserted == 1 && outcome.tables[0].skipped == ["changed since the preview": 1])
+        #expect(try await bench.rows("t") == ["(1,1)", "(2,2)", "(3,33)", "(4,4)"])
+        #expect(try await bench.value("SELECT count(*), count(DISTINCT merge) FROM reprise_audit.changes") == "3|1")
         #expect(try await bench.value("SELECT string_agg(id, ' ') FROM reprise_audit.merges") == "m")
-        await other.close()
+        for connection in [other, third] { await connection.close() }
     }
 
     /// Where everything is serializable by default the merge is not: it must see what was written up to its locks. A transaction that

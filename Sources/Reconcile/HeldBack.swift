@@ -8,7 +8,8 @@ package struct DisabledTriggers: Sendable, Hashable, Codable {
 }
 
 extension MergePlan {
-    /// The same merge with these triggers off. They are part of what a person agrees to.
+    /// The same merge with these triggers off, which holds back every writer of their tables until its end. They are part of what a
+    /// person agrees to.
     package func disabling(_ triggers: [QualifiedName: [SQLIdentifier]]) -> MergePlan {
         var plan = self
         let named = triggers.filter { !$0.value.isEmpty }

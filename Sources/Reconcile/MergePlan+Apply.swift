@@ -26,12 +26,10 @@ extension MergePlan {
     /// - Parameters:
     ///   - id: names this merge for ever.
     ///   - preview: the hash of what a person agreed to.
-    ///   - disabling: for each table, triggers of its that do not fire during the merge. Disabling holds back every writer until the end.
     ///   - lockTimeout: how long to wait for a row or table that somebody holds.
     /// - Throws: `ReconcileRefused` where the differences are not those that were agreed to, or rows came out other than they should.
     package func merge(
-        as id: String, agreed preview: String, disabling: [QualifiedName: [SQLIdentifier]] = [:], lockTimeout: Duration = .seconds(10),
-        _ connection: PostgresConnection, deadline: Deadline
+        as id: String, agreed preview: String, lockTimeout: Duration = .seconds(10), _ connection: PostgresConnection, deadline: Deadline
     ) async throws -> MergeOutcome {
         switch try await AuditTrail.mark(id, connection, deadline: deadline) {
         case .merged(preview): return try await recorded(id, connection, deadline: deadline)
@@ -44,7 +42,7 @@ extension MergePlan {
             // Inside of the transaction: what it has read, nobody can replace any more.
             try await requireAgreed(preview, connection, deadline)
             var outcome = MergeOutcome(), place = 0
-            let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
+            let triggers = try await Triggers.disable(triggersToDisable, connection, deadline: deadline)
             // Somebody may have taken a value or a parent since the preview.
             try await lookAgainAtObjects(connection, deadline: deadline)
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }

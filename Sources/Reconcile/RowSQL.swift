@@ -33,11 +33,12 @@ struct RowSQL {
         return "CASE WHEN pg_catalog.num_nulls(\(value)) = 0 THEN pg_catalog.format('%s', \(value)) COLLATE pg_catalog.\"C\" END"
     }
 
-    /// The row as one value that is the same for rows that mean the same: by each type's own equality, and as text where it has none.
+    /// The row as one value that is the same for rows that mean the same: by each type's own equality, and as text where it has none,
+    /// or no order by which rows can be put together.
     func meaning(_ alias: String) -> String {
         "ROW(" + pair.columns.map { column in
             let value = "\(alias).\(column.name.sql)", collation = column.collation.map { " COLLATE \($0)" } ?? ""
-            return column.equality == nil ? imageOf(column, value) : value + collation
+            return column.equality == nil || column.hasNoOrder == true ? imageOf(column, value) : value + collation
         }.joined(separator: ", ") + ")"
     }
 

@@ -7,9 +7,18 @@ extension TableDiff {
     /// Counts them as a person is shown the differences.
     func noteCopies(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard pair.key == nil else { return }
-        try await connection.execute("ALTER TABLE \(table.sql) ADD COLUMN there bigint", deadline: deadline)
+        try await connection.execute("ALTER TABLE \(table.sql) ADD COLUMN there bigint, ADD COLUMN meant bigint", deadline: deadline)
+        let counts = counted.map { "SELECT * FROM \($0.sql)" } ?? countingCopies(of: missing)
         try await connection.execute(
-            "UPDATE \(table.sql) AS d SET there = x.there FROM (\(countingCopies)) AS x WHERE d.seq = x.seq", deadline: deadline)
+            "UPDATE \(table.sql) AS d SET there = n.there, meant = n.meant FROM (\(counts)) AS n WHERE n.image = d.backup", deadline: deadline)
+    }
+
+    /// Counts them as both sides are streamed, for all that the backup may have more of: where a row is entered after that, the comparison
+    /// has not seen it. Goes into the table `counts`.
+    func keepCopies(in counts: QualifiedName, _ connection: PostgresConnection, deadline: Deadline) async throws {
+        try await connection.execute("DROP TABLE IF EXISTS \(counts.sql)", deadline: deadline)
+        let images = "SELECT DISTINCT \(sql.image("t")) AS image FROM \(pair.backup.from) AS t"
+        try await connection.execute("\(counts.creation) AS \(countingCopies(of: images))", deadline: deadline)
     }
 
     /// Counts them again, and makes `pg_temp.reprise_step`: of how many of each difference it is still true that they are missing.
@@ -20,13 +29,15 @@ extension TableDiff {
         let wanted = try await connection.query(
             "SELECT EXISTS (SELECT FROM \(table.sql) WHERE verdict = 'insert') AS wanted", deadline: deadline
         ).only().bool("wanted")
+        // What came since stands for those that mean the same, one after the other, as it would have in the comparison.
+        let before = "sum(d.copies) OVER (PARTITION BY n.meaning ORDER BY n.there <= d.there, n.image COLLATE \"C\" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         if wanted { try await connection.execute("LOCK TABLE \(pair.live.from) IN SHARE ROW EXCLUSIVE MODE", deadline: deadline) }
         try await connection.execute(
             """
             CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
             SELECT x.seq, x.copies > 0 AS unchanged, x.copies, x.there
-            FROM (SELECT d.seq, greatest(d.copies - greatest(n.there - d.there, 0), 0) AS copies, n.there
-                  FROM \(table.sql) AS d JOIN (\(countingCopies)) AS n USING (seq)) AS x
+            FROM (SELECT d.seq, d.copies - least(d.copies, greatest(n.meant - d.meant - coalesce(\(before), 0), 0)) AS copies, n.there
+                  FROM \(table.sql) AS d JOIN (\(countingCopies(of: missing))) AS n ON n.image = d.backup) AS x
             """, deadline: deadline)
         try await connection.execute(
             "UPDATE \(table.sql) AS d SET there = s.there FROM pg_temp.reprise_step AS s WHERE d.seq = s.seq", deadline: deadline)
@@ -38,16 +49,29 @@ extension TableDiff {
         try await connection.query(
             """
             SELECT coalesce(sum(pg_catalog.abs(n.there - d.there - w.copies)), 0)::bigint AS rows
-            FROM \(table.sql) AS d JOIN (\(countingCopies)) AS n USING (seq) JOIN (\(written)) AS w ON w.image = d.backup
+            FROM \(table.sql) AS d JOIN (\(countingCopies(of: missing))) AS n ON n.image = d.backup JOIN (\(written)) AS w ON w.image = d.backup
             """, deadline: deadline
         ).only().integer("rows")
     }
 
-    /// Rows `seq`, `there`.
-    private var countingCopies: String {
-        """
-        SELECT d.seq, pg_catalog.count(t.tableoid) AS there FROM \(table.sql) AS d LEFT JOIN \(pair.live.from) AS t ON \(isOfBackup("t"))
-        WHERE d.verdict = 'insert' GROUP BY d.seq
-        """
+    /// Rows `image`, of what is to come back.
+    private var missing: String { "SELECT d.backup AS image FROM \(table.sql) AS d WHERE d.verdict = 'insert'" }
+
+    /// Of rows `image` of the backup: how many live ones are written the same (`there`), and how many mean the same (`meant`), which are
+    /// those that have the same `meaning`. Byte by byte that is the same.
+    private func countingCopies(of images: String) -> String {
+        guard mode == .semantic else {
+            return """
+                SELECT m.image, m.image AS meaning, pg_catalog.count(t.tableoid) AS there, pg_catalog.count(t.tableoid) AS meant
+                FROM (\(images)) AS m LEFT JOIN \(pair.live.from) AS t ON \(sql.image("t")) = m.image GROUP BY m.image
+                """
+        }
+        let rows = { (from: String) in "SELECT \(sql.image("t")) AS image, \(sql.meaning("t")) AS meaning, t.tableoid FROM \(from) AS t" }
+        return """
+            SELECT m.image, m.meaning, pg_catalog.count(l.tableoid) FILTER (WHERE l.image = m.image) AS there, pg_catalog.count(l.tableoid) AS meant
+            FROM (SELECT DISTINCT ON (b.image) b.image, b.meaning FROM (\(rows(pair.backup.from))) AS b WHERE b.image IN (\(images))) AS m
+                 LEFT JOIN (\(rows(pair.live.from))) AS l ON l.meaning = m.meaning
+            GROUP BY m.image, m.meaning
+            """
     }
 }

@@ -17,6 +17,8 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// Where the backup holds nothing but candidates for differences: a table of the keys to which live rows are looked at, or, where
     /// there is no key, of those live rows themselves. nil: both sides are whole.
     package let scope: QualifiedName?
+    /// Where rows were streamed that no key tells apart: how many of each the live table had then.
+    package var counted: QualifiedName?
     /// The backup's large objects that its rows name; nil where the contents are not looked at.
     package var objects: RescuedObjects?
 
@@ -30,6 +32,13 @@ package struct TableDiff: Sendable, Hashable, Codable {
         self.policy = policy
         self.mode = mode
         self.table = table
+    }
+
+    /// The same, where that was counted as the rows were streamed.
+    func counting(in counted: QualifiedName?) -> TableDiff {
+        var diff = self
+        diff.counted = counted
+        return diff
     }
 
     /// The same, where contents of large objects are looked at too.

@@ -161,7 +161,7 @@ extension EndToEnd {
             try await Scenario.play(Self.prelude + #"""
                 installed
                 restoring_fast
-                kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
+                killed
                 expect "the server's fsync in the middle" off "$(setting fsync)"
                 expect "what a start does in the middle" disabled "$(there sed '/^#/d' /etc/postgresql/15/main/start.conf)"
                 signal_restore CONT
@@ -182,7 +182,7 @@ extension EndToEnd {
                 restoring_fast
                 BEFORE=$(identifier)
                 expect "the server's fsync before the cut" off "$(setting fsync)"
-                kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
+                killed
                 lab power-cut new1
                 [[ -e $DISK$MARK ]] || { echo "the cut came too late"; exit 1; }
                 lab boot new1
@@ -201,7 +201,7 @@ extension EndToEnd {
             try await Scenario.play(Self.prelude + #"""
                 installed
                 restoring_fast
-                kill -KILL "$BACKGROUND"; wait "$BACKGROUND" || true; BACKGROUND=
+                killed
                 expect "the server's fsync in the middle" off "$(setting fsync)"
                 unsafe_servers() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" 2>/dev/null | grep -q "[p]ostgres -D .* -c fsync=off" && echo "${p#/proc/}"; done; true'; }
                 [[ -n $(unsafe_servers) ]] || { echo "no server runs with fsync=off: the test shows nothing"; exit 1; }
@@ -302,8 +302,7 @@ extension EndToEnd {
             }
             # Until a restore with the unsafe settings is under way; it is held there.
             restoring_fast() {
-                "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 &
-                BACKGROUND=$!
+                behind
                 local end=$((SECONDS + 400))
                 until [[ -e $DISK$MARK ]] && restoring && signal_restore STOP && there true && [[ -e $DISK$MARK ]]; do
                     kill -0 "$BACKGROUND" 2>/dev/null || { echo "the run ended before it restored:"; tail -n 20 "$WORK/background.log"; exit 1; }

@@ -16,7 +16,6 @@ extension EndToEnd {
             unchanged() { expect "the unchanged steps" "$1" "$(grep -c '✓ unchanged' <<<"$OUT" || true)"; }
             # Whether a process of the new server alone has that in its words; the brackets in the pattern keep the question itself out.
             runs() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" 2>/dev/null | grep -q -- "$1" && exit 0; done; exit 1' - "$1"; }
-            behind() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
             unpacking() { runs 'dpkg.*[-]-unpack'; }
             hold_lock() { # FILE SECONDS
                 there perl -e 'use Fcntl; open F, "+>>", $ARGV[0] or die; my $l = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, $l) or die; print "held\n"; close STDOUT; sleep $ARGV[1]' "$1" "$2" >"$WORK/held" &
@@ -191,8 +190,7 @@ extension EndToEnd {
                     behind
                     await "dpkg to unpack" unpacking
                     lab power-cut new2
-                    kill -KILL "$BACKGROUND"
-                    join
+                    killed
                     lab boot new2
                     [[ -n $(there dpkg --audit) ]] || { echo "nothing was half done: the test shows nothing"; exit 1; }
                     resume_to_end

@@ -11,9 +11,7 @@ extension EndToEnd {
                 fresh
                 background
                 await "pg_restore" restoring
-                kill -KILL "$BACKGROUND"
-                join
-                expect "the exit status" 137 "$CODE"
+                killed
                 untouched
                 expect "the run" INTERRUPTED "$(state)"
                 try reprise resume
@@ -101,8 +99,7 @@ extension EndToEnd {
                 background
                 await "pg_restore" restoring
                 lab power-cut db1
-                kill -KILL "$BACKGROUND"
-                join
+                killed
                 lab boot db1
                 resume_to_end
                 recovered

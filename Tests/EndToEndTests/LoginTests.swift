@@ -167,14 +167,12 @@ extension EndToEnd {
                         sleep 300
                       in-doubt: ask
                 PLAN
-                "$REPRISE" start "$WORK/plan.yaml" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 &
-                BACKGROUND=$!
+                PLAN=$WORK/plan.yaml
+                behind
                 effects() { scripts/lab enter db1 cat /var/log/lab-effects/lost 2>/dev/null | tr '\\n' ' '; }
                 second() { [[ $(effects) == "first second " ]]; }
                 await "the second step" second
-                kill -KILL "$BACKGROUND"
-                wait "$BACKGROUND" 2>/dev/null || true
-                BACKGROUND=
+                killed
                 # The host loses its ledger, and the job with it.
                 lab enter db1 bash -c 'for l in /var/lib/reprise/jobs/*/L2; do for f in /proc/[0-9]*/fd/*; do [[ $f -ef $l ]] && p=${f#/proc/} && kill -KILL ${p%%/*}; done; done; rm -rf /var/lib/reprise; true'
                 try reprise resume

@@ -50,10 +50,9 @@ extension EndToEnd {
                 expect "the exit status" 0 "$CODE"
                 expect_said "step machine makes it"
                 # Killed while the host is being made: the command goes on, and nobody begins it a second time.
-                "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                behind
                 await "the command" test -e "$WORK/made"
-                kill -KILL "$BACKGROUND"
-                join
+                killed
                 try reprise resume
                 expect "the exit status" 0 "$CODE"
                 expect "times that a host was made" 1 "$(made)"

@@ -109,8 +109,10 @@ enum Scenario {
         await() { local what=$1 end=$((SECONDS + 180)); shift; until "$@"; do ((SECONDS < end)) || { echo "never seen: $what"; exit 1; }; sleep 0.02; done; }
         # Only looks at processes; hosts' processes are seen from the machine. The brackets keep this script itself out.
         restoring() { pgrep -f 'pg_restore [-]-verbose [-]-no-password' >/dev/null; }
-        background() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --param approve=no "$@" --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
+        behind() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes "$@" --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
+        background() { behind --param approve=no "$@"; }
         join() { CODE=0; wait "$BACKGROUND" || CODE=$?; BACKGROUND=; tail -n 12 "$WORK/background.log"; }
+        killed() { kill -KILL "$BACKGROUND"; join; expect "the exit status" 137 "$CODE"; }
         # Goes on until the run ends, as a responder would.
         resume_to_end() { local n; for n in 1 2 3; do try reprise resume; [[ $CODE != 0 ]] || return 0; done; echo "three resumes did not end the run"; exit 1; }
 

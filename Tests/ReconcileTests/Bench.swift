@@ -101,9 +101,12 @@ struct Bench {
     func merge(
         _ diffs: [TableDiff], as id: String = "m", disabling: [QualifiedName: [SQLIdentifier]] = [:]
     ) async throws -> (plan: MergePlan, preview: MergePreview, outcome: MergeOutcome) {
-        let plan = try MergePlan(diffs)
+        try await merge(try MergePlan(diffs).disabling(disabling), as: id)
+    }
+
+    func merge(_ plan: MergePlan, as id: String = "m") async throws -> (plan: MergePlan, preview: MergePreview, outcome: MergeOutcome) {
         let preview = try await plan.prepare(connection, deadline: soon())
-        let outcome = try await plan.merge(as: id, agreed: preview.hash, disabling: disabling, connection, deadline: soon())
+        let outcome = try await plan.merge(as: id, agreed: preview.hash, connection, deadline: soon())
         return (plan, preview, outcome)
     }
 

@@ -27,7 +27,7 @@ struct LateTriggerTests {
         #expect(refused?.code == "reconcile.rewritten" && refused?.message.contains("app.p") == true)
         #expect(try await bench.rows("p").isEmpty)
         let visits = try QualifiedName(schema: "app", name: "v"), trigger = try SQLIdentifier("visit")
-        _ = try await plan.merge(as: "m", agreed: agreed.hash, disabling: [visits: [trigger]], bench.connection, deadline: soon())
+        _ = try await bench.merge(plan.disabling([visits: [trigger]]))
         #expect(try await bench.rows("p") == ["(1,1)"])
     }
 

@@ -27,7 +27,7 @@ struct MergeFaultTests {
         try await bench.untilItWaits(other)
         try await third.execute("ROLLBACK", deadline: soon())
         let error = await #expect(throws: PostgresError.self) { try await merge.value }
-        try await circle.value
+        _ = try await circle.value
         #expect(error?.sqlState == "40P01" && error?.isTransient == true)
         try await other.execute("ROLLBACK", deadline: soon())
         #expect(try await bench.rows("t") == ["(1,0)", "(2,0)", "(3,0)"])

@@ -91,7 +91,7 @@ struct MergeTests {
         #expect(try await bench.rows("t") == ["(1,0,then)"])
         #expect(try await AuditTrail.mark("m", bench.connection, deadline: soon()) == .absent)
         let table = try QualifiedName(schema: "app", name: "t"), touch = try SQLIdentifier("touch")
-        _ = try await plan.merge(as: "m", agreed: agreed.hash, disabling: [table: [touch]], bench.connection, deadline: soon())
+        _ = try await bench.merge(plan.disabling([table: [touch]]))
         #expect(try await bench.rows("t") == ["(1,1,then)", "(2,2,then)"])
         #expect(try await bench.value("SELECT tgenabled FROM pg_trigger WHERE tgname = 'touch'") == "O")
     }
@@ -109,7 +109,7 @@ struct MergeTests {
         let swallowed = await #expect(throws: ReconcileRefused.self) { try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon()) }
         #expect(swallowed?.code == "reconcile.swallowed")
         let names = try ["eats", "off"].map(SQLIdentifier.init)
-        _ = try await plan.merge(as: "m", agreed: agreed.hash, disabling: [table: names], bench.connection, deadline: soon())
+        _ = try await bench.merge(plan.disabling([table: names]))
         #expect(try await bench.value("SELECT string_agg(tgname::text || tgenabled::text, ' ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = 'app.t'::regclass") == "eatsA offD")
         #expect(try await bench.rows("t") == ["(1)"])
     }

@@ -77,10 +77,10 @@ struct PreviewTests {
         let unknown = await #expect(throws: ReconcileRefused.self) { try await nobody.prepare(bench.connection, deadline: soon()) }
         #expect(unknown?.code == "reconcile.no-trigger")
         let other = await #expect(throws: ReconcileRefused.self) {
-            try await plan.merge(as: "m", agreed: free.hash, disabling: plan.triggersToDisable, bench.connection, deadline: soon())
+            try await plan.merge(as: "m", agreed: free.hash, bench.connection, deadline: soon())
         }
         #expect(other?.code == "reconcile.other-preview")
-        _ = try await plan.merge(as: "m", agreed: held.hash, disabling: plan.triggersToDisable, bench.connection, deadline: soon())
+        _ = try await plan.merge(as: "m", agreed: held.hash, bench.connection, deadline: soon())
         #expect(try await bench.value("SELECT count(*), min(n) FROM t") == "20001|1")
     }
 

@@ -129,14 +129,26 @@ package struct TableComparison: Sendable {
         // Without a key there is nothing to order by.
         let isOrdered = source.isOrdered && pair.key != nil
         let liveRows = TableRows(shape, columns: columns, contents: contents, order: isOrdered ? RowSQL(pair: pair).order("t") : nil, live)
-        let found = try await Narrowing(pair, contents: contents, limits).run(backup: rows, live: liveRows, deadline: deadline, report: report)
-        try await lay(found.backup, fields, whole, contents, objects, source.table, deadline)
-        if !bringsContents, !contents.isEmpty { try await objects?.noteExtra(found.live, fields, contents) }
-        let scope = try await makeScope(found, fields, pair, index, deadline)
+        let counted = pair.key == nil ? try name("copies", index) : nil, streamed = objects, named = contents, place = source.table
+        let (found, scope) = try await inOneView(of: pair, deadline) {
+            let found = try await Narrowing(pair, contents: named, limits).run(backup: rows, live: liveRows, deadline: deadline, report: report)
+            try await lay(found.backup, fields, whole, named, streamed, place, deadline)
+            if !bringsContents, !named.isEmpty { try await streamed?.noteExtra(found.live, fields, named) }
+            if let counted { try await whole.keepCopies(in: counted, live, deadline: deadline) }
+            return (found, try await makeScope(found, fields, pair, index, deadline))
+        }
         return Compared(
-            diff: try rules.diff(backup: laid, live: shape, isFollowed: isFollowed, into: table, scope: scope).looking(into: contents.isEmpty ? nil : objects?.objects),
+            diff: try rules.diff(backup: laid, live: shape, isFollowed: isFollowed, into: table, scope: scope).counting(in: counted)
+                .looking(into: contents.isEmpty ? nil : objects?.objects),
             way: isOrdered ? .ordered : source.isOrdered ? .unordered : .streamed,
             rows: .init(backupRows: found.backupRows, liveRows: found.liveRows, candidates: found.backup.count + found.live.count))
+    }
+
+    /// What no key tells apart is counted among the same live rows that are streamed: one that is entered in between would be in the count
+    /// and not in the comparison, and what it was entered for would come back beside it.
+    private func inOneView<Value: Sendable>(of pair: TablePair, _ deadline: Deadline, _ body: @Sendable () async throws -> Value) async throws -> Value {
+        guard pair.key == nil else { return try await body() }
+        return try await live.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { _ in try await body() }
     }
 
     /// Lays rows of the backup beside the live table, and notes what is known of the large objects that they name.

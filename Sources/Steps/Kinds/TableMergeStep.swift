@@ -27,13 +27,12 @@ package struct TableMergeStep: StepKind {
         }
         let plan = try decodeJSON(MergePlan.self, encodeJSON(diff["plan"] ?? .null))
         let again = context.isResumed && Failpoint.mutant("merge.new-name-each-time") ? " again" : ""
-        let id = Self.id(context.run, context.step) + again, triggers = plan.triggersToDisable
+        let id = Self.id(context.run, context.step) + again
         let lockTimeout = try context.duration("lock-timeout") ?? .seconds(10)
         let outcome = try await context.writingLiveTables(of: database) { connection, deadline in
             context.services.report(StepProgress("merging \(plan.diffs.map { "\($0.pair.live.name)" }.joined(separator: ", "))"))
             Failpoint.hit("table-merge.before", context.place())
-            let outcome = try await plan.merge(
-                as: id, agreed: agreed, disabling: triggers, lockTimeout: lockTimeout, connection, deadline: deadline)
+            let outcome = try await plan.merge(as: id, agreed: agreed, lockTimeout: lockTimeout, connection, deadline: deadline)
             Failpoint.hit("table-merge.after", context.place())
             return outcome
         }

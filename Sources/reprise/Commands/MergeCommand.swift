@@ -123,7 +123,7 @@ struct MergeCommand: AsyncParsableCommand {
         try await requireAgreement(preview)
         let lockTimeout = Duration.seconds(lockTimeout)
         let outcome = try await writing(into: live, side, deadline) {
-            try await plan.merge(as: id, agreed: preview.hash, disabling: plan.triggersToDisable, lockTimeout: lockTimeout, live, deadline: deadline)
+            try await plan.merge(as: id, agreed: preview.hash, lockTimeout: lockTimeout, live, deadline: deadline)
         }
         try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge '\(printable(target ?? source))' --undo \(id)\n")
     }

@@ -11,10 +11,12 @@ package struct StepKindSchema: Hashable, Sendable {
     package var isDestructive: Bool
     /// The field that names a host of the inventory that the step makes; nil for kinds that make none.
     package var makesHostIn: String?
+    /// Fields that people look for here and that another kind has: where each belongs.
+    package var elsewhere: [String: String]
 
     package init(
         name: String, summary: String, fields: [FieldSchema], needsHost: Bool = false, worksOnOneHost: Bool = false,
-        isDestructive: Bool = false, makesHostIn: String? = nil
+        isDestructive: Bool = false, makesHostIn: String? = nil, elsewhere: [String: String] = [:]
     ) {
         self.name = name
         self.summary = summary
@@ -23,6 +25,7 @@ package struct StepKindSchema: Hashable, Sendable {
         self.worksOnOneHost = worksOnOneHost
         self.isDestructive = isDestructive
         self.makesHostIn = makesHostIn
+        self.elsewhere = elsewhere
     }
 
     package func field(named name: String) -> FieldSchema? { fields.first { $0.name == name } }

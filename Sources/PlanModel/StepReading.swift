@@ -131,7 +131,7 @@ struct StepReader {
     ) -> PlanValue {
         var located = entry?.value ?? Located(.map([]), at: mark)
         if located.value == .null { located.value = .map([]) }
-        var misplaced: [String: String] = [:]
+        var misplaced = schema.elsewhere
         for key in Self.keys where schema.field(named: key) == nil {
             misplaced[key] = "it belongs to the step itself: put it two columns to the left"
         }

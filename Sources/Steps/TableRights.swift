@@ -2,7 +2,7 @@ internal import PostgreSQL
 internal import RunCore
 
 /// What a role must at least be allowed in order to compare and merge tables.
-enum TableRights {
+package enum TableRights {
     static let least = """
         the least that it needs: CREATE on the database; USAGE on the tables' schemas and SELECT on the tables, on those that their foreign keys \
         name and on those that name them; INSERT, UPDATE and DELETE on the tables, and SELECT and UPDATE on their sequences and on the large \
@@ -10,7 +10,7 @@ enum TableRights {
         """
 
     /// Calls `body`; where the server says that the role may not do something, what it must be allowed is named as well.
-    static func named<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
+    package static func named<Value: Sendable>(_ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
         } catch let error as PostgresError where error.sqlState == "42501" {

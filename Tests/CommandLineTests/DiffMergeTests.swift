@@ -172,10 +172,14 @@ struct DiffMergeTests {
         #expect(asked.status == 5)
         let hash = try #require(asked.errors.firstMatch(of: /--agree ([0-9a-f]{12})/)?.1)
         #expect(try await scene.rows() == before, "nobody has agreed yet")
+        // What is to be agreed to is there to be read.
+        let preview = try #require(try asked.json() as? [String: Any])
+        #expect((preview["hash"] as? String)?.hasPrefix(hash) == true && (preview["tables"] as? [Any])?.count == 1)
         #expect(try await merge("--agree", "0123456789abcdef").status == 3)
         let done = try await merge("--agree", String(hash))
         #expect(done.status == 0, "\(done.errors)")
         let outcome = try #require(try done.json() as? [String: Any]), id = try #require(outcome["merge"] as? String)
+        #expect(done.errors == "reprise: note: merging as \(id)\n", "known also where its end is not seen")
         #expect((outcome["tables"] as? [[String: Any]])?.first?["inserted"] as? Int == 2)
         #expect(try await scene.cluster.psql("SELECT count(*), count(*) FILTER (WHERE name = 'new'), max(name) FILTER (WHERE id = 100) FROM members", database: scene.live) == "501|1|m100")
         // Nothing stays but the audit.

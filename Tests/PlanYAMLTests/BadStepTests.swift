@@ -155,6 +155,16 @@ private let steps: [(name: String, text: String, findings: [String])] = [
         ]
     ),
     (
+        "field of another kind",
+        """
+        steps:
+          - {id: a, kind: command, on: db1, with: {run: x, script: y}}
+        """,
+        [
+            #"5:52: error: step `a`, `with`: `script` does not belong here [plan.misplaced-key]"#
+        ]
+    ),
+    (
         "unknown host",
         """
         steps:

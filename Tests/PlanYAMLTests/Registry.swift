@@ -9,7 +9,7 @@ let registry: [StepKindSchema] = [
             FieldSchema("environment", .map(.string), allowsSecret: true), FieldSchema("directory", .path),
             FieldSchema("expect-exit", .list(.integer), range: 0...255),
             FieldSchema("in-doubt", .choice(["ask", "rerun", "verify"])), FieldSchema("verify", .text),
-        ], needsHost: true),
+        ], needsHost: true, elsewhere: ["script": "put it under `run`"]),
     StepKindSchema(
         name: "fetch-backup", summary: "Choose a backup, fetch it and decode it",
         fields: [

@@ -14,7 +14,7 @@ package struct TableDiffStep: StepKind {
             FieldSchema("restored", .stepRef, isRequired: true, help: "the table-restore step"),
             FieldSchema(
                 "parents", .choice(["skip", "follow"]), default: .string("skip"),
-                help: "`follow`: rows on which others hang that come back, come back too; table-restore must have loaded them"),
+                help: "`follow`: rows on which others hang that come back, come back too; of a backup, table-restore must have loaded them"),
             FieldSchema("decisions", .path, help: "a file on the orchestrator with what people decided, a line of JSON for each row"),
             FieldSchema(
                 "undecided", .choice(["leave", "stop"]), default: .string("leave"),
@@ -57,7 +57,7 @@ package struct TableDiffStep: StepKind {
     ) async throws -> Found {
         context.services.report(StepProgress("comparing \(rescue.tables.map { "\($0.live)" }.joined(separator: ", "))"))
         try await rescue.requireWhole(live, deadline: deadline)
-        let plan = try await rescue.plan(rules, followingParents: context.optionalString("parents") == "follow", live, deadline: deadline)
+        let plan = try await rescue.plan(rules, followingParents: Self.followsParents(context), live, deadline: deadline)
         return (plan, TableComparison.Way.joined.rawValue)
     }
 
@@ -66,15 +66,18 @@ package struct TableDiffStep: StepKind {
         _ source: RowsElsewhere, _ rules: MergeRuleSet, _ live: PostgresConnection, _ deadline: Deadline, _ context: StepContext
     ) async throws -> Found {
         let other = try await source.connect(context)
-        let comparison = TableComparison(with: .database(other), of: live, in: try TableRestoreStep.schemaName(context.run))
+        var comparison = TableComparison(with: .database(other), of: live, in: try TableRestoreStep.schemaName(context.run))
+        comparison.followsParents = Self.followsParents(context)
         let names = source.tables.map { TableComparison.Names(backup: $0, live: $0) }
         let compared = try await comparison.compare(names, by: rules, deadline: deadline) { table, progress in
             context.services.report(StepProgress("comparing \(table)", done: Int64(progress.backupRows), unit: .rows))
         }
         await other.close()
         let ways = Set(compared.map(\.way.rawValue)).sorted().joined(separator: "; ")
-        return (try MergePlan(compared.map(\.diff)), ways)
+        return (try MergePlan(compared.map(\.diff), followingParents: comparison.followsParents), ways)
     }
+
+    private static func followsParents(_ context: StepContext) -> Bool { context.optionalString("parents") == "follow" }
 
     /// Where the step stops for decisions, the file comes into being only after it has.
     private static func decisions(_ context: StepContext) throws -> [Decision] {

@@ -14,7 +14,8 @@ package struct TableMergeStep: StepKind {
             FieldSchema("database", .databaseRef, isRequired: true, help: "the database's name in the inventory"),
             FieldSchema("diff", .stepRef, isRequired: true, help: "the table-diff step whose differences were agreed to"),
             StepContext.lockTimeoutField,
-        ], isDestructive: true)
+        ], isDestructive: true,
+        elsewhere: ["disable-triggers": "put it under `with` of the table-diff step, whose preview names the triggers to whoever approves"])
 
     package static let hasUndo = true
 

@@ -104,11 +104,6 @@ package struct TableRestoreStep: StepKind {
 
     private func nameSource(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database(), source = try RowsElsewhere(context)
-        guard context.optionalString("parents") != "follow" else {
-            throw StepRefused(
-                "table-restore.no-parents", "`parents: follow` needs the whole tables of a backup beside the live ones, and those of \(source.database) stay where they are",
-                hints: ["name the parents' tables under `tables` as well"], exitStatus: .usage)
-        }
         let deadline = context.deadline ?? Deadline(after: .seconds(300)), schema = try Self.schemaName(context.run)
         let other = try await source.connect(context)
         for table in source.tables { _ = try await TableShape.read(table, other, deadline: deadline) }

@@ -119,13 +119,32 @@ struct MergeCommand: AsyncParsableCommand {
         guard preview.tables.contains(where: { table in [.insert, .update, .delete].contains { table.rows($0) > 0 } }) else {
             return try options.show(Outcome(merge: nil, preview: preview.hash, tables: []), "\(preview.text)\nThere is nothing to merge.\n")
         }
-        if !options.json { Console.write("\(terminalSafe(preview.text))\n\(terminalSafe(preview.samplesText))\n") }
+        // Who agreed has seen it; then the outcome is all that a script reads.
+        if !options.json || agree == nil { try options.show(preview, "\(terminalSafe(preview.text))\n\(terminalSafe(preview.samplesText))\n") }
         try await requireAgreement(preview)
+        // Before it is done: where its end is not seen, this is the name by which it is asked for.
+        if !options.quiet { Console.writeError("reprise: note: merging as \(id)\n") }
         let lockTimeout = Duration.seconds(lockTimeout)
-        let outcome = try await writing(into: live, side, deadline) {
-            try await plan.merge(as: id, agreed: preview.hash, lockTimeout: lockTimeout, live, deadline: deadline)
+        let outcome = try await Self.namingUnknown(id) {
+            try await writing(into: live, side, deadline) {
+                try await plan.merge(as: id, agreed: preview.hash, lockTimeout: lockTimeout, live, deadline: deadline)
+            }
         }
         try options.show(Outcome(merge: id, preview: preview.hash, tables: outcome.tables.map(Outcome.Table.init)), Self.text(outcome) + "To take it back: reprise merge '\(printable(target ?? source))' --undo \(id)\n")
+    }
+
+    /// Where the connection is lost at the COMMIT only the database knows whether it happened: says by what to ask it.
+    private static func namingUnknown<Value: Sendable>(_ id: String, _ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await TableRights.named(body)
+        } catch let error as PostgresCommitUnknown {
+            throw Refusal(
+                "commit-unknown", error.message,
+                hints: [
+                    "it is merged if this finds a row: SELECT merged_at, undone_at FROM reprise_audit.merges WHERE id = '\(id)'",
+                    "if not, nothing was merged: the same command again",
+                ], exitStatus: .unreachable)
+        }
     }
 
     /// Which rows wait, and which lines of the decisions decide none.

@@ -58,6 +58,38 @@ extension EndToEnd {
                 state_of_host >"$WORK/after"
                 cmp -s "$WORK/before" "$WORK/after" || { echo "the second run changed:"; diff "$WORK/before" "$WORK/after" | head -n 20; exit 1; }
 
+                # A server that nobody thought of is not reached behind the firewall; where somebody opens its port, that is found.
+                cat >"$WORK/ports.yaml" <<'PLAN'
+                reprise: 1
+                name: ports
+                steps:
+                  - id: ports
+                    kind: port-check
+                    on: app
+                    with:
+                      open: [{port: 22}, {port: 80}, {port: 443}]
+                  - id: from-app1
+                    kind: port-check
+                    on: app
+                    needs: []
+                    with:
+                      from: app1
+                      open: [{port: 22}, {port: 80}, {port: 443}]
+                PLAN
+                sed 's/^  children:$/&\n    others:\n      hosts:\n        app1: {ansible_host: 10.77.0.11}/' "$INVENTORY" >"$WORK/ports-inventory.yaml"
+                look() { try reprise start "$WORK/ports.yaml" --inventory "$WORK/ports-inventory.yaml" --yes; }
+                there perl -MIO::Socket::INET -e 'alarm 120; my $s = IO::Socket::INET->new(LocalPort => 8080, Listen => 5) or die $!; sleep 120' &
+                listens() { there grep -q ':1F90 00000000:0000 0A' /proc/net/tcp; }
+                await "a server on port 8080" listens
+                look
+                expect "the exit status with a server behind the firewall" 0 "$CODE"
+                there nft insert rule inet reprise input tcp dport 8080 accept
+                look
+                expect "the exit status with an open port" 3 "$CODE"
+                expect_said 'open to this machine, and not one of `open`: 8080'
+                expect_said 'open to app1, and not one of `open`: 8080'
+                there nft -f /etc/nftables.conf
+
                 # What somebody changes by hand is put right, and nothing else.
                 there sh -c "echo broken >$BACKEND/.env; echo 'server {' >/etc/nginx/sites-available/chms"
                 # Not by what nginx does not take, which never gets to its place.
@@ -276,7 +308,7 @@ extension EndToEnd {
                 expect "the owner of the database" chms_user "$(asked "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '$DATABASE'")"
             }
             # What only looks is done each time; all else was found as it should be.
-            only_looked() { expect "what the second run did" "app-key log-ends database-is-safe visit logs " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
+            only_looked() { expect "what the second run did" "app-key log-ends database-is-safe visit ports logs " "$(reprise status | awk '$2 == "done" { print $3 }' | tr '\n' ' ')"; }
             # No trace of the settings of a restore.
             safe() {
                 expect "fsync, full_page_writes, autovacuum, wal_level" "on on on replica" "$(setting fsync) $(setting full_page_writes) $(setting autovacuum) $(setting wal_level)"

@@ -100,7 +100,7 @@ struct TimeAccount {
         case "archive": "files"
         case "file", "template", "secret-file": "configuration"
         case "certificate", "firewall", "schedule", "service": "services"
-        case "site-check": "proof"
+        case "site-check", "port-check": "proof"
         case "files-check", "http-check", "postgres-check", "sql-check": "check"
         case "provision": "machine"
         case "command": "commands"

@@ -150,10 +150,12 @@ extension FrozenRun {
                 attempts: policy.attempts, initialMilliseconds: policy.initial.milliseconds, factor: policy.factor,
                 maximumMilliseconds: policy.maximum.milliseconds)
         }
+        let needsApproval = try needsApproval(step, kinds)
         return StepSpec(
             id: step.id, needs: step.needs, hosts: hosts(of: step), retry: retry ?? .once,
             onError: StepSpec.OnError(rawValue: step.onError.rawValue) ?? .stop, hasUndo: hasUndo(step, kind), phase: phase,
-            needsApproval: try needsApproval(step, kinds), approverIsNotStarter: try approverIsNotStarter(step, kinds))
+            needsApproval: needsApproval, approverIsNotStarter: try approverIsNotStarter(step, kinds),
+            isApproval: needsApproval && step.kind == ApprovalStep.schema.name ? true : nil)
     }
 
     private func hasUndo(_ step: PlanStep, _ kind: any StepKind.Type) -> Bool {

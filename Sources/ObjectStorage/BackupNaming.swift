@@ -17,7 +17,7 @@ package struct BackupNaming: Sendable {
     package init(pattern: String, zone zoneName: String? = nil) throws {
         let parts = pattern.components(separatedBy: "{time}")
         guard parts.count == 2 else {
-            throw BackupPatternRefused("the backup pattern \(quoted(pattern)) must hold {time} exactly once")
+            throw BackupPatternRefused("the backup pattern \(quoted(pattern)) does not say, once, where the time stands")
         }
         guard let zone = zoneName.map({ TimeZone(identifier: $0) }) ?? TimeZone(secondsFromGMT: 0) else {
             throw BackupPatternRefused("there is no time zone \(quoted(zoneName ?? ""))")
@@ -136,7 +136,7 @@ package struct BackupNaming: Sendable {
 package struct BackupPatternRefused: RepriseError {
     package let code = "backup.pattern-refused"
     package let message: String
-    package let hints = ["for example database/db_{time}.dump* with zone Asia/Manila"]
+    package let hints = ["write YYYYMMDD_HHMISS there (minutes are MI, seconds SS), as in database/db_YYYYMMDD_HHMISS.dump.gz"]
     package var exitStatus: ExitStatus { .usage }
 
     init(_ message: String) { self.message = message }

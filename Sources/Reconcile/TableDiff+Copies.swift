@@ -18,7 +18,8 @@ extension TableDiff {
     func keepCopies(in counts: QualifiedName, _ connection: PostgresConnection, deadline: Deadline) async throws {
         try await connection.execute("DROP TABLE IF EXISTS \(counts.sql)", deadline: deadline)
         let images = "SELECT DISTINCT \(sql.image("t")) AS image FROM \(pair.backup.from) AS t"
-        try await connection.execute("\(counts.creation) AS \(countingCopies(of: images))", deadline: deadline)
+        // Of a meaning, which is a row of any kind, no column can be made.
+        try await connection.execute("\(counts.creation) AS SELECT n.image, n.there, n.meant FROM (\(countingCopies(of: images))) AS n", deadline: deadline)
     }
 
     /// Counts them again, and makes `pg_temp.reprise_step`: of how many of each difference it is still true that they are missing.

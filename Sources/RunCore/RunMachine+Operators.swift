@@ -87,6 +87,14 @@ extension RunMachine {
 
     mutating func skipped(_ event: OperatorOnStep) throws(InvalidTransition) -> [Action] {
         let position = try position(of: event.step), record = table[position]
+        guard record.spec.isApproval != true else {
+            throw InvalidTransition(
+                "step \(event.step) asks for a person's word, and a word is not skipped",
+                hints: [
+                    "agree to it: reprise approve \(event.step) --comment …; after a denial first: reprise retry \(event.step)",
+                    "or end the run: reprise cancel, or reprise undo",
+                ])
+        }
         switch record.state {
         case .queued, .waiting, .inDoubt, .failed, .timedOut, .cancelled, .failedIgnored:
             guard !record.isIssued, record.undo.state != .inDoubt, !record.undo.isActive else { throw unexpected("a skip", record) }

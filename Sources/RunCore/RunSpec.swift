@@ -33,10 +33,12 @@ package struct StepSpec: Codable, Hashable, Sendable {
     package var needsApproval: Bool
     /// The person who approves must be another than the one who started the run.
     package var approverIsNotStarter: Bool
+    /// True: the step is nothing but a person's word, which is given and not skipped. Optional, so that runs of older versions are read.
+    package var isApproval: Bool?
 
     package init(
         id: StepID, needs: [StepID] = [], hosts: [String] = [], retry: RetryPolicy = .once, onError: OnError = .stop,
-        hasUndo: Bool = false, phase: Phase = .main, needsApproval: Bool = false, approverIsNotStarter: Bool = false
+        hasUndo: Bool = false, phase: Phase = .main, needsApproval: Bool = false, approverIsNotStarter: Bool = false, isApproval: Bool? = nil
     ) {
         self.id = id
         self.needs = needs
@@ -47,6 +49,7 @@ package struct StepSpec: Codable, Hashable, Sendable {
         self.phase = phase
         self.needsApproval = needsApproval
         self.approverIsNotStarter = approverIsNotStarter
+        self.isApproval = isApproval
     }
 
     /// What a step's final failure does to the run.

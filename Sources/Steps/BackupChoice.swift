@@ -68,7 +68,10 @@ extension BackupChoice {
         guard index < fitting.count else {
             throw StepRefused(
                 "fetch-backup.none", index == 0 ? "\(store.displayName) holds no backup that fits \(naming.pattern) and \(self)" : "no older backup is left",
-                hints: ["see what there is: reprise backup list", "check the store's `database-pattern` in the inventory"])
+                hints: [
+                    "see what there is: reprise backup list\(isDatabase ? "" : " --kind files")",
+                    "check the store's `\(isDatabase ? "database" : "files")-pattern` in the inventory",
+                ])
         }
         let backup = fitting[index]
         return Selection(key: backup.object.key, time: backup.time, version: try await store.head(backup.object.key))

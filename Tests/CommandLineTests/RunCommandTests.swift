@@ -195,10 +195,16 @@ import Testing
         #expect(try await status(program)["state"] as? String == "FAILED")
         #expect(try await program.run("retry", "ask").status == 5)
         #expect(try await program.run("approve", "aks", "--comment", "x").errors.contains("did you mean `ask`?"))
+        // A word is given, not gone round.
         let skipped = try await program.run("skip", "ask", "--reason", "asked by phone")
-        #expect(skipped.status == 8, "\(skipped.errors)")
+        #expect(skipped.status == 2 && skipped.errors.contains("asks for a person's word, and a word is not skipped"), "\(skipped.status) \(skipped.errors)")
+        #expect(program.read("effects.log") == "first\nslow\n")
+        for empty in ["", "  "] {
+            let wordless = try await program.run("approve", "ask", "--comment", empty)
+            #expect(wordless.status == 2 && wordless.errors.contains("--comment says nothing"), "\(wordless.status) \(wordless.errors)")
+        }
+        #expect(try await program.run("approve", "ask", "--comment", "asked by phone").status == 0)
         #expect(program.read("effects.log") == "first\nslow\nlast\n")
-        #expect(try await status(program)["state"] as? String == "SUCCEEDED_WITH_WARNINGS")
         #expect(try await program.run("approve", "ask", "--comment", "late").status == 2)
     }
 

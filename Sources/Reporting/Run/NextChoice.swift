@@ -35,17 +35,17 @@ extension NextChoice {
         let logs = NextChoice("all that its jobs have said", each(failed) { "reprise logs \(run) \($0)" })
         let retry = NextChoice(
             "once the cause is mended outside of the plan (a host, a secret, a store, the data)", each(curable) { "reprise retry \(run) \($0)" })
-        let skip = NextChoice("to go on without it, where nothing that follows needs it", each(failed) { "reprise skip \(run) \($0) --reason …" })
+        let skip = NextChoice("to go on without it, where nothing that follows needs it", each(failed.filter { $0.spec.isApproval != true }) { "reprise skip \(run) \($0) --reason …" })
         // While others still run, a run is not begun anew.
         guard machine.state == .failed else { return [logs, retry, skip].filter { !$0.commands.isEmpty } }
         let anew = ["reprise cancel \(run)", start(frozen)]
         if curable.isEmpty {
             let why = "the plan, the inventory or a parameter has to be another one, and this run goes by its own copies: a retry would find the same"
-            return [NextChoice(why, anew), logs, skip]
+            return [NextChoice(why, anew), logs, skip].filter { !$0.commands.isEmpty }
         }
         return [
             logs, retry, NextChoice("where the plan, the inventory or a parameter has to be another one, since this run goes by its own copies", anew), skip,
-        ]
+        ].filter { !$0.commands.isEmpty }
     }
 
     private static func whole(_ state: RunState, _ frozen: FrozenRun, _ run: RunID, _ isHeld: Bool) -> [NextChoice] {

@@ -138,6 +138,8 @@ struct Skip: OperatorSaying {
     @OptionGroup var target: StepArguments
     @Option(help: "Why; it is journaled and reported.") var reason: String
 
+    func validate() throws { try requireWords(reason, in: "--reason") }
+
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
         [.stepSkipped(OperatorOnStep(step: try target.step(in: machine), by: operatorName, reason: reason))]
@@ -171,12 +173,19 @@ struct Resolve: OperatorSaying {
     }
 }
 
+/// Whoever reads the report later has nothing else to go by.
+private func requireWords(_ text: String, in option: String) throws {
+    guard text.contains(where: { !$0.isWhitespace }) else { throw ValidationError("\(option) says nothing.") }
+}
+
 struct Approve: OperatorSaying {
     static let configuration = CommandConfiguration(
         commandName: "approve", abstract: "Agrees to a step that waits for a person, and goes on with the run.",
         usage: "reprise approve [<run>] <step> --comment <comment> [--no-drive] [options]", discussion: help())
     @OptionGroup var target: StepArguments
     @Option(help: "What you have looked at; it is journaled and reported.") var comment: String
+
+    func validate() throws { try requireWords(comment, in: "--comment") }
 
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
@@ -195,6 +204,8 @@ struct Deny: OperatorSaying {
         usage: "reprise deny [<run>] <step> --comment <comment> [--no-drive] [options]", discussion: help())
     @OptionGroup var target: StepArguments
     @Option(help: "Why; it is journaled and reported.") var comment: String
+
+    func validate() throws { try requireWords(comment, in: "--comment") }
 
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {

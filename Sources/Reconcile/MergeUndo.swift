@@ -80,6 +80,11 @@ private struct UndoWriter {
     private var isRow: String { pair.key == nil ? "t.tableoid = d.part AND t.ctid = d.spot" : diff.isAbout("t") }
     private var isInserted: String { "d.verdict = 'delete' AND \(isRow) AND \(diff.sql.image("t")) = d.live" }
 
+    private var isTheMerges: String { AuditTrail.wrote("t", in: merge) }
+    /// Live rows hold what no image of the merge covers. Whether somebody has written that since, only the version of a row tells; where
+    /// that says too little, the row stays.
+    private var holdsMore: Bool { pair.live.columns.contains { column in !column.isGenerated && !pair.columns.contains { $0.name == column.name } } }
+
     private func run(_ sql: String, _ connection: isolated PostgresConnection) async throws -> Int {
         try await connection.execute(sql, deadline: deadline)
     }
@@ -88,7 +93,7 @@ private struct UndoWriter {
     func lock(_ connection: isolated PostgresConnection) async throws {
         guard let key = pair.key else {
             _ = try await run(lockingCopies, connection)
-            _ = try await run("UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.changed)) WHERE d.spot IS NULL", connection)
+            _ = try await run("\(skippingChanged) WHERE d.spot IS NULL", connection)
             return
         }
         let taken = RowSQL.text("another row has its key (\(key.columns.map(\.description).joined(separator: ", ")))")
@@ -99,9 +104,12 @@ private struct UndoWriter {
             UPDATE \(differences) SET verdict = 'skip', reason = CASE d.kind WHEN 'missing' THEN \(taken) ELSE \(RowSQL.text(Self.changed)) END
             FROM x WHERE d.seq = x.seq
             """, connection)
+        if holdsMore { _ = try await run("\(skippingChanged) FROM \(pair.live.from) AS t WHERE \(isInserted) AND NOT \(isTheMerges)", connection) }
     }
 
-    /// Of rows that look the same as many as were inserted, the newest; a place for each.
+    private var skippingChanged: String { "UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.changed))" }
+
+    /// Of rows that look the same as many as were inserted, the merge's own first and then the newest; a place for each.
     private var lockingCopies: String {
         let image = diff.sql.image("t")
         return """
@@ -110,7 +118,8 @@ private struct UndoWriter {
                 WHERE (t.tableoid, t.ctid) IN (
                     SELECT x.part, x.spot FROM (
                         SELECT t.tableoid AS part, t.ctid AS spot, \(image) AS image,
-                               pg_catalog.row_number() OVER (PARTITION BY \(image) ORDER BY t.ctid DESC) AS copy FROM \(pair.live.from) AS t) AS x
+                               pg_catalog.row_number() OVER (PARTITION BY \(image) ORDER BY \(isTheMerges) DESC, t.ctid DESC) AS copy
+                        FROM \(pair.live.from) AS t\(holdsMore ? " WHERE \(isTheMerges)" : "")) AS x
                     JOIN (SELECT live, pg_catalog.count(*) AS copies FROM \(differences) GROUP BY live) AS d ON d.live = x.image
                     WHERE x.copy <= d.copies)
                 ORDER BY image, part, spot FOR UPDATE OF t)

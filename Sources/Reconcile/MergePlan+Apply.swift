@@ -235,29 +235,26 @@ private struct DiffWriter {
         // The rows of this table were locked when it was written; what another table's part did in between is ours.
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(lockingKeyed, deadline: deadline)
-        let free = "d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t")) AND \(diff.sql.isUnreferenced("t"))"
-        var count = 0
-        // A row that hangs on another of this table goes before it.
-        repeat {
-            count = try await connection.execute(
+        let source = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)"
+        let isLeaving = "d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))"
+        table.deleted = try await diff.deleteUnreferenced(among: source, where: isLeaving, connection, deadline: deadline) { connection, isNext in
+            let count = try await connection.execute(
                 """
                 INSERT INTO reprise_audit.changes
                 SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(diff.wholeNames), \(diff.wholeLiveImage), NULL
-                FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)
+                FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(isNext)
                 """, deadline: deadline)
             let done = try await connection.execute(
-                "DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)",
-                deadline: deadline)
+                "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isLeaving) AND \(isNext)", deadline: deadline)
             place += count
             try requireEqual(done, count, "deleted")
-            table.deleted += count
-        } while count > 0
+            return count
+        }
         let left = try await connection.execute(
             """
             INSERT INTO reprise_audit.skips
             SELECT \(id), \(self.place), 'other rows hang on it', \(names), NULL, d.live
-            FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)
-            WHERE d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))
+            FROM \(source) WHERE d.verdict = 'delete' AND s.unchanged AND \(TableDiff.isHeld)
             """, deadline: deadline)
         if left > 0 { table.skipped["other rows hang on it"] = left }
     }

@@ -146,16 +146,13 @@ private struct UndoWriter {
 
     /// Rows on which something hangs that was written since the merge stay: a constraint might take that along.
     func delete(_ connection: isolated PostgresConnection) async throws -> Int {
-        var deleted = 0, count = 0
-        // A row that hangs on another of this table goes before it.
-        repeat {
-            count = try await run(
-                "DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isInserted) AND \(diff.sql.isUnreferenced("t"))", connection)
-            deleted += count
-        } while count > 0
+        let deleted = try await diff.deleteUnreferenced(among: differences, where: isInserted, connection, deadline: deadline) { connection, isNext in
+            try await run("DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isInserted) AND \(isNext)", connection)
+        }
         _ = try await run(
             """
-            UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.isHeld)) FROM \(pair.live.from) AS t WHERE \(isInserted)
+            UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.isHeld)) FROM \(pair.live.from) AS t
+            WHERE \(isInserted) AND \(TableDiff.isHeld)
             """, connection)
         return deleted
     }

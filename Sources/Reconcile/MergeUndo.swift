@@ -60,7 +60,10 @@ extension AuditTrail {
             tables[index].updated = try await writer.update(connection)
             tables[index].deleted = try await writer.delete(connection)
         }
-        for (index, writer) in writers.enumerated() { tables[index].skipped = try await writer.list(connection) }
+        for (index, writer) in writers.enumerated() {
+            try await writer.requireAll(tables[index], connection)
+            tables[index].skipped = try await writer.list(connection)
+        }
         return tables
     }
 }
@@ -171,13 +174,25 @@ private struct UndoWriter {
         return Dictionary(uniqueKeysWithValues: try rows.map { (try $0.string("reason"), try $0.integer("rows")) })
     }
 
-    /// Each row that came back or got its former values is as it was before the merge.
+    /// What a trigger or a rule has kept from being written is in no number.
+    func requireAll(_ done: MergeOutcome.Table, _ connection: isolated PostgresConnection) async throws {
+        let count = { (verdict: TableDiff.Verdict) in "pg_catalog.count(*) FILTER (WHERE d.verdict = '\(verdict)') AS \(verdict)" }
+        let planned = try await connection.query(
+            "SELECT \(count(.insert)), \(count(.update)), \(count(.delete)) FROM \(differences)", deadline: deadline
+        ).only()
+        try diff.requireEqual(done.inserted, planned.integer("insert"), "inserted", orNothingWas: "undone")
+        try diff.requireEqual(done.updated, planned.integer("update"), "updated", orNothingWas: "undone")
+        try diff.requireEqual(done.deleted, planned.integer("delete"), "deleted", orNothingWas: "undone")
+    }
+
+    /// Each row that came back or got its former values is as it was before the merge, and none that went is there again.
     func requireFormer(_ connection: isolated PostgresConnection) async throws {
         guard pair.key != nil else { return }
         let found = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS rows FROM \(differences) LEFT JOIN \(pair.live.from) AS t ON \(isRow)
             WHERE d.verdict IN ('insert', 'update') AND \(diff.sql.image("t")) IS DISTINCT FROM d.backup
+                  OR d.verdict = 'delete' AND pg_catalog.num_nulls(t.tableoid) = 0
             """, deadline: deadline)
         let wrong = try found.only().integer("rows", as: Int.self)
         guard wrong == 0 else {
@@ -185,7 +200,7 @@ private struct UndoWriter {
                 "reconcile.rewritten",
                 "\(counted(wrong, "row")) of \(pair.live.name) did not come out as they were before the merge: a trigger changes them; "
                     + "nothing was undone",
-                hints: ["name the table's triggers under `disable-triggers`"], exitStatus: .verificationMismatch)
+                hints: diff.triggerHints, exitStatus: .verificationMismatch)
         }
     }
 }

@@ -82,6 +82,16 @@ extension AuditTrail {
     /// As JSON, so that a table of an older version, without the column, is asked the same.
     private static let keptPlan = "(pg_catalog.to_jsonb(m) ->> 'plan')"
 
+    /// True where the live row `row` is the very version that a merge has written; false of every row where it is not known which those are.
+    ///
+    /// A row that a trigger has written once more in a block with exceptions has another version, and all have where the table was rewritten.
+    static func wrote(_ row: String, in merge: String) -> String {
+        """
+        coalesce(\(row).xmin::text::bigint = (SELECT (pg_catalog.to_jsonb(m) ->> 'xid')::bigint & 4294967295 FROM reprise_audit.merges AS m
+                                              WHERE m.id = \(RowSQL.text(merge))), false)
+        """
+    }
+
     /// Columns `inserted`, `updated` and `deleted` of a SELECT from the changes.
     static let operationCounts = ["insert", "update", "delete"].map {
         "pg_catalog.count(*) FILTER (WHERE operation = '\($0)') AS \($0 == "insert" ? "inserted" : $0 + "d")"

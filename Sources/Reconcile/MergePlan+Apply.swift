@@ -235,29 +235,26 @@ private struct DiffWriter {
         // The rows of this table were locked when it was written; what another table's part did in between is ours.
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(lockingKeyed, deadline: deadline)
-        let free = "d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t")) AND \(diff.sql.isUnreferenced("t"))"
-        var count = 0
-        // A row that hangs on another of this table goes before it.
-        repeat {
-            count = try await connection.execute(
+        let source = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)"
+        let isLeaving = "d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))"
+        table.deleted = try await diff.deleteUnreferenced(among: source, where: isLeaving, connection, deadline: deadline) { connection, isNext in
+            let count = try await connection.execute(
                 """
                 INSERT INTO reprise_audit.changes
                 SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(diff.wholeNames), \(diff.wholeLiveImage), NULL
-                FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)
+                FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(isNext)
                 """, deadline: deadline)
             let done = try await connection.execute(
-                "DELETE FROM \(pair.live.from) AS t USING \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE \(free)",
-                deadline: deadline)
+                "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isLeaving) AND \(isNext)", deadline: deadline)
             place += count
             try requireEqual(done, count, "deleted")
-            table.deleted += count
-        } while count > 0
+            return count
+        }
         let left = try await connection.execute(
             """
             INSERT INTO reprise_audit.skips
             SELECT \(id), \(self.place), 'other rows hang on it', \(names), NULL, d.live
-            FROM \(pair.live.from) AS t, \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)
-            WHERE d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))
+            FROM \(source) WHERE d.verdict = 'delete' AND s.unchanged AND \(TableDiff.isHeld)
             """, deadline: deadline)
         if left > 0 { table.skipped["other rows hang on it"] = left }
     }
@@ -279,20 +276,12 @@ private struct DiffWriter {
 
     // MARK: Looking again before the commit
 
-    private var triggerHints: [String] {
-        ["triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))", "name those under `disable-triggers`"]
-    }
-
     private func requireEqual(_ done: Int, _ planned: Int, _ what: String) throws {
-        guard done == planned else {
-            throw ReconcileRefused(
-                "reconcile.swallowed",
-                "\(counted(planned, "row")) of \(pair.live.name) \(planned == 1 ? "was" : "were") to be \(what), and \(countText(done)) \(done == 1 ? "was" : "were"): a trigger or a rule takes them away; nothing was merged",
-                hints: triggerHints, exitStatus: .verificationMismatch)
-        }
+        try diff.requireEqual(done, planned, what, orNothingWas: "merged")
     }
 
-    /// Each row that was written holds what it was to hold. Asked when all tables are written: a trigger of one may change another.
+    /// Each row that was written holds what it was to hold, and none that was deleted is there. Asked when all tables are written: a trigger
+    /// of one may change another.
     func requireWritten(_ connection: isolated PostgresConnection) async throws {
         let wrong =
             if let key = pair.key {
@@ -304,7 +293,7 @@ private struct DiffWriter {
             throw ReconcileRefused(
                 "reconcile.rewritten",
                 "\(counted(wrong, "row")) of \(pair.live.name) came out other than they were written: a trigger changes them; nothing was merged",
-                hints: triggerHints, exitStatus: .verificationMismatch)
+                hints: diff.triggerHints, exitStatus: .verificationMismatch)
         }
     }
 
@@ -315,11 +304,11 @@ private struct DiffWriter {
         """
     }
 
-    /// The live row `t` is the one that a change `c` left behind.
+    /// The live row `t` is the one that a change `c` left behind, or that it deleted.
     private func isAfter(_ key: TableShape.Key) -> String {
         zip(key.columns, key.equality).map { name, equality in
             let place = pair.columns.firstIndex { $0.name == name }! + 1
-            return equality.holds("t.\(name.sql)", "c.after[\(place)]::\(pair.live.column(name)!.type)")
+            return equality.holds("t.\(name.sql)", "(coalesce(c.after, c.before))[\(place)]::\(pair.live.column(name)!.type)")
         }.joined(separator: " AND ")
     }
 
@@ -327,8 +316,8 @@ private struct DiffWriter {
         try await connection.query(
             """
             SELECT pg_catalog.count(*) AS rows FROM reprise_audit.changes AS c LEFT JOIN \(pair.live.from) AS t ON \(isAfter(key))
-            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND c.after IS NOT NULL
-                  AND (\(diff.sql.wholeImage("t")))[1:pg_catalog.cardinality(c.after)] IS DISTINCT FROM c.after
+            WHERE c.merge = $1 AND (c.schema_name, c.table_name) = (\(place)) AND CASE c.operation WHEN 'delete' THEN pg_catalog.num_nulls(t.tableoid) = 0
+                  ELSE (\(diff.sql.wholeImage("t")))[1:pg_catalog.cardinality(c.after)] IS DISTINCT FROM c.after END
             """, [.text(merge)], deadline: deadline
         ).only().integer("rows")
     }

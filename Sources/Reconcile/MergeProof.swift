@@ -53,12 +53,10 @@ extension AuditTrail {
         guard try await mark(id, connection, deadline: deadline) != .undone else {
             throw ReconcileRefused("reconcile.undone", "merge \(id) was undone: there is nothing to prove")
         }
-        let xid = try await connection.query("SELECT xid FROM reprise_audit.merges WHERE id = $1", [.text(id)], deadline: deadline)
-        let transaction = try xid.only().integer("xid", as: Int64.self) & 0xFFFF_FFFF
         return try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
             var tables: [MergeProof.Table] = []
             for diff in plan.diffs {
-                let prover = try DiffProver(diff, merge: id, transaction: transaction, deadline)
+                let prover = try DiffProver(diff, merge: id, deadline)
                 tables.append(try await prover.prove(connection))
             }
             if let objects = try await plan.proveObjects(of: id, connection, deadline: deadline) { tables.append(objects) }
@@ -73,14 +71,11 @@ private struct DiffProver {
     /// The same comparison, made anew.
     let anew: TableDiff
     let merge: String
-    /// The merge's transaction, as rows name it.
-    let transaction: Int64
     let deadline: Deadline
 
-    init(_ diff: TableDiff, merge: String, transaction: Int64, _ deadline: Deadline) throws {
+    init(_ diff: TableDiff, merge: String, _ deadline: Deadline) throws {
         self.diff = diff
         self.merge = merge
-        self.transaction = transaction
         self.deadline = deadline
         anew = TableDiff(
             diff.pair, policy: diff.policy, mode: diff.mode, isFollowed: diff.isFollowed,
@@ -142,7 +137,7 @@ private struct DiffProver {
         "pg_catalog.concat_ws(', ', \(names.map { "\(alias).\($0)" }.joined(separator: ", "))) COLLATE \"C\" AS key"
     }
 
-    private var isOurs: String { "t.xmin::text::bigint = \(transaction)" }
+    private var isOurs: String { AuditTrail.wrote("t", in: merge) }
 
     /// What was agreed to stands, also where the plan's own words are true of a row only by now, such as those that look at the clock.
     private var wasKept: String { "o.verdict IN ('keep', 'decide') AND o.live IS NOT DISTINCT FROM d.live" }

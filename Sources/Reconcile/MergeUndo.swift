@@ -60,7 +60,10 @@ extension AuditTrail {
             tables[index].updated = try await writer.update(connection)
             tables[index].deleted = try await writer.delete(connection)
         }
-        for (index, writer) in writers.enumerated() { tables[index].skipped = try await writer.list(connection) }
+        for (index, writer) in writers.enumerated() {
+            try await writer.requireAll(tables[index], connection)
+            tables[index].skipped = try await writer.list(connection)
+        }
         return tables
     }
 }
@@ -80,6 +83,11 @@ private struct UndoWriter {
     private var isRow: String { pair.key == nil ? "t.tableoid = d.part AND t.ctid = d.spot" : diff.isAbout("t") }
     private var isInserted: String { "d.verdict = 'delete' AND \(isRow) AND \(diff.sql.image("t")) = d.live" }
 
+    private var isTheMerges: String { AuditTrail.wrote("t", in: merge) }
+    /// Live rows hold what no image of the merge covers. Whether somebody has written that since, only the version of a row tells; where
+    /// that says too little, the row stays.
+    private var holdsMore: Bool { pair.live.columns.contains { column in !column.isGenerated && !pair.columns.contains { $0.name == column.name } } }
+
     private func run(_ sql: String, _ connection: isolated PostgresConnection) async throws -> Int {
         try await connection.execute(sql, deadline: deadline)
     }
@@ -88,7 +96,7 @@ private struct UndoWriter {
     func lock(_ connection: isolated PostgresConnection) async throws {
         guard let key = pair.key else {
             _ = try await run(lockingCopies, connection)
-            _ = try await run("UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.changed)) WHERE d.spot IS NULL", connection)
+            _ = try await run("\(skippingChanged) WHERE d.spot IS NULL", connection)
             return
         }
         let taken = RowSQL.text("another row has its key (\(key.columns.map(\.description).joined(separator: ", ")))")
@@ -99,9 +107,12 @@ private struct UndoWriter {
             UPDATE \(differences) SET verdict = 'skip', reason = CASE d.kind WHEN 'missing' THEN \(taken) ELSE \(RowSQL.text(Self.changed)) END
             FROM x WHERE d.seq = x.seq
             """, connection)
+        if holdsMore { _ = try await run("\(skippingChanged) FROM \(pair.live.from) AS t WHERE \(isInserted) AND NOT \(isTheMerges)", connection) }
     }
 
-    /// Of rows that look the same as many as were inserted, the newest; a place for each.
+    private var skippingChanged: String { "UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.changed))" }
+
+    /// Of rows that look the same as many as were inserted, the merge's own first and then the newest; a place for each.
     private var lockingCopies: String {
         let image = diff.sql.image("t")
         return """
@@ -110,7 +121,8 @@ private struct UndoWriter {
                 WHERE (t.tableoid, t.ctid) IN (
                     SELECT x.part, x.spot FROM (
                         SELECT t.tableoid AS part, t.ctid AS spot, \(image) AS image,
-                               pg_catalog.row_number() OVER (PARTITION BY \(image) ORDER BY t.ctid DESC) AS copy FROM \(pair.live.from) AS t) AS x
+                               pg_catalog.row_number() OVER (PARTITION BY \(image) ORDER BY \(isTheMerges) DESC, t.ctid DESC) AS copy
+                        FROM \(pair.live.from) AS t\(holdsMore ? " WHERE \(isTheMerges)" : "")) AS x
                     JOIN (SELECT live, pg_catalog.count(*) AS copies FROM \(differences) GROUP BY live) AS d ON d.live = x.image
                     WHERE x.copy <= d.copies)
                 ORDER BY image, part, spot FOR UPDATE OF t)
@@ -137,16 +149,13 @@ private struct UndoWriter {
 
     /// Rows on which something hangs that was written since the merge stay: a constraint might take that along.
     func delete(_ connection: isolated PostgresConnection) async throws -> Int {
-        var deleted = 0, count = 0
-        // A row that hangs on another of this table goes before it.
-        repeat {
-            count = try await run(
-                "DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isInserted) AND \(diff.sql.isUnreferenced("t"))", connection)
-            deleted += count
-        } while count > 0
+        let deleted = try await diff.deleteUnreferenced(among: differences, where: isInserted, connection, deadline: deadline) { connection, isNext in
+            try await run("DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isInserted) AND \(isNext)", connection)
+        }
         _ = try await run(
             """
-            UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.isHeld)) FROM \(pair.live.from) AS t WHERE \(isInserted)
+            UPDATE \(differences) SET verdict = 'skip', reason = \(RowSQL.text(Self.isHeld)) FROM \(pair.live.from) AS t
+            WHERE \(isInserted) AND \(TableDiff.isHeld)
             """, connection)
         return deleted
     }
@@ -165,13 +174,25 @@ private struct UndoWriter {
         return Dictionary(uniqueKeysWithValues: try rows.map { (try $0.string("reason"), try $0.integer("rows")) })
     }
 
-    /// Each row that came back or got its former values is as it was before the merge.
+    /// What a trigger or a rule has kept from being written is in no number.
+    func requireAll(_ done: MergeOutcome.Table, _ connection: isolated PostgresConnection) async throws {
+        let count = { (verdict: TableDiff.Verdict) in "pg_catalog.count(*) FILTER (WHERE d.verdict = '\(verdict)') AS \(verdict)" }
+        let planned = try await connection.query(
+            "SELECT \(count(.insert)), \(count(.update)), \(count(.delete)) FROM \(differences)", deadline: deadline
+        ).only()
+        try diff.requireEqual(done.inserted, planned.integer("insert"), "inserted", orNothingWas: "undone")
+        try diff.requireEqual(done.updated, planned.integer("update"), "updated", orNothingWas: "undone")
+        try diff.requireEqual(done.deleted, planned.integer("delete"), "deleted", orNothingWas: "undone")
+    }
+
+    /// Each row that came back or got its former values is as it was before the merge, and none that went is there again.
     func requireFormer(_ connection: isolated PostgresConnection) async throws {
         guard pair.key != nil else { return }
         let found = try await connection.query(
             """
             SELECT pg_catalog.count(*) AS rows FROM \(differences) LEFT JOIN \(pair.live.from) AS t ON \(isRow)
             WHERE d.verdict IN ('insert', 'update') AND \(diff.sql.image("t")) IS DISTINCT FROM d.backup
+                  OR d.verdict = 'delete' AND pg_catalog.num_nulls(t.tableoid) = 0
             """, deadline: deadline)
         let wrong = try found.only().integer("rows", as: Int.self)
         guard wrong == 0 else {
@@ -179,7 +200,7 @@ private struct UndoWriter {
                 "reconcile.rewritten",
                 "\(counted(wrong, "row")) of \(pair.live.name) did not come out as they were before the merge: a trigger changes them; "
                     + "nothing was undone",
-                hints: ["name the table's triggers under `disable-triggers`"], exitStatus: .verificationMismatch)
+                hints: diff.triggerHints, exitStatus: .verificationMismatch)
         }
     }
 }

@@ -68,10 +68,7 @@ struct RowSQL {
 
     static func isUnreferenced(_ alias: String, by children: [TableShape.Child]) -> String {
         let references = children.map { child in
-            let same = child.columns.indices.map {
-                child.equality[$0].holds("\(alias).\(child.parentColumns[$0].sql)", "child.\(child.columns[$0].sql)")
-            }
-            return "NOT EXISTS (SELECT FROM \(child.from) AS child WHERE \(same.joined(separator: " AND ")))"
+            "NOT EXISTS (SELECT FROM \(child.from) AS child WHERE \(child.leads(from: "child", to: alias)))"
         }
         return references.isEmpty ? "true" : references.joined(separator: " AND ")
     }

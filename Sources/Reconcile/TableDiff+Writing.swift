@@ -1,4 +1,5 @@
 internal import PostgreSQL
+internal import RunCore
 
 /// The statements that write into a live table, be it to merge or to take a merge back.
 extension TableDiff {
@@ -34,5 +35,26 @@ extension TableDiff {
             UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
             FROM \(source) JOIN \(pair.backup.from) AS b ON \(isAbout("b")) WHERE d.verdict = 'update' AND \(condition) AND \(isAbout("t"))
             """
+    }
+
+    // MARK: Whether it was done
+
+    var triggerHints: [String] {
+        [
+            "triggers that fire on it: \(pair.live.triggers.map(\.description).joined(separator: ", "))",
+            "name those under `disable-triggers`, or with --disable-trigger",
+        ]
+    }
+
+    /// - Parameter result: what becomes of the whole transaction otherwise.
+    /// - Throws: `ReconcileRefused` where not as many rows were written as should be.
+    func requireEqual(_ done: Int, _ planned: Int, _ what: String, orNothingWas result: String) throws {
+        guard done == planned else {
+            throw ReconcileRefused(
+                "reconcile.swallowed",
+                "\(RunCore.counted(planned, "row")) of \(pair.live.name) \(planned == 1 ? "was" : "were") to be \(what), and \(countText(done)) "
+                    + "\(done == 1 ? "was" : "were"): a trigger or a rule takes them away; nothing was \(result)",
+                hints: triggerHints, exitStatus: .verificationMismatch)
+        }
     }
 }

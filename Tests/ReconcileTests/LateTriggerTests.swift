@@ -47,6 +47,24 @@ struct LateTriggerTests {
         #expect(try await bench.rows("t").isEmpty)
     }
 
+    /// It is deleted once and not for ever.
+    @Test func aDeletedRowThatATriggerEntersAgainIsFound() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)")
+        try await bench.backUp("t")
+        try await bench.run(
+            """
+            INSERT INTO t VALUES (2, 2); CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO app.t VALUES (OLD.*); RETURN NULL; END$$;
+            CREATE TRIGGER again AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION again()
+            """)
+        var policy = MergePolicy()
+        (policy.deletesExtra, policy.mostDeletes) = (true, 1)
+        let plan = try MergePlan([try await bench.diff("t", policy: policy)])
+        let agreed = try await plan.prepare(bench.connection, deadline: soon())
+        let refused = await #expect(throws: ReconcileRefused.self) { try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon()) }
+        #expect(refused?.code == "reconcile.rewritten" && refused?.hints.first?.contains("again") == true)
+        #expect(try await bench.rows("t") == ["(1,1)", "(2,2)"])
+    }
+
     /// With constraints put off, something is pending when the triggers come back: a table then takes none.
     @Test func triggersComeBackInACircleToo() async throws {
         let bench = try await Bench(

@@ -1,0 +1,64 @@
+internal import BlockingIO
+internal import PostgreSQL
+
+/// Rows that are to be deleted, and on which others may hang: a constraint might take those along, so such rows stay.
+extension TableDiff {
+    /// Deletes the rows on which nothing hangs that stays, be it of this table or of another.
+    ///
+    /// - Parameters:
+    ///   - source: the differences `d` as they stand in a FROM clause.
+    ///   - condition: what is true of those whose live row `t`, which is locked, is to be deleted.
+    ///   - delete: deletes those of which another condition is true too, and says how many it deleted.
+    /// - Returns: how many went. Afterwards `isHeld` is true of those that stay.
+    func deleteUnreferenced(
+        among source: String, where condition: String, _ connection: isolated PostgresConnection, deadline: Deadline,
+        _ delete: (isolated PostgresConnection, String) async throws -> Int
+    ) async throws -> Int {
+        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_leaving", deadline: deadline)
+        let wanted = try await connection.execute(
+            """
+            CREATE TEMP TABLE reprise_leaving ON COMMIT DROP AS
+            SELECT d.seq, t.tableoid AS part, t.ctid AS spot FROM \(pair.live.from) AS t, \(source) WHERE \(condition)
+            """, deadline: deadline)
+        // By its place: one that a trigger enters again is another one.
+        let isThere = "EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq AND x.part = t.tableoid AND x.spot = t.ctid)"
+        var deleted = 0, count = 0
+        // A row that hangs on another of this table goes before it, so that triggers which look for such rows find none.
+        repeat {
+            count = try await delete(connection, "\(isThere) AND \(sql.isUnreferenced("t"))")
+            deleted += count
+        } while count > 0
+        guard deleted < wanted else { return deleted }
+        try await keepHeld(connection, deadline: deadline)
+        // Rows that hang on themselves or on each other go at once: constraints are looked at when all of them are gone.
+        return try await deleted + delete(connection, isThere)
+    }
+
+    /// Of a difference `d` that was among them: a row hangs on its row that stays.
+    static let isHeld = "NOT EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq)"
+
+    /// Takes those out of `pg_temp.reprise_leaving` to which a row leads that is not in it, until there are none.
+    private func keepHeld(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        var held = 0
+        repeat {
+            held = 0
+            for child in pair.live.children {
+                held += try await connection.execute(
+                    """
+                    DELETE FROM pg_temp.reprise_leaving AS x USING \(pair.live.from) AS t, \(child.from) AS child
+                    WHERE t.tableoid = x.part AND t.ctid = x.spot AND \(child.leads(from: "child", to: "t"))
+                          AND NOT EXISTS (SELECT FROM pg_temp.reprise_leaving AS o WHERE o.part = child.tableoid AND o.spot = child.ctid)
+                    """, deadline: deadline)
+            }
+        } while held > 0
+    }
+}
+
+extension TableShape.Child {
+    /// True where the row `child` leads to the row `parent`.
+    func leads(from child: String, to parent: String) -> String {
+        columns.indices.map {
+            equality[$0].holds("\(parent).\(parentColumns[$0].sql)", "\(child).\(columns[$0].sql)")
+        }.joined(separator: " AND ")
+    }
+}

@@ -41,16 +41,20 @@ extension MergePlan {
             try await begin(id, preview, lockTimeout, connection, deadline)
             // Inside of the transaction: what it has read, nobody can replace any more.
             try await requireAgreed(preview, connection, deadline)
+            try await requireSameShapes(connection, deadline)
             var outcome = MergeOutcome(), place = 0
             let triggers = try await Triggers.disable(triggersToDisable, connection, deadline: deadline)
             // Somebody may have taken a value or a parent since the preview.
             try await lookAgainAtObjects(connection, deadline: deadline)
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
-            try await skipOrphans(connection, deadline: deadline)
+            // All locks first: what is decided after them, with what is then seen, stands until the end.
+            for diff in diffs where diff.pair.key != nil { try await diff.lockAndSkipChanged(connection, deadline: deadline) }
+            // Whoever was about to hang something on one of them has done so before its lock was had.
+            for diff in diffs where diff.pair.key != nil { try await diff.skipReferenced(connection, deadline: deadline) }
+            try await skipChildrenOfLost(connection, deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 outcome.tables.append(try await writer.write(connection, &place))
-                try await skipChildren(ofTaken: diff, connection, deadline: deadline)
             }
             // Children before parents.
             for (index, diff) in diffs.enumerated().reversed() {
@@ -77,6 +81,19 @@ extension MergePlan {
         guard now == preview else {
             throw ReconcileRefused(
                 "reconcile.other-preview", "the differences are not those that were agreed to (preview \(preview.prefix(12)), now \(now.prefix(12)))",
+                hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
+        }
+    }
+
+    /// What a table was when its differences were shown, it still is, and stays until the end: who writes rows goes on, who changes a table
+    /// waits. With another column or foreign key a row could go of which nobody has seen all, or take others along.
+    private func requireSameShapes(_ connection: isolated PostgresConnection, _ deadline: Deadline) async throws {
+        for diff in diffs {
+            let live = diff.pair.live
+            try await connection.execute("LOCK TABLE \(live.from) IN ROW EXCLUSIVE MODE", deadline: deadline)
+            guard try await TableShape.read(live.name, connection, deadline: deadline) != live else { continue }
+            throw ReconcileRefused(
+                "reconcile.reshaped", "table \(live.name) is not what it was when its differences were shown: its columns, keys, constraints or triggers have changed since",
                 hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
         }
     }
@@ -138,17 +155,10 @@ private struct DiffWriter {
     private var place: String { diff.auditedName }
     private var id: String { RowSQL.text(merge) }
 
-    /// Locks, looks again, and inserts and updates.
+    /// Inserts and updates what was locked, or is counted once more.
     func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
         var table = MergeOutcome.Table(name: pair.live.name)
-        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
-        if pair.key == nil {
-            try await diff.recountCopies(connection, deadline: deadline)
-        } else {
-            try await connection.execute(lockingKeyed, deadline: deadline)
-            // Whoever was about to hang something on one of them has done so before its lock was had.
-            try await diff.skipReferenced(connection, deadline: deadline)
-        }
+        if pair.key == nil { try await diff.recountCopies(connection, deadline: deadline) }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
         if pair.key != nil { table.updated = try await update(connection, &place) }
@@ -160,12 +170,13 @@ private struct DiffWriter {
             FROM \(diff.table.sql) AS d\(each("d.copies"))
             WHERE d.verdict IN ('skip', 'decide') OR (d.verdict = 'update' AND pg_catalog.array_position(d.take, NULL) IS NOT NULL)
             """, deadline: deadline)
-        try await connection.execute(
-            """
-            INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), 'changed since the preview', \(names), d.backup, d.live
-            FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq)\(each("d.copies - s.copies"))
-            WHERE s.copies < d.copies AND d.verdict <> 'skip'
-            """, deadline: deadline)
+        if pair.key == nil {
+            try await connection.execute(
+                """
+                INSERT INTO reprise_audit.skips SELECT \(id), \(self.place), \(TableDiff.changedSince), \(names), d.backup, d.live
+                FROM pg_temp.reprise_step AS s JOIN \(diff.table.sql) AS d USING (seq)\(each("d.copies - s.copies")) WHERE s.copies < d.copies
+                """, deadline: deadline)
+        }
         let skips = try await connection.query(
             """
             SELECT reason, pg_catalog.count(*) AS rows FROM reprise_audit.skips
@@ -175,29 +186,18 @@ private struct DiffWriter {
         return table
     }
 
-    /// The live rows of all that is to be written, locked in the order of their keys and held against the image that was agreed to. A row
-    /// to be inserted must still not be there.
-    private var lockingKeyed: String {
-        """
-        CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
-        WITH \(diff.lockedRows) SELECT x.*, x.unchanged::int AS copies
-        FROM (SELECT d.seq, l."reprise image" IS NOT DISTINCT FROM (\(diff.wholeLiveImage)) AS unchanged
-              FROM \(diff.table.sql) AS d LEFT JOIN l ON \(diff.isAbout("l")) WHERE d.verdict IN ('insert', 'update', 'delete')) AS x
-        """
-    }
-
     /// Rows of a table without a key that look the same are one difference.
     private func each(_ copies: String) -> String { pair.key == nil ? ", pg_catalog.generate_series(1, \(copies))" : "" }
 
     private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
-        guard let updating = diff.updating(from: "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)", where: "s.unchanged") else { return 0 }
+        guard let updating = diff.updating(from: "\(diff.table.sql) AS d") else { return 0 }
         let wanted = diff.withOthers(
             "ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)")
         let count = try await connection.execute(
             """
             INSERT INTO reprise_audit.changes
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(diff.wholeNames), \(diff.wholeLiveImage), \(wanted)
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) WHERE d.verdict = 'update' AND s.unchanged
+            FROM \(diff.table.sql) AS d WHERE d.verdict = 'update'
             """, deadline: deadline)
         let done = try await connection.execute(updating, deadline: deadline)
         place += count
@@ -206,15 +206,15 @@ private struct DiffWriter {
     }
 
     private func insert(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
+        let counted = pair.key == nil ? " JOIN pg_temp.reprise_step AS s USING (seq)\(each("s.copies"))" : ""
         let count = try await connection.execute(
             """
             INSERT INTO reprise_audit.changes
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
-            FROM \(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)\(each("s.copies")) WHERE d.verdict = 'insert' AND s.unchanged
+            FROM \(diff.table.sql) AS d\(counted) WHERE d.verdict = 'insert'
             """, deadline: deadline)
-        let keyed = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
-        let source = pair.key == nil ? copies : keyed
-        let done = try await connection.execute(diff.inserting(from: source, where: "s.unchanged"), deadline: deadline)
+        let keyed = "\(diff.table.sql) AS d JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
+        let done = try await connection.execute(diff.inserting(from: pair.key == nil ? copies : keyed), deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
         return count
@@ -232,11 +232,9 @@ private struct DiffWriter {
     /// Rows on which others hang stay: a constraint might take those along.
     func delete(_ connection: isolated PostgresConnection, _ place: inout Int, _ table: inout MergeOutcome.Table) async throws {
         guard diff.policy.deletesExtra, pair.key != nil else { return }
-        // The rows of this table were locked when it was written; what another table's part did in between is ours.
-        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
-        try await connection.execute(lockingKeyed, deadline: deadline)
-        let source = "\(diff.table.sql) AS d JOIN pg_temp.reprise_step AS s USING (seq)"
-        let isLeaving = "d.verdict = 'delete' AND s.unchanged AND \(diff.isAbout("t"))"
+        // The rows were locked before anything was written; what another table's part did to them since is ours.
+        let source = "\(diff.table.sql) AS d"
+        let isLeaving = "d.verdict = 'delete' AND \(diff.isAbout("t")) AND \(diff.sql.wholeImage("t")) = (\(diff.wholeLiveImage))"
         table.deleted = try await diff.deleteUnreferenced(among: source, where: isLeaving, connection, deadline: deadline) { connection, isNext in
             let count = try await connection.execute(
                 """
@@ -254,7 +252,7 @@ private struct DiffWriter {
             """
             INSERT INTO reprise_audit.skips
             SELECT \(id), \(self.place), 'other rows hang on it', \(names), NULL, d.live
-            FROM \(source) WHERE d.verdict = 'delete' AND s.unchanged AND \(TableDiff.isHeld)
+            FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(TableDiff.isHeld)
             """, deadline: deadline)
         if left > 0 { table.skipped["other rows hang on it"] = left }
     }

@@ -100,13 +100,7 @@ private struct UndoWriter {
             return
         }
         let taken = RowSQL.text("another row has its key (\(key.columns.map(\.description).joined(separator: ", ")))")
-        _ = try await run(
-            """
-            WITH \(diff.lockedRows),
-                 x AS (SELECT d.seq FROM \(differences) LEFT JOIN l ON \(diff.isAbout("l")) WHERE l."reprise image" IS DISTINCT FROM d.live)
-            UPDATE \(differences) SET verdict = 'skip', reason = CASE d.kind WHEN 'missing' THEN \(taken) ELSE \(RowSQL.text(Self.changed)) END
-            FROM x WHERE d.seq = x.seq
-            """, connection)
+        _ = try await run(diff.skippingChanged("d.live", "CASE d.kind WHEN 'missing' THEN \(taken) ELSE \(RowSQL.text(Self.changed)) END"), connection)
         if holdsMore { _ = try await run("\(skippingChanged) FROM \(pair.live.from) AS t WHERE \(isInserted) AND NOT \(isTheMerges)", connection) }
     }
 

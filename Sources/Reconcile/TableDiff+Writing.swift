@@ -1,3 +1,4 @@
+internal import BlockingIO
 internal import PostgreSQL
 internal import RunCore
 
@@ -14,6 +15,27 @@ extension TableDiff {
                 WHERE EXISTS (SELECT FROM \(table.sql) AS d WHERE d.verdict IN ('insert', 'update', 'delete') AND \(isAbout("t")))
                 ORDER BY \(sql.order("t")) FOR UPDATE OF t)
             """
+    }
+
+    /// Why a row is left alone that is not as it was agreed to, as SQL.
+    static let changedSince = RowSQL.text("changed since the preview")
+
+    /// Locks the live rows of all that is to be written, and holds them against the images that were agreed to. A row to be inserted must
+    /// still not be there.
+    func lockAndSkipChanged(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        try await connection.execute(skippingChanged(wholeLiveImage, Self.changedSince), deadline: deadline)
+    }
+
+    /// - Parameters:
+    ///   - image: what the live row of a difference `d` has to hold; NULL: there has to be none.
+    ///   - reason: why it is left alone where it does not.
+    func skippingChanged(_ image: String, _ reason: String) -> String {
+        """
+        WITH \(lockedRows),
+             x AS (SELECT d.seq FROM \(table.sql) AS d LEFT JOIN l ON \(isAbout("l"))
+                   WHERE d.verdict IN ('insert', 'update', 'delete') AND l."reprise image" IS DISTINCT FROM (\(image)))
+        UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason) FROM x WHERE d.seq = x.seq
+        """
     }
 
     /// - Parameter source: differences `d` with the backup's rows `b`.

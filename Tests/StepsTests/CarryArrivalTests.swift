@@ -55,6 +55,15 @@ import Testing
         return Ending(code: error?.code ?? "", left: left)
     }
 
+    /// `to: /tmp/db.dump` must not shut /tmp to everybody.
+    @Test func aFolderThatIsThereStaysAsItIs() throws {
+        let modes = """
+            cd '\(folder)' && mkdir -m 1777 there
+            \(FetchBackupStep.making(folder + "/there")) && \(FetchBackupStep.making(folder + "/it's/new")) && stat -c %a there "it's/new"
+            """
+        #expect(try sh(modes).output == "1777\n711\n")
+    }
+
     @Test func whatArrivedIsUnwrapped() throws {
         let sums = try upload(to: folder)
         let result = try arrive(sums.wrapped, in: folder)

@@ -101,6 +101,12 @@ package struct FetchBackupStep: StepKind {
         return "/" + path.split(separator: "/").dropLast().joined(separator: "/")
     }
 
+    /// For sh: makes the folder of a backup, which others can pass through and not read. One that is there is not this step's own.
+    static func making(_ folder: String) -> String {
+        let folder = shellQuoted(folder)
+        return "{ [ -d \(folder) ] || install -d -m 0711 -- \(folder); }"
+    }
+
     /// The operating-system user who restores on this host, and to whom the file is given.
     private static func owner(_ context: StepContext) -> String {
         context.inventory.databases.first { $0.host == context.hosts[0] }?.superuser ?? "postgres"
@@ -205,7 +211,7 @@ package struct FetchBackupStep: StepKind {
         let folder = folder(to: target)
         let owner = context.optionalString("kind") == "files" ? "root" : owner(context)
         return """
-            install -d -m 0711 -- \(shellQuoted(folder)) || exit 73
+            \(making(folder)) || exit 73
             (
             \(script)
             ) || exit $?

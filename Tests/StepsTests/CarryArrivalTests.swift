@@ -78,9 +78,17 @@ import Testing
     @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func nothingTakesMoreThanHalfOfTheDisk() throws {
         let small = try SmallDisk(bytes: 5 << 20)
         let sums = try upload(to: small.path)
-        #expect(try failure(sums.wrapped, in: small.path) == Ending(code: "host-fetch.no-room", left: ["up"]))
+        let unlimited = HostFetchScript.unlimitedBytes
+        #expect(try failure(sums.wrapped, in: small.path, quotaBytes: unlimited) == Ending(code: "host-fetch.no-room", left: ["up"]))
         try small.grow(toBytes: 8 << 20)
-        #expect(try arrive(sums.wrapped, in: small.path).unwrappedSHA256 == sums.plain)
+        #expect(try arrive(sums.wrapped, in: small.path, quotaBytes: unlimited).unwrappedSHA256 == sums.plain)
+    }
+
+    /// Who says how much may come out of it has thought of the disk.
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func wherePlanSaysHowMuchMayComeOutItMayTakeAllThatIsFree() throws {
+        let small = try SmallDisk(bytes: 5 << 20)
+        let sums = try upload(to: small.path)
+        #expect(try arrive(sums.wrapped, in: small.path, quotaBytes: 2_000_000).unwrappedSHA256 == sums.plain)
     }
 
     /// Others fill it while the backup is unwrapped.

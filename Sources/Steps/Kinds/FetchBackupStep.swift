@@ -23,7 +23,7 @@ package struct FetchBackupStep: StepKind {
             FieldSchema("to", .path, help: "where on the host; a folder of the run's own without it"),
             FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host"), help: "who talks to the store"),
             FieldSchema("minimum-size", .bytes, default: .string("1kB"), help: "a smaller backup is not plausible"),
-            FieldSchema("most-bytes", .bytes, help: "one that unwraps to more is refused; so is one that unwraps to more than half of what is free there"),
+            FieldSchema("most-bytes", .bytes, help: "one that unwraps to more is refused; without it more than half of what is free there"),
             FieldSchema(
                 "revision", .string,
                 help: "also say which revision of the application belongs to the backup: from the file beside it, or this where there is none"),

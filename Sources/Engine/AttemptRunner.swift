@@ -57,10 +57,7 @@ struct AttemptRunner: Sendable {
         }
         let found = try await context.alreadyDone(unless)
         Failpoint.hit("unless.answered", context.place())
-        guard !found.isDone else {
-            // What a later attempt finds done may be the work of an earlier one, which undo then has to put back.
-            return StepOutcome(evidence: ["already-done": found.answer], changed: attempt > 1)
-        }
+        guard !found.isDone else { return found.outcome(ofAttempt: attempt) }
         return try await kind.perform(context.without(found))
     }
 

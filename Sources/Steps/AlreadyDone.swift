@@ -21,6 +21,12 @@ package struct AlreadyDone: Sendable, Hashable {
         self.answer = answer
     }
 
+    /// What becomes of a step that is left out. What a later attempt finds done may be the work of an earlier one, which undo then has to put
+    /// back, and which services have to take up.
+    package func outcome(ofAttempt attempt: AttemptNumber) -> StepOutcome {
+        StepOutcome(evidence: ["already-done": answer], outputs: attempt > 1 ? ["changed": true] : [:], changed: attempt > 1)
+    }
+
     /// The key under which the answer is journaled.
     package static let observationKey = "unless"
 }

@@ -131,7 +131,7 @@ struct CarryOver: Sendable {
         let folder = FetchBackupStep.folder(to: target)
         let file = shellQuoted(upload(sent.sha256))
         let script = """
-            umask 077; install -d -m 0711 -- \(shellQuoted(folder)) || exit 1
+            umask 077; \(FetchBackupStep.making(folder)) || exit 1
             for other in \(shellQuoted(uploads))*; do [ "$other" = \(file) ] || rm -f -- "$other" || exit 1; done
             rm -f -- \(shellQuoted(target)).reprise-unwrapping || exit 1
             there=$(stat -c %s -- \(file) 2>/dev/null) || there=0

@@ -78,6 +78,17 @@ let firewallScript =
         ln -sfn /lib/systemd/system/$UNIT $WANTS/$UNIT
     }
 
+    # Chains of others through which what comes in must pass too: those that drop by their policy, or whose last rule drops or rejects
+    # whatever comes to it.
+    others() {
+        nft -s list ruleset 2>/dev/null | awk '
+            /^table / { table = $2 " " $3 }
+            /^\tchain / { chain = $2; input = policy = last = 0 }
+            /^\t\t/ { last = /^\t\t(counter (packets [0-9]+ bytes [0-9]+ )?)?(drop|reject)( |$)/ }
+            /^\t\ttype .* hook input / { input = 1; policy = /policy drop/ }
+            /^\t}/ { if (input && (policy || last) && table != "inet reprise") print "the chain " chain " of the table " table; input = 0 }'
+    }
+
     check_way_in
     [ -z "$(foreign)" ] || refuse "$FILE was written by somebody else; look at it, move its rules into \`allow\`, and say \`replace: true\`"
     if [ -z "$(in_force)" ] || [ "$(record)" != "$(cat $KEPT/loaded 2>/dev/null)" ]; then
@@ -98,6 +109,9 @@ let firewallScript =
         changed 'enabled them for the next boot'
     fi
     [ "$(record)" = "$(cat $KEPT/loaded)" ] || { say 'the rules in force are not those that were just loaded: something else changes them too'; exit 1; }
+    others | while IFS= read -r chain; do
+        echo "warning: $chain drops or rejects what comes in, too: what the plan allows is let in only where that chain lets it in; look at it with: nft list ruleset"
+    done
     echo "evidence: $(printf '%s' "$ALLOWED" | grep -c .) rules in force; all else is dropped"
 
     """#

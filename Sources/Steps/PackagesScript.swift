@@ -98,17 +98,31 @@ let packagesScript =
         UPDATED=1
     }
 
-    # Packages start no services while this process lives, and only so long: what a killed one leaves has no effect.
+    # Packages start no services while this process lives, and only so long: what a killed one leaves has no effect. Steps that install
+    # beside each other share the policy, each with a line in it.
+    RUNS='runs() { read -r line 2>/dev/null <"/proc/$1/stat" || return 1; set -- "$2" ${line##*) }; [ "${21}" = "$1" ]; }'
+    eval "$RUNS"
+    is_ours() { grep -q "$MARK" $POLICY 2>/dev/null; }
     make_policy() {
         [ "$START_SERVICES" = false ] || return 0
-        if [ -e $POLICY ]; then say "$POLICY is there already and decides which services packages start"; return 0; fi
-        printf '#!/bin/sh\n# %s: packages start no services while process %s runs\nread -r line 2>/dev/null </proc/%s/stat || exit 0\nset -- ${line##*) }\n[ "${20}" = %s ] && exit 101\nexit 0\n' \
-            "$MARK" $$ $$ "$(started $$)" >"$WORK/policy"
+        if [ -e $POLICY ] && ! is_ours; then say "$POLICY is there already and decides which services packages start"; return 0; fi
+        write_policy "$$ $(started $$)"
+    }
+    drop_policy() { ! is_ours || write_policy || say "$POLICY is left from an installation, and has no effect"; }
+    started() { read -r line <"/proc/$1/stat"; set -- ${line##*) }; printf %s "${20}"; }
+    write_policy() ( # PROCESS…, besides others that are still at work; one writes at a time
+        flock 9
+        {
+            printf '%s\n' "$@"
+            sed -n 's/^runs \([0-9]* [0-9]*\) && exit 101$/\1/p' $POLICY 2>/dev/null | while read -r process since; do
+                if [ "$process" != $$ ] && runs "$process" "$since"; then echo "$process $since"; fi
+            done
+        } | sed -n 's/..*/runs & \&\& exit 101/p' >"$WORK/lines"
+        if [ ! -s "$WORK/lines" ]; then rm -f $POLICY; exit 0; fi
+        { printf '#!/bin/sh\n# %s: packages start no services while one of these processes runs\n%s\n' "$MARK" "$RUNS"; cat "$WORK/lines"; echo 'exit 0'; } >"$WORK/policy"
         chmod 755 "$WORK/policy"
         mv "$WORK/policy" $POLICY
-    }
-    started() { read -r line <"/proc/$1/stat"; set -- ${line##*) }; printf %s "${20}"; }
-    drop_policy() { if grep -q "$MARK" $POLICY 2>/dev/null; then rm -f $POLICY; fi; }
+    ) 9<"${POLICY%/*}"
 
     mend() {
         [ -n "$(unfinished)" ] || return 0

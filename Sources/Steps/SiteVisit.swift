@@ -8,7 +8,9 @@ struct SiteMismatch: RepriseError {
     let code = "site-check.mismatch"
     let message: String
     let hints: [String]
-    init(_ message: String, hints: [String] = []) { (self.message, self.hints) = (message, hints) }
+    /// Asking again would send a refused secret once more: such tries lock accounts.
+    let isFinal: Bool
+    init(_ message: String, hints: [String] = [], isFinal: Bool = false) { (self.message, self.hints, self.isFinal) = (message, hints, isFinal) }
 }
 
 /// What a step asks of a site, and what it must answer.
@@ -76,7 +78,9 @@ struct SiteVisit: Sendable {
             let answer = try await session.request(
                 site + request.path, form: request.filled(picked), limitBytes: 64 << 20, timeout: patience())
             if let problem = request.problem(with: answer) {
-                throw SiteMismatch("\(request.path) \(problem)", hints: request.secrets.map { "look whether the secret \($0) is right, which was sent there" })
+                throw SiteMismatch(
+                    "\(request.path) \(problem)", hints: request.secrets.map { "look whether the secret \($0) is right, which was sent there" },
+                    isFinal: request.isRefused(by: answer))
             }
             for (name, expression) in request.pick { picked[name] = try expression.first(in: answer.body, of: request.path) }
             found.append("\(request.path) answered \(answer.status) with \(answer.body.count) bytes as expected")
@@ -163,6 +167,9 @@ struct SiteRequest: Sendable {
         for part in texts("lacks") where text.contains(part) { return "holds \"\(part)\"" }
         return HTTPCheckStep.problem(answer.status, answer.body, ["json": wish["json"] ?? .null])
     }
+
+    /// Whether an answer that does not pass says that the secret is not taken: by its status, or by leading elsewhere.
+    func isRefused(by answer: HTTPSession.Answer) -> Bool { !secrets.isEmpty && [302, 303, 401, 403, 422, 429].contains(answer.status) }
 
     private func texts(_ field: String) -> [String] { wish[field]?.arrayValue?.compactMap(\.stringValue) ?? [] }
 }

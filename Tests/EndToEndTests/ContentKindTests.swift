@@ -107,6 +107,7 @@ extension EndToEnd {
                         tar -cf ../link.tar l
                         tar -cf ../through.tar l; rm l; mkdir l; echo evil >l/evil; tar -rf ../through.tar l/evil
                         tar -cf ../pipe.tar p
+                        tar -cf ../setuid.tar f; chmod 755 f
                         tar -cf ../good.tar f; head -c 700 ../good.tar >../cut.tar
                         head -c 2000000000 /dev/zero | gzip -1 >../bomb.tar.gz'
                     refused() { # ARCHIVE WHY
@@ -121,6 +122,7 @@ extension EndToEnd {
                     refused link.tar 'leads to an absolute path'
                     refused through.tar 'leads to an absolute path'
                     refused pipe.tar 'is a named pipe'
+                    refused setuid.tar 'is setuid'
                     refused cut.tar 'the archive is cut off'
                     refused bomb.tar.gz 'unwraps to more than'
                     plan <<<"  - {id: unpack, kind: archive, on: new2, with: {path: /root/good.tar, into: /srv/good}}"

@@ -16,7 +16,7 @@ extension EndToEnd {
                 for port in 22 80 443; do expect "port $port from another host" open "$(port $port)"; done
                 expect "port 5432 from another host" shut "$(port 5432)"
                 # The application keeps what is encrypted with production's key.
-                expect "the APP_KEY" "$(sed -n s/^app_key=//p "$LAB/secrets")" "$(there sed -n s/^APP_KEY=//p "$BACKEND/.env")"
+                expect "the APP_KEY" "$(sed -n s/^app_key=//p "$LAB/secrets")" "$(there sed -n "s/^APP_KEY='\(.*\)'$/\1/p" "$BACKEND/.env")"
                 expect "the owner of .env" "root:www-data 640" "$(there stat -c '%U:%G %a' "$BACKEND/.env")"
 
                 # What goes wrong inside while it looks well from outside is told from each log, and not again by the next run.

@@ -11,7 +11,7 @@ extension EndToEnd {
                 start() { reprise start "$PLAN" --inventory "$INVENTORY" --yes --param "database=$DATABASE" "$@"; }
                 sed -e "s|^    app-key: .*|    app-key: file:$WORK/app-key|" -e "s|database: chms_production|database: $DATABASE|" inventory/new-server/lab.yaml >"$WORK/inventory.yaml"
                 INVENTORY=$WORK/inventory.yaml
-                key_on_host() { there sh -c "sed -n s/^APP_KEY=//p $BACKEND/.env 2>/dev/null" || true; }
+                key_on_host() { there sed -n "s/^APP_KEY='\(.*\)'$/\1/p" "$BACKEND/.env" 2>/dev/null || true; }
                 key=$(sed -n s/^app_key=//p "$LAB/secrets") other=base64:$(head -c 32 /dev/urandom | base64) before=$(key_on_host)
                 (umask 077; printf '%s\n' "$other" >"$WORK/app-key")
                 # Nothing beside this backup says which code belongs to it.

@@ -177,7 +177,7 @@ import Testing
             server.put("db.dump", bomb)
             let store = try server.store()
             func fetch() async throws -> HostFetchScript.Outcome {
-                let job = try await HostFetchScript.make(try await store.head("db.dump"), from: store, to: small.file("out"), options: options())
+                let job = try await HostFetchScript.make(try await store.head("db.dump"), from: store, to: small.file("out"), options: options(quotaBytes: HostFetchScript.unlimitedBytes))
                 return try await outcome(of: job, server).outcome
             }
             // What an attempt that was killed left of it takes no room from the next one.

@@ -55,6 +55,15 @@ import Testing
         return Ending(code: error?.code ?? "", left: left)
     }
 
+    /// `to: /tmp/db.dump` must not shut /tmp to everybody.
+    @Test func aFolderThatIsThereStaysAsItIs() throws {
+        let modes = """
+            cd '\(folder)' && mkdir -m 1777 there
+            \(FetchBackupStep.making(folder + "/there")) && \(FetchBackupStep.making(folder + "/it's/new")) && stat -c %a there "it's/new"
+            """
+        #expect(try sh(modes).output == "1777\n711\n")
+    }
+
     @Test func whatArrivedIsUnwrapped() throws {
         let sums = try upload(to: folder)
         let result = try arrive(sums.wrapped, in: folder)
@@ -69,9 +78,17 @@ import Testing
     @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func nothingTakesMoreThanHalfOfTheDisk() throws {
         let small = try SmallDisk(bytes: 5 << 20)
         let sums = try upload(to: small.path)
-        #expect(try failure(sums.wrapped, in: small.path) == Ending(code: "host-fetch.no-room", left: ["up"]))
+        let unlimited = HostFetchScript.unlimitedBytes
+        #expect(try failure(sums.wrapped, in: small.path, quotaBytes: unlimited) == Ending(code: "host-fetch.no-room", left: ["up"]))
         try small.grow(toBytes: 8 << 20)
-        #expect(try arrive(sums.wrapped, in: small.path).unwrappedSHA256 == sums.plain)
+        #expect(try arrive(sums.wrapped, in: small.path, quotaBytes: unlimited).unwrappedSHA256 == sums.plain)
+    }
+
+    /// Who says how much may come out of it has thought of the disk.
+    @Test(.enabled(if: SmallDisk.isPossible, needsRoot)) func wherePlanSaysHowMuchMayComeOutItMayTakeAllThatIsFree() throws {
+        let small = try SmallDisk(bytes: 5 << 20)
+        let sums = try upload(to: small.path)
+        #expect(try arrive(sums.wrapped, in: small.path, quotaBytes: 2_000_000).unwrappedSHA256 == sums.plain)
     }
 
     /// Others fill it while the backup is unwrapped.

@@ -41,6 +41,7 @@ import Testing
             }
             day() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
             issue site www.example.org "$(day -1day)" "$(day +60days)"
+            issue month www.example.org "$(day -1day)" "$(day +20days)"
             issue wild '*.example.org' "$(day -1day)" "$(day +60days)"
             issue soon www.example.org "$(day -1day)" "$(day +3days)"
             issue past www.example.org "$(day -9days)" "$(day -1day)"
@@ -56,7 +57,8 @@ import Testing
             "KEY_MODE": "0600", "VALID_FOR": "604800", "CA_FILE": folder.file("ca.pem"), "RESTORE": stdin.isEmpty ? "none" : "secret", "RESTORE_FOLDER": "",
             "ACME": "0", "SERVER": "https://127.0.0.1:9/", "EMAIL": "", "WEBROOT": "", "STOP_SERVICE": "", "RELOAD_SERVICE": "", "ACME_CA_FILE": "", "ADDRESSES": "",
         ].merging(more) { $1 }
-        return try runLocally(CertificateScript.text, environment, stdin: Array(stdin.utf8), in: folder.path)
+        let script = CertificateScript.text.replacing("/etc/letsencrypt", with: folder.file("letsencrypt"))
+        return try runLocally(script, environment, stdin: Array(stdin.utf8), in: folder.path)
     }
 
     private var account: String { String(cString: getpwuid(geteuid()).pointee.pw_name) }
@@ -130,6 +132,71 @@ import Testing
         let outcome = try see(["CA_FILE": ""])
         #expect(outcome.status == 0 && outcome.changes.count == 1 && folder.mode("tls/key.pem") == S_IFREG | 0o600, "\(outcome)")
         #expect(outcome.said.contains("warning: nobody whom this host trusts"))
+    }
+
+    /// An authority that the host trusts for other things is nobody whom `ca-file` names.
+    @Test func whoIsTrustedByTheHostAloneIsNotTrusted() throws {
+        try tool("sh", "-c", "mkdir '\(folder.path)/trusted' && cp '\(folder.path)/ca.pem' '\(folder.path)/trusted' && openssl rehash '\(folder.path)/trusted'")
+        let trusting = ["SSL_CERT_DIR": folder.file("trusted")]
+        let known = try see(stdin: pair("site"), trusting.merging(["CA_FILE": ""]) { $1 })
+        #expect(known.status == 0 && !known.said.contains("nobody whom this host trusts"), "\(known)")
+        try FileManager.default.removeItem(atPath: folder.file("tls"))
+        expectRefused(try see(stdin: pair("site"), trusting.merging(["CA_FILE": folder.file("stranger.pem")]) { $1 }), "does not lead to")
+    }
+
+    // MARK: Who renews it
+
+    /// A copy serves until it ends, and nobody would say so before.
+    @Test func ofACopyItIsSaidThatNobodyRenewsIt() throws {
+        let end = try see(stdin: pair("site"))
+        #expect(end.changes.first?.contains("valid until") == true && end.said.contains("evidence:") && end.said.contains("certbot does not renew it"), "\(end)")
+        #expect(!end.said.contains("warning"), "\(end)")
+        let acme = try fakeCertbot("exit 1")
+        let named = try see(stdin: pair("site"), acme)
+        #expect(named.status == 0 && named.changes.isEmpty && named.said.contains("warning: certbot does not renew the certificate, which ends on"), "\(named)")
+        try FileManager.default.removeItem(atPath: folder.file("tls"))
+        for more in [[:], acme] {
+            let month = try see(stdin: pair("month"), more)
+            #expect(month.status == 0 && month.said.contains("warning: certbot does not renew the certificate, which ends on"), "\(month)")
+        }
+    }
+
+    /// A lineage of certbot's, as it issued one before, with the links of the step.
+    private func lineage(_ settings: String = "") throws -> [String: String] {
+        let live = "letsencrypt/live/www.example.org"
+        try folder.write(folder.text("month.pem")!, to: "\(live)/fullchain.pem")
+        try folder.write(folder.text("month.key")!, to: "\(live)/privkey.pem")
+        try folder.write("[renewalparams]\n\(settings)\n", to: "letsencrypt/renewal/www.example.org.conf")
+        try FileManager.default.createDirectory(atPath: folder.file("tls"), withIntermediateDirectories: true)
+        symlink(folder.file("\(live)/fullchain.pem"), folder.file("tls/fullchain.pem"))
+        symlink(folder.file("\(live)/privkey.pem"), folder.file("tls/key.pem"))
+        return try fakeCertbot("exit 1").merging(["RELOAD_SERVICE": "nginx"]) { $1 }
+    }
+
+    @Test func whatCertbotRenewsIsToldApartFromACopy() throws {
+        var acme = try lineage("renew_hook = service nginx reload")
+        let renewed = try see(acme)
+        #expect(renewed.status == 0 && renewed.changes.isEmpty && !renewed.said.contains("warning") && !renewed.said.contains("does not renew"), "\(renewed)")
+        #expect(folder.mode("letsencrypt/renewal-hooks") == nil)
+        acme["ACME"] = "0"
+        #expect(try !see(acme).said.contains("does not renew"), "named by its place under live alone")
+        if !FileManager.default.fileExists(atPath: "/usr/bin/certbot") {
+            try FileManager.default.removeItem(atPath: folder.file("bin/certbot"))
+            #expect(try see(acme).said.contains("warning: certbot does not renew"), "there is no certbot")
+        }
+    }
+
+    /// It was issued before the plan named the service: certbot would renew it, and nobody would take it up.
+    @Test func theServiceIsReloadedAlsoAfterRenewalsOfAnOlderCertificate() throws {
+        let acme = try lineage("renew_hook = service apache2 reload")
+        let first = try see(acme), hook = "letsencrypt/renewal-hooks/deploy/reprise-reload-nginx"
+        #expect(first.status == 0 && first.changes == ["certbot reloads nginx after each renewal"], "\(first)")
+        #expect(folder.mode(hook) == S_IFREG | 0o755)
+        try folder.write("#!/bin/sh\necho \"$@\" >'\(folder.file("reloaded"))'\n", to: "bin/service", mode: 0o755)
+        #expect(try runLocally("exec '\(folder.file(hook))'", ["PATH": folder.file("bin") + ":/usr/bin:/bin"], in: folder.path).status == 0)
+        #expect(folder.text("reloaded") == "nginx reload\n")
+        let tree = folder.tree("letsencrypt"), second = try see(acme)
+        #expect(second.status == 0 && second.changes.isEmpty && folder.tree("letsencrypt") == tree, "\(second)")
     }
 
     // MARK: A new one, with a certbot that issues what the test has

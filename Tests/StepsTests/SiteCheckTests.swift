@@ -170,3 +170,49 @@ import Testing
         #expect(answer.status == 200 && String(decoding: answer.body, as: UTF8.self).hasPrefix("served"))
     }
 }
+
+/// A site that answers every request in one way, and counts them.
+@Suite final class SiteRefusalTests {
+    private let folder: TestFolder
+    private let server = Process()
+
+    init() throws { folder = try TestFolder() }
+    deinit { if server.isRunning { kill(server.processIdentifier, SIGKILL) } }
+
+    /// - Returns: how many requests came until the step ended.
+    private func requests(answer: String) async throws -> Int {
+        try folder.write("", to: "port")
+        try folder.write("", to: "requests")
+        server.executableURL = URL(fileURLWithPath: "/usr/bin/perl")
+        server.arguments = ["-e", """
+            use IO::Socket::INET; $| = 1;
+            my $server = IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1") or die; syswrite(STDOUT, $server->sockport . "\\n");
+            while (my $client = $server->accept) {
+                my $length = 0;
+                while (<$client>) { $length = $1 if /^content-length: (\\d+)/i; last if /^\\r?$/ }
+                read $client, my $form, $length;
+                open my $seen, ">>", "requests"; syswrite($seen, "$form\\n"); close $seen;
+                syswrite($client, "HTTP/1.1 \(answer)\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"); close $client;
+            }
+            """]
+        server.currentDirectoryURL = URL(fileURLWithPath: folder.path)
+        server.standardOutput = FileHandle(forWritingAtPath: folder.file("port"))
+        try server.run()
+        let deadline = Deadline(after: .seconds(60))
+        while folder.text("port")?.hasSuffix("\n") != true, !deadline.hasPassed { try await Task.sleep(for: .milliseconds(20)) }
+        let port = try #require(folder.text("port")).trimmed
+        let context = StepContext.own(
+            ["site": .string("http://127.0.0.1:\(port)"), "within": "3s", "requests": [["path": "/login", "form": ["password": ["secret": "visitor"]], "status": 302, "location": "/members"]]],
+            secrets: ["visitor": "not the password"])
+        let refused = await #expect(throws: StepRefused.self) { try await SiteCheckStep().perform(context) }
+        #expect(refused?.exitStatus == .verificationMismatch && refused?.hints.contains { $0.contains("the secret visitor is right") } == true)
+        return folder.text("requests")?.split(separator: "\n").count ?? 0
+    }
+
+    /// Each further try would be one more wrong log-in, until the account is locked.
+    @Test(arguments: ["302 Found\r\nLocation: /login", "401 Unauthorized", "403 Forbidden", "422 Unprocessable", "429 Too Many Requests"])
+    func aSecretThatIsRefusedIsSentOnce(answer: String) async throws { #expect(try await requests(answer: answer) == 1) }
+
+    @Test(arguments: ["503 Service Unavailable", "404 Not Found"])
+    func aSiteThatIsNotReadyIsAskedAgain(answer: String) async throws { #expect(try await requests(answer: answer) > 1) }
+}

@@ -180,6 +180,7 @@ package enum HostFetchScript {
         case 80:
             throw HostFetchFailed(.noRoom, "the host has no room to unwrap \(name): \(detail)",
                 "make room on that disk, or name a place on another one with `to`, then: reprise retry; what was fetched is kept",
+                "where half of what is free is too little, and all of it is not, say under `most-bytes` how much may come out of it",
                 "if it cannot be that large, it may be a decompression bomb: choose another one")
         default:
             throw HostFetchFailed(.unexpected, "fetching \(name) on the host ended with status \(exitStatus): \(detail)",

@@ -203,6 +203,9 @@ let tarReadingSource = #"""
                 refuse("the entry ".shown($name)." is a symbolic link") if $ENV{LINKS} eq 'refuse';
                 check_link($path, $target);
             }
+            my $mode = number(substr($header, 100, 8), "the mode of ".shown($name));
+            # Of a folder the bits only say to whom new files belong, and are left out.
+            if ($kind eq 'file') { refuse("the entry ".shown($name)." is $_->[1]") for grep { $mode & $_->[0] } [04000, 'setuid'], [02000, 'setgid'] }
             my $before = $entries{$path};
             refuse("the archive has ".shown($path)." twice, as $before->[0] and as $kind") if $before && $before->[0] ne $kind;
             $total += $source[0] if $kind eq 'file';
@@ -210,7 +213,7 @@ let tarReadingSource = #"""
             my $mtime = ($extra{mtime} // '') =~ /\A([0-9]{1,12})(?:\.[0-9]*)?\z/ ? $1
                 : ord(substr($header, 136, 1)) & 0x80 ? 0 : number(substr($header, 136, 12), "the time of ".shown($name));
             $entries{$path} = [
-                $kind, number(substr($header, 100, 8), "the mode of ".shown($name)) & 0777,
+                $kind, $mode & 0777,
                 account('user', $extra{uname} // unpack('Z32', substr($header, 265, 32)), $extra{uid}, substr($header, 108, 8), $header),
                 account('group', $extra{gname} // unpack('Z32', substr($header, 297, 32)), $extra{gid}, substr($header, 116, 8), $header),
                 $source[0], $source[1], $mtime, $target];

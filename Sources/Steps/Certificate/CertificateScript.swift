@@ -2,13 +2,16 @@
 ///
 /// POSIX sh, coreutils and openssl, which a bare Debian has with ca-certificates; certbot only where a certificate is issued.
 enum CertificateScript {
-    static let text = WantedState.words + judging + "\n" + putting + "\n" + main
+    static let text = WantedState.words + judging + "\n" + putting + "\n" + renewing + "\n" + main
 
     /// Whether a certificate and a key can be used for the names.
     private static let judging = #"""
         umask 077
         set -f
         command -v openssl >/dev/null || refuse "openssl is not installed: name it in a packages step before this one"
+        # Those whom the host trusts count nothing beside CA_FILE. OpenSSL 1.1.1 has no store of them but files.
+        only='-no-CApath'
+        if openssl verify -help 2>&1 | grep -q -e -no-CAstore; then only="$only -no-CAstore"; fi
         names() { printf '%s\n' "$NAMES"; }
         end_of() { openssl x509 -in "$1" -noout -enddate | cut -d= -f2; }
         # CERTIFICATE KEY: why they cannot be used, in $why; empty where they can.
@@ -31,7 +34,7 @@ enum CertificateScript {
             [ "$(date -d "$begin" +%s)" -le "$(date +%s)" ] || { why="the certificate is not valid before $begin; this host's clock says $(date -u)"; return 0; }
             openssl x509 -in "$1" -noout -checkend 0 >/dev/null || { why="the certificate ended on $(end_of "$1")"; return 0; }
             openssl x509 -in "$1" -noout -checkend "$VALID_FOR" >/dev/null || { why="the certificate ends soon, on $(end_of "$1")"; return 0; }
-            [ -z "$CA_FILE" ] || openssl verify -CAfile "$CA_FILE" -untrusted "$1" "$1" >/dev/null 2>&1 || why="$CA_FILE does not lead to the certificate: a part of its chain is missing, or somebody else has signed it"
+            [ -z "$CA_FILE" ] || openssl verify -CAfile "$CA_FILE" $only -untrusted "$1" "$1" >/dev/null 2>&1 || why="$CA_FILE does not lead to the certificate: a part of its chain is missing, or somebody else has signed it"
         }
         """#
 
@@ -75,11 +78,48 @@ enum CertificateScript {
             if [ -z "$CA_FILE" ] && ! openssl verify -untrusted "$CERTIFICATE" "$CERTIFICATE" >/dev/null 2>&1; then
                 echo "warning: nobody whom this host trusts has signed the certificate"
             fi
-            if [ "$ACME" = 0 ] && ! openssl x509 -in "$CERTIFICATE" -noout -checkend 2592000 >/dev/null; then
-                echo "warning: the certificate ends on $(end_of "$CERTIFICATE"), and the plan does not say who issues the next one"
-            fi
-            echo "evidence: valid until $(end_of "$CERTIFICATE"), for $(names | tr '\n' ' ')"
+            lineage=$(lineage)
+            if [ -n "$lineage" ]; then see_to_hook; else say_who_renews; fi
+            echo "evidence: valid until $(end_of "$CERTIFICATE"), for $(names | tr '\n' ' ')${lineage:+, renewed by certbot}"
             exit 0
+        }
+        """#
+
+    /// What comes after the certificate that is there: certbot renews what is its own, and nothing else.
+    private static let renewing = #"""
+        CERTBOT=/etc/letsencrypt
+        # The name under which certbot renews what is in use; nothing where it does not.
+        lineage() {
+            command -v certbot >/dev/null || return 0
+            find $CERTBOT/renewal -maxdepth 1 -name '*.conf' 2>/dev/null | while IFS= read -r conf; do
+                name=${conf##*/} name=${name%.conf}
+                if [ "$CERTIFICATE" -ef "$CERTBOT/live/$name/fullchain.pem" ]; then printf '%s' "$name"; break; fi
+            done
+        }
+        # Where the plan names nobody who issues the next one, a person knows it, and is reminded in the last month.
+        say_who_renews() {
+            nobody="certbot does not renew the certificate, which ends on $(end_of "$CERTIFICATE")"
+            if [ "$ACME" = 1 ]; then
+                echo "warning: $nobody: it is a copy and no link into $CERTBOT/live. Once the names lead here, take \`restore-…\` out of the plan and $CERTIFICATE away, and run the plan again: then one is issued that is renewed"
+            elif ! openssl x509 -in "$CERTIFICATE" -noout -checkend 2592000 >/dev/null; then
+                echo "warning: $nobody, and the plan does not say who issues the next one: put it into $CERTIFICATE and $KEY before that day, or give the step \`acme\`"
+            else
+                echo "evidence: certbot does not renew it; put the next one into $CERTIFICATE and $KEY before it ends, or give the step \`acme\`"
+            fi
+        }
+        # A certificate that was issued before the plan named the service has no hook of its own. Made beside the folder, all of which
+        # certbot runs.
+        see_to_hook() {
+            [ -n "$RELOAD_SERVICE" ] || return 0
+            ! grep -qxF "renew_hook = service $RELOAD_SERVICE reload" "$CERTBOT/renewal/$lineage.conf" || return 0
+            hook=$CERTBOT/renewal-hooks/deploy/reprise-reload-$RELOAD_SERVICE new=$CERTBOT/renewal-hooks/.reprise-new
+            (umask 022; mkdir -p -- "${hook%/*}")
+            printf '#!/bin/sh\n# Kept by the plan that recovers this host.\nexec service %s reload\n' "$RELOAD_SERVICE" >"$new"
+            chmod 0755 "$new"
+            if [ -x "$hook" ] && cmp -s "$new" "$hook"; then rm -f "$new"; return 0; fi
+            sync "$new"
+            mv -fT -- "$new" "$hook"
+            changed "certbot reloads $RELOAD_SERVICE after each renewal"
         }
         """#
 
@@ -113,7 +153,7 @@ enum CertificateScript {
                 put
                 judge "$CERTIFICATE" "$KEY"
                 [ -z "$why" ] || { echo "what was put in place cannot be used: $why" >&2; exit 1; }
-                changed "restored the certificate ($before)"
+                changed "restored the certificate, valid until $(end_of "$CERTIFICATE") ($before)"
                 done_with
             fi
             [ "$ACME" = 1 ] || refuse "the certificate that was kept cannot be used: $unusable"

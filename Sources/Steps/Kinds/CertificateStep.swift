@@ -1,5 +1,5 @@
 package import PlanModel
-internal import RunCore
+package import RunCore
 internal import SSH
 
 /// Sees to it that hosts have a certificate that can be used: the one that is there, else one that was kept, else a new one.
@@ -14,7 +14,7 @@ package struct CertificateStep: WantedStateKind {
             FieldSchema("certificate", .path, isRequired: true, help: "where it belongs on the host, with its chain"),
             FieldSchema("key", .path, isRequired: true, help: "where its private key belongs"),
             FieldSchema("owner", .account, default: .string("root")),
-            FieldSchema("group", .account, default: .string("root"), help: "one that is named may read the key"),
+            FieldSchema("group", .account, default: .string("root"), help: "one that is named may read the key, but for one that certbot issued"),
             FieldSchema("valid-for", .duration, default: .string("7d"), help: "one that ends sooner is not taken"),
             FieldSchema("ca-file", .path, help: "on the host: certificates of those who must have signed it"),
             FieldSchema("restore-certificate", .secretRef, help: "the certificate that was kept, with its chain, as PEM"),
@@ -62,6 +62,10 @@ package struct CertificateStep: WantedStateKind {
                 "ADDRESSES": acme?["addresses"]?.arrayValue?.compactMap(\.stringValue).joined(separator: " ") ?? "",
             ],
             stdin: kept)
+    }
+
+    package func outputs(of evidence: [String], _ context: StepContext) throws -> [String: JSONValue] {
+        ["path": .string(try context.string("certificate"))]
     }
 
     private func kept(_ context: StepContext) async throws -> (String, [UInt8]?) {

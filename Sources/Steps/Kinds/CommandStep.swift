@@ -106,7 +106,7 @@ extension StepContext {
         let text = outcomes.first?.value.stdoutText ?? ""
         return StepOutcome(
             evidence: .object(Dictionary(uniqueKeysWithValues: outcomes.map { ($0.host, $0.value.evidence) })),
-            outputs: ["stdout": .string(String(text.prefix(4096)).trimmed)], warnings: warnings)
+            outputs: ["stdout": .string(String(text.prefix(4096)).trimmed), "changed": true], warnings: warnings)
     }
 }
 

@@ -23,7 +23,7 @@ package struct FetchBackupStep: StepKind {
             FieldSchema("to", .path, help: "where on the host; a folder of the run's own without it"),
             FieldSchema("via", .choice(["host", "orchestrator"]), default: .string("host"), help: "who talks to the store"),
             FieldSchema("minimum-size", .bytes, default: .string("1kB"), help: "a smaller backup is not plausible"),
-            FieldSchema("most-bytes", .bytes, help: "one that unwraps to more is refused; so is one that unwraps to more than half of what is free there"),
+            FieldSchema("most-bytes", .bytes, help: "one that unwraps to more is refused; without it more than half of what is free there"),
             FieldSchema(
                 "revision", .string,
                 help: "also say which revision of the application belongs to the backup: from the file beside it, or this where there is none"),
@@ -99,6 +99,12 @@ package struct FetchBackupStep: StepKind {
     package static func folder(to path: String?) -> String {
         guard let path, path.hasPrefix("/") else { return allFolders }
         return "/" + path.split(separator: "/").dropLast().joined(separator: "/")
+    }
+
+    /// For sh: makes the folder of a backup, which others can pass through and not read. One that is there is not this step's own.
+    static func making(_ folder: String) -> String {
+        let folder = shellQuoted(folder)
+        return "{ [ -d \(folder) ] || install -d -m 0711 -- \(folder); }"
     }
 
     /// The operating-system user who restores on this host, and to whom the file is given.
@@ -205,7 +211,7 @@ package struct FetchBackupStep: StepKind {
         let folder = folder(to: target)
         let owner = context.optionalString("kind") == "files" ? "root" : owner(context)
         return """
-            install -d -m 0711 -- \(shellQuoted(folder)) || exit 73
+            \(making(folder)) || exit 73
             (
             \(script)
             ) || exit $?

@@ -8,7 +8,7 @@ internal import SSH
 /// Visits a web application from this machine, as a person's browser would: certificate, log-in, pages, files.
 ///
 /// With `connect-to` it does so before the name service leads to a new server. The whole visit is made again until all of it passes or
-/// the time is up, so requests must do no harm twice.
+/// the time is up, so requests must do no harm twice; a secret that the site refuses is not sent again.
 package struct SiteCheckStep: StepKind {
     package static let schema = StepKindSchema(
         name: "site-check", summary: "visits a web application from outside: certificate, log-in, pages, files",
@@ -54,7 +54,7 @@ package struct SiteCheckStep: StepKind {
             } catch let error as any RepriseError where !(error is StepRefused && error.exitStatus == .usage) {
                 problem = error
             }
-            if deadline.hasPassed { throw Self.failure(problem, visit.site, tries, context) }
+            if deadline.hasPassed || (problem as? SiteMismatch)?.isFinal == true { throw Self.failure(problem, visit.site, tries, context) }
             context.services.report(StepProgress("waiting for \(visit.site): \(problem.message)"))
             try await Task.sleep(for: .milliseconds(500))
         }
@@ -62,7 +62,7 @@ package struct SiteCheckStep: StepKind {
 
     /// An answer that is otherwise is a mismatch; no answer may be one later.
     private static func failure(_ problem: any RepriseError, _ site: String, _ tries: Int64, _ context: StepContext) -> any RepriseError {
-        let message = "\(site): \(problem.message) (tried \(tries) times)"
+        let message = "\(site): \(problem.message) (tried \(tries == 1 ? "once" : "\(tries) times"))"
         let hints = problem.hints + ["look at the logs of the web server and the application", "then: reprise retry \(context.run) \(context.step)"]
         if problem is SiteMismatch { return StepRefused("site-check.mismatch", message, hints: hints, exitStatus: .verificationMismatch) }
         return StepFailed("site-check.failed", message, hints: hints)

@@ -22,61 +22,77 @@ enum ClusterProgram {
         bin=/usr/lib/postgresql/$version/bin
         conf=/etc/postgresql/$version/$name
         data=/var/lib/postgresql/$version/$name
-        marks=/var/lib/postgresql/reprise
+        # Root's alone. The folders of clusters and of their settings are the server's account's, as which code in a restored dump acts: root
+        # reads and writes there as that account, and takes nothing there for a word of its own.
+        marks=/var/lib/reprise-postgresql
+        if [ ! -e "$marks" ] && [ ! -L "$marks" ]; then install -d -m 700 -o root -g root -- "$marks"; fi
+        [ "$(stat -c %F:%u:%a -- "$marks")" = directory:0:700 ] || refuse "$marks is no folder of root's with mode 0700: look who made it, and move it away"
         making=$marks/$version-$name.making
         made=$marks/$version-$name.made
         fast=$marks/$version-$name.fast
         log=/var/log/postgresql/postgresql-$version-$name.log
         boot=$(cat /proc/sys/kernel/random/boot_id)
 
-        # put FILE MODE: standard input becomes the file, whole or not at all; a power cut does not take it back.
-        put() {
-            cat >"$1.reprise"
-            chmod "$2" "$1.reprise"
-            if [ -d "$conf" ] && [ "${1#"$conf"}" != "$1" ]; then chown postgres:postgres "$1.reprise"; fi
-            sync "$1.reprise"
-            mv -- "$1.reprise" "$1"
-            sync "$(dirname "$1")"
-        }
-        drop() { rm -f -- "$1"; sync "$(dirname "$1")"; }
+        as_postgres() { runuser -u postgres -- "$@"; }
+        # put FILE MODE: standard input becomes the file, whole or not at all; a power cut does not take it back. Nothing is no content: it is
+        # what a full disk leaves, and PostgreSQL's packages take an empty start.conf for one that says auto.
+        writing='umask 077
+            new=$1.reprise
+            rm -f -- "$new" && (set -C; cat >"$new") && [ -s "$new" ] && chmod "$2" "$new" && sync "$new" && mv -T -- "$new" "$1" && sync "${1%/*}" && exit
+            rm -f -- "$new"
+            echo "$1 could not be written" >&2
+            exit 1'
+        put() { sh -c "$writing" sh "$@"; }
+        # In a folder of the server's account.
+        put_theirs() { as_postgres sh -c "$writing" sh "$@"; }
+        drop() { rm -f -- "$1" && sync "${1%/*}"; }
+        drop_options() { as_postgres sh -c 'rm -f -- "$1" && sync "${1%/*}"' sh "$data/postmaster.opts"; }
         # Not where the number is another process's by now, or a dead one's; also where the program's file was replaced meanwhile.
         running() {
-            case $(readlink "/proc/$(head -n 1 "$data/postmaster.pid" 2>/dev/null)/exe") in "$bin/postgres" | "$bin/postgres (deleted)") return 0 ;; esac
+            case $(readlink "/proc/$(as_postgres head -n 1 "$data/postmaster.pid" 2>/dev/null)/exe") in "$bin/postgres" | "$bin/postgres (deleted)") return 0 ;; esac
             return 1
         }
         # Not Debian's wrapper, which reads the cluster's settings and ends on those that it does not understand.
-        ask() { runuser -u postgres -- "$bin/psql" -XAtq -w -h /var/run/postgresql -p "$port" -d postgres -v ON_ERROR_STOP=1 -c "$1"; }
+        ask() { as_postgres "$bin/psql" -XAtq -w -h /var/run/postgresql -p "$port" -d postgres -v ON_ERROR_STOP=1 -c "$1"; }
         # Without standard output and error: the server lives on and must not hold those of this job.
         control() { pg_ctlcluster "$version" "$name" "$@" </dev/null >"$marks/said" 2>&1; }
         start() {
             running && return 0
-            control start || { cat "$marks/said" >&2; tail -n 5 "$log" >&2; echo "cluster $version/$name does not start" >&2; return 1; }
+            control start || { cat "$marks/said" >&2; log_end; echo "cluster $version/$name does not start" >&2; return 1; }
         }
         stop() {
             running || return 0
             control stop -m fast || { cat "$marks/said" >&2; echo "cluster $version/$name does not stop" >&2; return 1; }
         }
+        log_end() { as_postgres tail -n 5 -- "$log" >&2 || true; }
         # The first complaint of a start that failed.
-        why() { grep -hE '^Error|FATAL|LOG:  (unrecognized|invalid|syntax)' "$marks/said" "$log" | sed 's/.*LOG:  //; s/.*FATAL:  //' | head -n 1; }
-        boots() { printf '%s\n' "$1" | put "$conf/start.conf" 644; }
+        why() { { cat "$marks/said"; as_postgres cat -- "$log"; } | grep -aE '^Error|FATAL|LOG:  (unrecognized|invalid|syntax)' | sed 's/.*LOG:  //; s/.*FATAL:  //' | head -n 1; }
+        # systemd starts those clusters with `postgresql` that were to boot when it was last told to look.
+        boots() {
+            printf '%s\n' "$1" | put_theirs "$conf/start.conf" 644 || return 1
+            if [ "$1" = auto ] && [ -d /run/systemd/system ]; then
+                timeout 60 systemctl daemon-reload </dev/null >/dev/null 2>&1 \
+                    || echo "warning: systemd did not take it (systemctl daemon-reload) that cluster $version/$name starts with the host; it does at the next boot"
+            fi
+        }
         # No start at all, neither by a boot nor by hand; PostgreSQL's packages tell no more than that the cluster is disabled.
         forbid() {
-            put "$conf/start.conf" 644 <<CONF
+            put_theirs "$conf/start.conf" 644 <<CONF
         # Reprise restores here without waiting for the disk, or was cut off while it did: $fast.
         # Not to be started as it is. The next run or attempt ends it: reprise resume, or reprise retry.
         disabled
         CONF
         }
-        identity() { "$bin/pg_controldata" -D "$data" 2>/dev/null | sed -n 's/^Database system identifier: *//p'; }
+        identity() { as_postgres "$bin/pg_controldata" -D "$data" 2>/dev/null | sed -n 's/^Database system identifier: *//p'; }
         # Every start leaves this file; a restore removes it. A power cut may leave it empty, or bring back the restore's own.
-        started_since() { [ -s "$data/postmaster.opts" ] && ! grep -q '"fsync=off"' "$data/postmaster.opts"; }
+        started_since() { [ -s "$data/postmaster.opts" ] && ! as_postgres grep -q '"fsync=off"' "$data/postmaster.opts"; }
 
         # Ends a restore with unsafe settings, whether its server still runs or not. Repeatable: after a crash in the same boot, and in any
         # boot once the mark says that all is on disk.
         make_safe() {
             stop || return 1
             # Silent and worthless against a running server, so it comes after the stop.
-            runuser -u postgres -- "$bin/initdb" --sync-only -D "$data" >"$marks/said" 2>&1 || { cat "$marks/said" >&2; return 1; }
+            as_postgres "$bin/initdb" --sync-only -D "$data" >"$marks/said" 2>&1 || { cat "$marks/said" >&2; return 1; }
             echo flushed | put "$fast" 644 || return 1
             boots manual || return 1
             start || return 1
@@ -87,7 +103,7 @@ enum ClusterProgram {
                 echo "cluster $version/$name came up with $unsafe, which stands in a file of its settings, and was stopped: remove it there" >&2
                 return 1
             fi
-            boots auto
+            boots auto || return 1
             drop "$fast"
         }
 
@@ -97,8 +113,6 @@ enum ClusterProgram {
     /// CLUSTER_SETTINGS (the lines of a file of settings), CLUSTER_ACCESS (the lines of pg_hba.conf; empty: left as it is).
     static let make =
         functions + #"""
-            mkdir -p "$marks"
-            chmod 755 "$marks"
             plain() { printf %s "$1" | tr 'A-Z' 'a-z' | sed 's/utf-8/utf8/'; }
             known_locale() {
                 case $CLUSTER_LOCALE in C | POSIX) return 0 ;; esac
@@ -115,33 +129,49 @@ enum ClusterProgram {
                 changed "locale $CLUSTER_LOCALE made"
             fi
 
+            # Away with what is in BASE/VERSION/NAME itself, not with what a link of the server's account leads to.
+            take_away() (
+                cd -P -- "$1"
+                base=$(pwd -P)
+                [ -e "$version" ] || [ -L "$version" ] || exit 0
+                cd -P -- "$version" && [ "$(pwd -P)" = "$base/$version" ] \
+                    || refuse "$1/$version leads elsewhere, and $1/$version/$name is not removed: look who made it so, and put a folder in its place"
+                rm -rf --one-file-system -- "$name"
+            )
             # Only what holds nothing of anybody's: it was never finished, and never started since.
             destroy() {
-                : | put "$making" 644
-                rm -rf --one-file-system -- "$data" "$conf"
+                echo "$boot" | put "$making" 644
+                take_away /var/lib/postgresql
+                take_away /etc/postgresql
                 sync /var/lib/postgresql /etc/postgresql
                 rm -f -- "$made" "$fast"
                 drop "$making"
             }
             # kept WHAT MARK: refuses to remove what somebody may need.
             kept() {
-                refuse "cluster $version/$name $1, and was started or replaced since: it is left as it is." \
+                refuse "cluster $version/$name $1: it is left as it is." \
                     "If nobody needs what is in it, pg_dropcluster --stop $version $name; if somebody does, see that pg_dumpall reads all of it; in both cases then rm $2"
             }
+            # The server's account could write into this folder: what stands there is no evidence, but of a run that has not ended.
+            for older in "/var/lib/postgresql/reprise/$version-$name.fast" "/var/lib/postgresql/reprise/$version-$name.making"; do
+                if [ -e "$older" ] || [ -L "$older" ]; then kept "was being made or restored by an earlier version of Reprise" "$older"; fi
+            done
             if [ -e "$making" ]; then
-                if started_since; then kept "was left half-made" "$making"; fi
+                if started_since; then kept "was left half-made, and was started or replaced since" "$making"; fi
                 destroy
                 changed "a cluster that was left half-made was removed"
             fi
             if [ -e "$fast" ]; then
+                when= which=
                 read -r when which <"$fast" || true
                 if [ "$when" = "$boot" ] || [ "$when" = flushed ]; then
                     make_safe
                     changed "settings of a restore that was cut off are ended"
                 else
                     if [ -e "$data" ]; then
+                        if [ -z "$which" ]; then kept "was being restored with settings that no crash may meet, and nobody knows whether one has: $fast is empty or damaged" "$fast"; fi
                         if started_since || [ "$(identity)" != "$which" ]; then
-                            kept "was being restored when the host went down, with settings that do not survive that" "$fast"
+                            kept "was being restored when the host went down, with settings that do not survive that, and was started or replaced since" "$fast"
                         fi
                     fi
                     destroy
@@ -151,13 +181,13 @@ enum ClusterProgram {
 
             if [ ! -e "$conf/postgresql.conf" ]; then
                 [ ! -e "$data" ] || refuse "there is a data folder $data and no cluster that it belongs to: look whose it is, and move it away"
-                : | put "$making" 644
+                echo "$boot" | put "$making" 644
                 checksums=--data-checksums
                 [ "$CLUSTER_CHECKSUMS" = 1 ] || checksums=
                 # No boot may start it while it is half made: what was started is somebody's.
                 pg_createcluster "$version" "$name" --port "$port" --start-conf manual --locale "$CLUSTER_LOCALE" --encoding "$CLUSTER_ENCODING" -- $checksums >"$marks/said" 2>&1 \
                     || { cat "$marks/said" >&2; exit 1; }
-                : | put "$made" 644
+                echo "$boot" | put "$made" 644
                 drop "$making"
                 changed "cluster $version/$name made"
             fi
@@ -165,31 +195,34 @@ enum ClusterProgram {
                 || refuse "cluster $version/$name is there and does not listen on port $port: name its port, or give the new one another name"
 
             # Settings in one file of their own, which is left out of the way of people's.
-            mkdir -p "$conf/conf.d"
-            chown postgres:postgres "$conf/conf.d"
-            grep -Eq "^ *include_dir *= *'conf.d'" "$conf/postgresql.conf" || { echo "include_dir = 'conf.d'" >>"$conf/postgresql.conf"; changed "conf.d included"; }
+            as_postgres mkdir -p -- "$conf/conf.d"
+            as_postgres grep -Eq "^ *include_dir *= *'conf.d'" "$conf/postgresql.conf" \
+                || { echo "include_dir = 'conf.d'" | as_postgres tee -a -- "$conf/postgresql.conf" >/dev/null; changed "conf.d included"; }
             wanted=$conf/conf.d/reprise.conf
             reload=0
             # What was written and not looked at yet, because the host went down.
             if [ -e "$marks/settings-before" ] || [ -e "$marks/access-before" ]; then reload=1; fi
-            if [ "$(cat "$wanted" 2>/dev/null || echo none)" != "$CLUSTER_SETTINGS" ]; then
-                [ -e "$marks/settings-before" ] || cp -p "$wanted" "$marks/settings-before" 2>/dev/null || : >"$marks/settings-before"
-                printf '%s\n' "$CLUSTER_SETTINGS" | put "$wanted" 644
+            settings=$(as_postgres cat -- "$wanted" 2>/dev/null || true)
+            if [ "$settings" != "$CLUSTER_SETTINGS" ]; then
+                [ -e "$marks/settings-before" ] || printf '%s\n' "$settings" | put "$marks/settings-before" 600
+                printf '%s\n' "$CLUSTER_SETTINGS" | put_theirs "$wanted" 644
                 reload=1
                 changed "settings"
             fi
-            if [ -n "$CLUSTER_ACCESS" ] && [ "$(cat "$conf/pg_hba.conf")" != "$CLUSTER_ACCESS" ]; then
-                [ -e "$marks/access-before" ] || cp -p "$conf/pg_hba.conf" "$marks/access-before"
-                printf '%s\n' "$CLUSTER_ACCESS" | put "$conf/pg_hba.conf" 640
+            access=$(as_postgres cat -- "$conf/pg_hba.conf")
+            if [ -n "$CLUSTER_ACCESS" ] && [ "$access" != "$CLUSTER_ACCESS" ]; then
+                [ -e "$marks/access-before" ] || printf '%s\n' "$access" | put "$marks/access-before" 600
+                printf '%s\n' "$CLUSTER_ACCESS" | put_theirs "$conf/pg_hba.conf" 640
                 reload=1
                 changed "access"
             fi
-            grep -qx auto "$conf/start.conf" || { boots auto; changed "it starts with the host"; }
+            as_postgres grep -qx auto "$conf/start.conf" || { boots auto; changed "it starts with the host"; }
 
             # What PostgreSQL does not take is taken back, so that a later boot does not fail on it.
             take_back() {
-                if [ -e "$marks/settings-before" ]; then mv -- "$marks/settings-before" "$wanted"; fi
-                if [ -e "$marks/access-before" ]; then mv -- "$marks/access-before" "$conf/pg_hba.conf"; fi
+                if [ -e "$marks/settings-before" ]; then put_theirs "$wanted" 644 <"$marks/settings-before"; fi
+                if [ -e "$marks/access-before" ]; then put_theirs "$conf/pg_hba.conf" 640 <"$marks/access-before"; fi
+                rm -f -- "$marks/settings-before" "$marks/access-before"
                 if running; then ask 'SELECT pg_reload_conf()' >/dev/null || true; fi
             }
             if ! running; then

@@ -267,7 +267,7 @@ extension EndToEnd {
         /// What scenarios of a new server can use. `DATABASE_HOST` is where its database is.
         static let prelude = #"""
             PLAN=plans/full-server.yaml INVENTORY=inventory/new-server/lab.yaml
-            BACKEND=/var/www/chms-production/backend DATABASE=chms_production MARK=/var/lib/postgresql/reprise/15-main.fast
+            BACKEND=/var/www/chms-production/backend DATABASE=chms_production MARK=/var/lib/reprise-postgresql/15-main.fast
             # Which of the lab's new servers it is.
             at() { SERVER=$1 DATABASE_HOST=$1 ADDRESS=$2 DISK=$LAB/hosts/$1/upper; }
             at new1 10.77.0.14
@@ -324,7 +324,7 @@ extension EndToEnd {
                 lab power-cut new1
                 lab boot new1
                 there rm -rf /var/lib/reprise
-                there sh -c 'pg_ctlcluster 15 main stop -m immediate 2>/dev/null; rm -rf /etc/postgresql/15 /var/lib/postgresql/15 /var/lib/postgresql/reprise'
+                there sh -c 'pg_ctlcluster 15 main stop -m immediate 2>/dev/null; rm -rf /etc/postgresql/15 /var/lib/postgresql/15 /var/lib/reprise-postgresql'
             }
             # Signals the restoring programs, and not those who wait for them. Fails where there are none.
             signal_restore() {

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import PlanModel
 import RunCore
 import TestSupport
 import Testing
@@ -15,20 +16,25 @@ final class ClusterHost {
     let folder: TestFolder
     /// What a real disk takes to make a cluster is not what is tested.
     private let disk: SmallDisk
-    private let environment: [String: String]
-    static let mark = "cluster/reprise/15-main.fast"
-    private static let folders = ["cluster": "/var/lib/postgresql", "conf": "/etc/postgresql", "log": "/var/log/postgresql", "run": "/run/postgresql"]
+    private var environment: [String: String]
+    static let marks = "lib/reprise-postgresql"
+    static let mark = "\(marks)/15-main.fast"
+    private static let folders = ["lib": "/var/lib", "conf": "/etc/postgresql", "log": "/var/log/postgresql", "run": "/run/postgresql"]
 
-    init() throws {
+    /// - Parameter version: a directory of programs that is called so, whatever they are.
+    init(version: String = "15") throws {
         folder = try TestFolder()
         disk = try SmallDisk(bytes: 512 << 20)
-        environment = try PostgresClusterStep.environment(["version": "15", "locale": "C.UTF-8", "port": .integer(Int64.random(in: 20_000..<30_000))])
-        try FileManager.default.createSymbolicLink(atPath: folder.file("cluster"), withDestinationPath: disk.path)
+        environment = try PostgresClusterStep.environment(["version": .string(version), "locale": "C.UTF-8", "port": .integer(Int64.random(in: 20_000..<30_000))])
+        try FileManager.default.createSymbolicLink(atPath: folder.file("lib"), withDestinationPath: disk.path)
+        try FileManager.default.createSymbolicLink(atPath: folder.file("cluster"), withDestinationPath: disk.file("postgresql"))
         chmod(disk.path, 0o755)
-        for name in Self.folders.keys {
-            try FileManager.default.createDirectory(atPath: folder.file(name), withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: disk.file("postgresql"), withIntermediateDirectories: true)
+        // As Debian's packages make them.
+        for name in Self.folders.keys.filter({ $0 != "lib" }) + ["cluster"] {
+            if name != "cluster" { try FileManager.default.createDirectory(atPath: folder.file(name), withIntermediateDirectories: true) }
             let account = try #require(getpwnam("postgres"))
-            if name != "conf" { try #require(chown(folder.file(name), account.pointee.pw_uid, account.pointee.pw_gid) == 0) }
+            try #require(chown(folder.file(name), account.pointee.pw_uid, account.pointee.pw_gid) == 0)
         }
         try newBoot()
     }
@@ -45,6 +51,8 @@ final class ClusterHost {
         if let server { kill(server, SIGKILL) }
         try await waitUntil("the server's end") { server == nil }
         unlink(folder.file("cluster/15/main/postmaster.pid"))
+        // /run is empty then. The lock of a socket names a process, of which something may be left until it is reaped.
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder.file("run")) { unlink(folder.file("run/\(name)")) }
         try newBoot()
     }
 
@@ -88,7 +96,19 @@ final class ClusterHost {
         await withCheckedContinuation { continuation in Thread { continuation.resume(returning: waitForEnd(of: pid)) }.start() }
     }
 
-    func make() async throws -> ScriptOutcome { try await run(ClusterProgram.make) }
+    func make(before: String = "") async throws -> ScriptOutcome { try await run(before + ClusterProgram.make) }
+
+    /// As what a restored dump can have run on the server: by the server's own account.
+    func asPostgres(_ script: String) async throws {
+        let done = try await run("cd /; exec runuser -u postgres -- sh -euc \"$ARRANGED\"", ["ARRANGED": script])
+        try #require(done.status == 0, "\(done.complained)")
+    }
+
+    /// Another wish than before, so that settings and access are written again.
+    func wish(_ fields: [String: JSONValue]) throws {
+        let port = environment["CLUSTER_PORT"].flatMap { Int64($0) } ?? 0
+        environment = try PostgresClusterStep.environment(["version": "15", "locale": "C.UTF-8", "port": .integer(port)].merging(fields) { $1 })
+    }
 
     private func restoring(_ program: String) -> [String: String] {
         ["RESTORE_PROGRAM": "echo $$ >\(folder.file("program.pid")); cd /; \(program)", "RESTORE_AS": "postgres", "RESTORE_FAST": "1"]

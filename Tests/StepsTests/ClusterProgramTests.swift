@@ -26,21 +26,24 @@ import Testing
     private func expectNoUsualStart(_ location: SourceLocation = #_sourceLocation) async throws {
         let refused = try await host.startAsUsual()
         #expect(refused.status != 0 && refused.complained.contains("Cluster is disabled"), "\(refused)", sourceLocation: location)
-        #expect(host.folder.text("conf/15/main/start.conf")?.contains("/var/lib/postgresql/reprise/15-main.fast") == true, sourceLocation: location)
+        #expect(host.folder.text("conf/15/main/start.conf")?.contains("/var/lib/reprise-postgresql/15-main.fast") == true, sourceLocation: location)
     }
 
     // MARK: Settings that no crash may meet
 
     @Test(.enabled(if: access("/usr/bin/strace", X_OK) == 0, "SKIPPED: needs strace"))
     func aRestoreIsFastAndFlushesAllThatItWroteBeforeTheServerStartsAsUsual() async throws {
-        // Notes what is so when the flush begins, and every file that is flushed.
+        // Notes what is so when the flush begins, and every file that is flushed. Only root can read the mark: what it says then is put there by
+        // a process of root's, for as long as the flush waits for it.
         let stub = """
             #!/bin/sh
-            if [ -e /var/lib/postgresql/15/main/postmaster.pid ]; then echo "a server runs"; else echo "no server runs, mark $(cut -d' ' -f1 \(host.folder.file(ClusterHost.mark)) | cmp -s - \(host.folder.file("boot")) && echo set)"; fi >>\(host.folder.file("flush"))
+            echo >\(host.folder.file("flushing"))
+            until [ -s \(host.folder.file("mark")) ]; do sleep 0.05; done
+            if [ -e /var/lib/postgresql/15/main/postmaster.pid ]; then echo "a server runs"; else echo "no server runs, mark $(cut -d' ' -f1 \(host.folder.file("mark")) | cmp -s - \(host.folder.file("boot")) && echo set)"; fi >>\(host.folder.file("flush"))
             exec strace -f -y -e trace=fsync,fdatasync -o \(host.folder.file("flushed")) \(host.folder.file("initdb")) "$@"
             """
         try host.folder.write(stub, to: "stub", mode: 0o755)
-        for name in ["flush", "flushed"] { try host.folder.write("", to: name, mode: 0o666) }
+        for name in ["flush", "flushed", "flushing"] { try host.folder.write("", to: name, mode: 0o666) }
         let restored = try await host.restore(
             """
             psql() { command psql -h /run/postgresql -p "$CLUSTER_PORT" -XAtq "$@"; }
@@ -48,7 +51,7 @@ import Testing
             psql -d postgres -c 'CREATE DATABASE scratch'
             psql -d scratch -c 'CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n' -c "SELECT 'file ' || pg_relation_filepath('kept')"
             """,
-            before: "cp /usr/lib/postgresql/15/bin/initdb \(host.folder.file("initdb")); mount --bind \(host.folder.file("stub")) /usr/lib/postgresql/15/bin/initdb\n")
+            before: "{ until [ -s \(host.folder.file("flushing")) ]; do sleep 0.05; done; cp /var/lib/reprise-postgresql/15-main.fast \(host.folder.file("mark")); } & cp /usr/lib/postgresql/15/bin/initdb \(host.folder.file("initdb")); mount --bind \(host.folder.file("stub")) /usr/lib/postgresql/15/bin/initdb\n")
         #expect(restored.status == 0 && restored.said.hasPrefix("evidence: fast\noff\nminimal\n\nfile base/"), "\(restored)")
         let file = try #require(restored.said.split(separator: "\n").last { $0.hasPrefix("file ") }?.dropFirst(5))
         #expect(host.folder.text("flush") == "no server runs, mark set\n")
@@ -145,13 +148,14 @@ import Testing
     @Test func aClusterThatSomebodyPutToUseIsNotRemoved() async throws {
         try await cutOff()
         try host.folder.write("auto\n", to: "conf/15/main/start.conf")
-        #expect(try await host.startAsUsual().status == 0)
+        let started = try await host.startAsUsual()
+        #expect(started.status == 0, "\(started)")
         #expect(try await host.ask("CREATE DATABASE production") == "")
         for runs in [true, false] {
             if !runs { try await host.boot() }
             let refused = try await host.make()
             #expect(refused.status == WantedState.refusedStatus, "\(refused)")
-            #expect(refused.complained.contains("/var/lib/postgresql/reprise/15-main.fast") && refused.complained.contains("it is left as it is"), "\(refused)")
+            #expect(refused.complained.contains("/var/lib/reprise-postgresql/15-main.fast") && refused.complained.contains("it is left as it is"), "\(refused)")
         }
         #expect(try await host.startAsUsual().status == 0)
         #expect(try await host.ask("SELECT count(*) FROM pg_database WHERE datname = 'production'") == "1")
@@ -176,10 +180,10 @@ import Testing
         let before = try await host.identity
         try await host.stop()
         if !isStarted { unlink(host.folder.file("cluster/15/main/postmaster.opts")) }
-        try host.folder.write("", to: "cluster/reprise/15-main.making")
+        try host.folder.write("", to: "\(ClusterHost.marks)/15-main.making")
         let made = try await host.make()
         #expect(made.status == (isStarted ? WantedState.refusedStatus : 0), "\(made)")
         #expect(try await (host.identity == before) == isStarted)
-        if isStarted { #expect(made.complained.contains("/var/lib/postgresql/reprise/15-main.making"), "\(made)") }
+        if isStarted { #expect(made.complained.contains("/var/lib/reprise-postgresql/15-main.making"), "\(made)") }
     }
 }

@@ -13,7 +13,7 @@ ask_new1() { on_new1 "cd / && su postgres -c 'psql -X -q -At -v ON_ERROR_STOP=1 
 visit() { curl -fsS -m 10 --cacert "$lab_dir/tls/ca.pem" --resolve "$site:443:10.77.0.14" "https://$site$1"; }
 serves() { visit /api/health 2>/dev/null | grep -q '"status" *: *"ok"'; }
 # The mark of a restore that does not wait for the disk.
-is_fast() { on_new1 'test -e /var/lib/postgresql/reprise/15-main.fast' 2>/dev/null; }
+is_fast() { on_new1 'test -e /var/lib/reprise-postgresql/15-main.fast' 2>/dev/null; }
 
 # One line for each table: rows, and the sum of a hash of every row. Of what the plan settles on purpose, nothing is compared.
 rows_of() { # ASK DATABASE

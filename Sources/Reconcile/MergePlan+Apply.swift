@@ -51,7 +51,7 @@ extension MergePlan {
             for diff in diffs where diff.pair.key != nil { try await diff.lockAndSkipChanged(connection, deadline: deadline) }
             // Whoever was about to hang something on one of them has done so before its lock was had.
             for diff in diffs where diff.pair.key != nil { try await diff.skipReferenced(connection, deadline: deadline) }
-            try await skipChildrenOfLost(connection, deadline: deadline)
+            try await skipChildrenOfLost(where: "d.reason = \(TableDiff.changedSince)", connection, deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 outcome.tables.append(try await writer.write(connection, &place))
@@ -88,9 +88,11 @@ extension MergePlan {
     /// What a table was when its differences were shown, it still is, and stays until the end: who writes rows goes on, who changes a table
     /// waits. With another column or foreign key a row could go of which nobody has seen all, or take others along.
     private func requireSameShapes(_ connection: isolated PostgresConnection, _ deadline: Deadline) async throws {
-        for diff in diffs {
-            let live = diff.pair.live
-            try await connection.execute("LOCK TABLE \(live.from) IN ROW EXCLUSIVE MODE", deadline: deadline)
+        let isDisabling = triggersToDisable
+        for live in diffs.map(\.pair.live).sorted(by: { $0.name < $1.name }) {
+            // What will be needed is taken at once: two merges that wanted more of what both have would wait for each other.
+            let mode = isDisabling[live.name] == nil ? "ROW EXCLUSIVE" : "SHARE ROW EXCLUSIVE"
+            try await connection.execute("LOCK TABLE \(live.from) IN \(mode) MODE", deadline: deadline)
             guard try await TableShape.read(live.name, connection, deadline: deadline) != live else { continue }
             throw ReconcileRefused(
                 "reconcile.reshaped", "table \(live.name) is not what it was when its differences were shown: its columns, keys, constraints or triggers have changed since",
@@ -158,7 +160,7 @@ private struct DiffWriter {
     /// Inserts and updates what was locked, or is counted once more.
     func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
         var table = MergeOutcome.Table(name: pair.live.name)
-        if pair.key == nil { try await diff.recountCopies(connection, deadline: deadline) }
+        if pair.key == nil { try await diff.recountCopies(connection, deadline: deadline) } else { try await requireNotMade(connection) }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
         if pair.key != nil { table.updated = try await update(connection, &place) }
@@ -184,6 +186,22 @@ private struct DiffWriter {
             """, [.text(merge)], deadline: deadline)
         for row in skips.rows { table.skipped[try row.string("reason")] = try row.integer("rows") }
         return table
+    }
+
+    /// That a row is not there was seen under the locks. Whoever has made it since is this transaction itself, by a trigger.
+    private func requireNotMade(_ connection: isolated PostgresConnection) async throws {
+        let made = try await connection.query(
+            """
+            SELECT pg_catalog.count(*) AS rows FROM \(diff.table.sql) AS d JOIN \(pair.live.from) AS t ON \(diff.isAbout("t"))
+            WHERE d.verdict = 'insert' AND \(AuditTrail.wrote("t", in: merge))
+            """, deadline: deadline
+        ).only().integer("rows", as: Int.self)
+        guard made == 0 else {
+            throw ReconcileRefused(
+                "reconcile.made-meanwhile",
+                "\(counted(made, "row")) of \(pair.live.name) that \(made == 1 ? "was" : "were") to come back \(made == 1 ? "was" : "were") made by a trigger of a table that was merged before it; nothing was merged",
+                hints: ["name that trigger under `disable-triggers`, or with --disable-trigger", "or merge \(pair.live.name) by itself, afterwards"], exitStatus: .verificationMismatch)
+        }
     }
 
     /// Rows of a table without a key that look the same are one difference.

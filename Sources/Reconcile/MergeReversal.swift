@@ -22,14 +22,16 @@ extension MergePlan {
     }
 
     /// What hung on a row that does not come back must not hang on the one that has its place by now, and cannot be where there is none.
-    func skipChildrenOfLost(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+    ///
+    /// - Parameter lost: what is true of a skipped difference `d` whose row was to come back and is lost.
+    func skipChildrenOfLost(where lost: String = "true", _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         var count = 0
         repeat {
             try await skipOrphans(connection, deadline: deadline)
             count = 0
             for (index, diff) in diffs.enumerated() {
                 for foreignKey in diff.pair.live.foreignKeys {
-                    guard let parent = parent(of: index, by: foreignKey)?.diff, let sql = diff.skippingChildrenOfLost(of: foreignKey, parent) else { continue }
+                    guard let parent = parent(of: index, by: foreignKey)?.diff, let sql = diff.skippingChildrenOfLost(lost, of: foreignKey, parent) else { continue }
                     count += try await connection.execute(sql, deadline: deadline)
                 }
             }
@@ -100,13 +102,13 @@ extension TableDiff {
     }
 
     /// - Returns: nil where what is asked is not compared.
-    fileprivate func skippingChildrenOfLost(of foreignKey: TableShape.ForeignKey, _ parent: TableDiff) -> String? {
+    fileprivate func skippingChildrenOfLost(_ lost: String, of foreignKey: TableShape.ForeignKey, _ parent: TableDiff) -> String? {
         guard parent.pair.key != nil, knows(foreignKey), Set(parent.pair.columns.map(\.name)).isSuperset(of: foreignKey.parentColumns) else { return nil }
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(Self.otherParent(foreignKey))
             FROM \(wantedRows(under: foreignKey)) AS w,
                  (SELECT p.* FROM \(parent.table.sql) AS d JOIN \(parent.pair.backup.from) AS p ON \(parent.isAbout("p"))
-                  WHERE d.kind = 'missing' AND d.verdict = 'skip') AS p
+                  WHERE d.kind = 'missing' AND d.verdict = 'skip' AND \(lost)) AS p
             WHERE d.seq = w."reprise seq" AND (\(leadsAnew(by: foreignKey))) AND \(foreignKey.leads(from: "w", to: "p"))
                   AND EXISTS (SELECT FROM \(foreignKey.from) AS l WHERE \(foreignKey.leads(from: "w", to: "l")))
             """

@@ -77,6 +77,24 @@ struct SinceThePreviewTests {
         #expect(try await bench.rows("org") == ["(1,Z,renamed)"])
     }
 
+    /// A trigger of the parent makes rows that are to come back too: nothing is merged until it is named.
+    @Test func rowsThatATriggerMakesAreNotTakenForOthers() async throws {
+        let bench = try await Bench("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY REFERENCES a, n int); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1, 5)")
+        try await bench.backUp("a", "b")
+        try await bench.run(
+            """
+            TRUNCATE a, b;
+            CREATE FUNCTION make() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO app.b VALUES (NEW.id, 0); RETURN NULL; END$$;
+            CREATE TRIGGER make AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION make()
+            """)
+        let plan = try MergePlan([try await bench.diff("a"), try await bench.diff("b")]), agreed = try await plan.prepare(bench.connection, deadline: soon())
+        let refused = await #expect(throws: ReconcileRefused.self) { try await plan.merge(as: "m", agreed: agreed.hash, bench.connection, deadline: soon()) }
+        #expect(refused?.code == "reconcile.made-meanwhile" && refused?.message.contains("app.b") == true, "\(String(describing: refused))")
+        #expect(try await bench.rows("a").isEmpty)
+        _ = try await bench.merge(plan.disabling([try QualifiedName(schema: "app", name: "a"): [try SQLIdentifier("make")]]))
+        #expect(try await bench.rows("b") == ["(1,5)"])
+    }
+
     /// A row could go of which nobody has seen all, or take others along.
     @Test(arguments: ["ALTER TABLE c ADD FOREIGN KEY (t) REFERENCES t ON DELETE CASCADE", "ALTER TABLE t ADD note text; UPDATE t SET note = 'precious' WHERE id = 2"])
     func aTableThatWasReshapedIsNotMerged(change: String) async throws {

@@ -84,6 +84,28 @@ struct PreviewTests {
         #expect(try await bench.value("SELECT count(*), min(n) FROM t") == "20001|1")
     }
 
+    /// As many differences as a server can hold have a hash: no value grows with them, and no memory.
+    @Test func theHashOfManyDifferencesTakesLittleMemory() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY)")
+        try await bench.backUp("t")
+        let plan = try MergePlan([try await bench.diff("t")])
+        _ = try await plan.prepare(bench.connection, deadline: soon())
+        let columns = "'missing', 'insert', ARRAY[n::text], 1"
+        try await bench.run("INSERT INTO rescue.\"diff of t\" (seq, \"key 1\", kind, verdict, backup, copies) SELECT n, n, \(columns) FROM generate_series(1, 800000) n")
+        let first = try await MergePreview.hash(plan, bench.connection, deadline: soon())
+        let statusFile = "/proc/\(await bench.connection.backendPID)/status"
+        let peak = try #require(String(contentsOfFile: statusFile, encoding: .utf8).split(separator: "\n").first { $0.hasPrefix("VmPeak") })
+        let idle = try await bench.connectAgain(), idleFile = "/proc/\(await idle.backendPID)/status"
+        let least = try #require(String(contentsOfFile: idleFile, encoding: .utf8).split(separator: "\n").first { $0.hasPrefix("VmPeak") })
+        let kilobytes = { (line: Substring) in Int(line.filter(\.isNumber)) ?? 0 }
+        #expect(kilobytes(peak) - kilobytes(least) < 20_000)
+        // The last of them counts.
+        try await bench.run("UPDATE rescue.\"diff of t\" SET verdict = 'keep' WHERE seq = 800000")
+        let second = try await MergePreview.hash(plan, bench.connection, deadline: soon())
+        #expect(second != first)
+        await idle.close()
+    }
+
     /// Which one a row names is compared; what is in it, nobody looks at, and a person should know.
     @Test func largeObjectsAreToldOfThatNobodyLookedInto() async throws {
         let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, picture oid); INSERT INTO t VALUES (1, lo_create(0)), (2, lo_create(0)), (3, NULL), (4, 0)")

@@ -9,7 +9,7 @@ package struct MergePreview: Sendable, Hashable, Codable {
     package let hash: String
     /// Lines of the decisions that decide no row that waits for one.
     package var unusedDecisions: [Int] = []
-    /// nil: nobody is, but for the rows that are merged.
+    /// nil: nobody is, but from the rows that are merged.
     package internal(set) var heldBack: HeldBack?
 
     package struct Table: Sendable, Hashable, Codable {

@@ -275,19 +275,33 @@ private struct DiffWriter {
         if left > 0 { table.skipped["other rows hang on it"] = left }
     }
 
-    /// A number that was given out again would be met by the next row that is made.
+    /// A number that was given out again would be met by the next row that is made. So each sequence moves past what this merge inserted, in
+    /// steps of its own. A number at the end of what it or its column can hold was not given out: it stands for something.
     func advanceSequences(_ connection: isolated PostgresConnection) async throws {
-        for column in pair.columns {
+        for (index, column) in pair.columns.enumerated() {
             let owned = try await connection.query(
-                "SELECT pg_catalog.pg_get_serial_sequence($1, $2) AS sequence", [.text(live), .text(column.name.name)], deadline: deadline)
-            guard let sequence = try owned.only().optionalString("sequence") else { continue }
-            try await connection.execute(
                 """
-                SELECT pg_catalog.setval(\(RowSQL.text(sequence)), m.most)
-                FROM (SELECT pg_catalog.max(\(column.name.sql))::bigint AS most FROM \(pair.live.from)) AS m, \(sequence) AS q
-                WHERE m.most > q.last_value OR (m.most = q.last_value AND NOT q.is_called)
-                """, deadline: deadline)
+                SELECT pg_catalog.pg_get_serial_sequence($1, a.attname) AS sequence, CASE t.typlen WHEN 2 THEN 32767 WHEN 4 THEN 2147483647 END AS most
+                FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_type AS t ON t.oid = \(ShapeReader.baseType("a.atttypid"))
+                WHERE a.attrelid = $1::text::pg_catalog.regclass AND a.attname = $2 AND t.oid = ANY ('{int2,int4,int8,numeric}'::pg_catalog.regtype[])
+                """, [.text(live), .text(column.name.name)], deadline: deadline)
+            guard let row = owned.rows.first, let sequence = try row.optionalString("sequence") else { continue }
+            try await connection.execute(advancing(sequence, to: index, below: try row.optionalInteger("most")), deadline: deadline)
         }
+    }
+
+    private func advancing(_ sequence: String, to column: Int, below most: Int64?) -> String {
+        let (top, bottom) = most.map { ("least(s.seqmax, \($0))", "greatest(s.seqmin, \(-$0 - 1))") } ?? ("s.seqmax", "s.seqmin")
+        return """
+            SELECT pg_catalog.setval(s.seqrelid, (q.last_value + pg_catalog.div(m.number - q.last_value, s.seqincrement) * s.seqincrement)::bigint)
+            FROM \(sequence) AS q, pg_catalog.pg_sequence AS s, LATERAL (
+                SELECT CASE WHEN s.seqincrement > 0 THEN pg_catalog.max(n.number) FILTER (WHERE n.number >= s.seqmin AND n.number < \(top))
+                            ELSE pg_catalog.min(n.number) FILTER (WHERE n.number <= s.seqmax AND n.number > \(bottom)) END AS number
+                FROM (SELECT c.after[\(column + 1)]::numeric AS number FROM reprise_audit.changes AS c
+                      WHERE c.merge = \(id) AND (c.schema_name, c.table_name) = (\(place)) AND c.operation = 'insert') AS n) AS m
+            WHERE s.seqrelid = \(RowSQL.text(sequence))::pg_catalog.regclass AND (m.number - q.last_value) * s.seqincrement >= 0
+                  AND (m.number <> q.last_value OR NOT q.is_called)
+            """
     }
 
     // MARK: Looking again before the commit

@@ -75,7 +75,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
         }
         var preview = try await MergePreview.read(self, connection, deadline: deadline)
         preview.unusedDecisions = unused
-        preview.heldBack = disabled.map { MergePreview.HeldBack($0, rows: preview.tables.map(\.writtenRows).reduce(0, +), looking: looking) }
+        preview.heldBack = MergePreview.HeldBack(disabled ?? [], by: preview.tables, looking: looking)
         try preview.requireCaps(self)
         return preview
     }

@@ -9,7 +9,7 @@ package struct MergePreview: Sendable, Hashable, Codable {
     package let hash: String
     /// Lines of the decisions that decide no row that waits for one.
     package var unusedDecisions: [Int] = []
-    /// nil: nobody is, but for the rows that are merged.
+    /// nil: nobody is, but from the rows that are merged.
     package internal(set) var heldBack: HeldBack?
 
     package struct Table: Sendable, Hashable, Codable {
@@ -166,13 +166,18 @@ package struct MergePreview: Sendable, Hashable, Codable {
         ReconcileRefused("reconcile.unreadable", "the table of differences was written by somebody else", hints: ["compare again"])
     }
 
+    /// A value ends at 1 GB, and is in memory as a whole: of so many hashes a hash of their own is made first.
+    private static let hashedTogether = 10_000
+
     /// Over the differences as they lie there now.
     static func hash(_ plan: MergePlan, _ connection: PostgresConnection, deadline: Deadline) async throws -> String {
         func hash(of table: QualifiedName, by order: String) async throws -> String {
             try await connection.query(
                 """
-                SELECT pg_catalog.encode(pg_catalog.sha256(coalesce(pg_catalog.string_agg(pg_catalog.sha256(pg_catalog.textsend(d::text)), '' ORDER BY \(order)), '')), 'hex') AS hash
-                FROM \(table.sql) AS d
+                SELECT pg_catalog.encode(pg_catalog.sha256(coalesce(pg_catalog.string_agg(g.hash, '' ORDER BY g.part), '')), 'hex') AS hash
+                FROM (SELECT x.place / \(hashedTogether) AS part, pg_catalog.sha256(pg_catalog.string_agg(x.hash, '' ORDER BY x.place)) AS hash
+                      FROM (SELECT d.\(order)::bigint AS place, pg_catalog.sha256(pg_catalog.textsend(d::text)) AS hash FROM \(table.sql) AS d OFFSET 0) AS x
+                      GROUP BY 1) AS g
                 """, deadline: deadline
             ).only().string("hash")
         }

@@ -84,6 +84,47 @@ struct PreviewTests {
         #expect(try await bench.value("SELECT count(*), min(n) FROM t") == "20001|1")
     }
 
+    /// Nobody writes a table without a key from its turn to the end, and whoever agrees reads so.
+    @Test func whoWaitsForATableWithoutAKeyIsSaid() async throws {
+        let bench = try await Bench("CREATE TABLE k (n int); CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO k VALUES (1); INSERT INTO t VALUES (1, 1)")
+        try await bench.backUp("k", "t")
+        try await bench.run("TRUNCATE k, t")
+        let waits = "Whoever writes app.k waits from its turn in the merge to the end: it has no key, and its rows are counted once more"
+        let plan = try MergePlan([try await bench.diff("k"), try await bench.diff("t")]), preview = try await plan.prepare(bench.connection, deadline: soon())
+        #expect(preview.text.contains(". \(waits). Preview ") && !preview.text.contains("Off while"))
+        #expect(String(decoding: try JSONEncoder().encode(preview), as: UTF8.self).contains(#""countedAgain":[{"#))
+        // Beside triggers that are off, too.
+        try await bench.run("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$; CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
+        let both = try await plan.disabling([try QualifiedName(schema: "app", name: "t"): [try SQLIdentifier("f")]]).prepare(bench.connection, deadline: soon())
+        #expect(both.text.contains("Off while it is merged: trigger f of app.t") && both.text.contains(". \(waits). Preview "))
+        // Where nothing comes back, nobody waits.
+        try await bench.run("INSERT INTO k VALUES (1), (2)")
+        let free = try await MergePlan([try await bench.diff("k"), try await bench.diff("t")]).prepare(bench.connection, deadline: soon())
+        #expect(free.heldBack == nil && !free.text.contains("Whoever"))
+    }
+
+    /// As many differences as a server can hold have a hash: no value grows with them, and no memory.
+    @Test func theHashOfManyDifferencesTakesLittleMemory() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY)")
+        try await bench.backUp("t")
+        let plan = try MergePlan([try await bench.diff("t")])
+        _ = try await plan.prepare(bench.connection, deadline: soon())
+        let columns = "'missing', 'insert', ARRAY[n::text], 1"
+        try await bench.run("INSERT INTO rescue.\"diff of t\" (seq, \"key 1\", kind, verdict, backup, copies) SELECT n, n, \(columns) FROM generate_series(1, 800000) n")
+        let first = try await MergePreview.hash(plan, bench.connection, deadline: soon())
+        let statusFile = "/proc/\(await bench.connection.backendPID)/status"
+        let peak = try #require(String(contentsOfFile: statusFile, encoding: .utf8).split(separator: "\n").first { $0.hasPrefix("VmPeak") })
+        let idle = try await bench.connectAgain(), idleFile = "/proc/\(await idle.backendPID)/status"
+        let least = try #require(String(contentsOfFile: idleFile, encoding: .utf8).split(separator: "\n").first { $0.hasPrefix("VmPeak") })
+        let kilobytes = { (line: Substring) in Int(line.filter(\.isNumber)) ?? 0 }
+        #expect(kilobytes(peak) - kilobytes(least) < 20_000)
+        // The last of them counts.
+        try await bench.run("UPDATE rescue.\"diff of t\" SET verdict = 'keep' WHERE seq = 800000")
+        let second = try await MergePreview.hash(plan, bench.connection, deadline: soon())
+        #expect(second != first)
+        await idle.close()
+    }
+
     /// Which one a row names is compared; what is in it, nobody looks at, and a person should know.
     @Test func largeObjectsAreToldOfThatNobodyLookedInto() async throws {
         let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, picture oid); INSERT INTO t VALUES (1, lo_create(0)), (2, lo_create(0)), (3, NULL), (4, 0)")

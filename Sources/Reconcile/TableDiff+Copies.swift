@@ -33,6 +33,8 @@ extension TableDiff {
         // What came since stands for those that mean the same, one after the other, as it would have in the comparison.
         let before = "sum(d.copies) OVER (PARTITION BY n.meaning ORDER BY n.there <= d.there, n.image COLLATE \"C\" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
         if wanted { try await connection.execute("LOCK TABLE \(pair.live.from) IN SHARE ROW EXCLUSIVE MODE", deadline: deadline) }
+        // Another table of the merge may have been counted before.
+        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(
             """
             CREATE TEMP TABLE reprise_step ON COMMIT DROP AS

@@ -74,6 +74,14 @@ struct CopiesTests {
         for connection in [early, late, gate] { await connection.close() }
     }
 
+    @Test func severalTablesWithoutAKeyAreCountedInOneMerge() async throws {
+        let bench = try await Bench("CREATE TABLE t (a text); CREATE TABLE u (a text); INSERT INTO t VALUES ('x'), ('x'); INSERT INTO u VALUES ('y')")
+        try await bench.backUp("t", "u")
+        try await bench.run("TRUNCATE t, u")
+        let (_, _, outcome) = try await bench.merge([try await bench.diff("t"), try await bench.diff("u")])
+        #expect(outcome.tables.map(\.inserted) == [2, 1])
+    }
+
     /// Where nothing is to come back nobody has to wait.
     @Test func aTableThatGetsNothingHoldsNobodyBack() async throws {
         let bench = try await bench(leaving: "x", "x", "x", "y", "z")

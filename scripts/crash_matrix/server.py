@@ -67,7 +67,7 @@ def witnessed(text):
     for step in ("dependencies", "caches"):
         text, count = re.subn(rf"(?s)(  - id: {step}\n.*?\n      run: )(\|\n        )?", rf"\1|\n        echo {step} >>{EFFECTS}\n        ", text, count=1)
         assert count == 1, f"step {step} has no run:"
-    text, count = re.subn(r"(?m)^      access:$", '      settings: {log_statement: ddl, log_line_prefix: "%m [%p] app=%a "}\n\\g<0>', text, count=1)
+    text, count = re.subn(r"(?m)^      settings:$", '\\g<0>\n        log_statement: ddl\n        log_line_prefix: "%m [%p] app=%a "', text, count=1)
     assert count == 1, "the plan's cluster has changed: adapt this script"
     return text
 

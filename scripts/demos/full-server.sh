@@ -110,7 +110,7 @@ again() {
     local took=$(((${EPOCHREALTIME/./} - ${begun/./}) / 100000)) done
     reprise status --journal "$second" | grep -E '^✓' | indented
     done=$(reprise status --journal "$second" | awk '$2 == "done" { print $3 }' | tr '\n' ' ')
-    [[ $done == "app-key log-ends database-is-safe visit logs " ]] || die "the second run changed something: $done"
+    [[ $done == "app-key log-ends database-is-safe visit ports logs " ]] || die "the second run changed something: $done"
     good "nothing was changed, in $((took / 10)).$((took % 10)) s; what only looks has looked again"
 }
 

@@ -119,7 +119,7 @@ LIVING = re.compile(
     r"|var/www/chms-production/backend/storage/(framework|logs))(/|$)")
 # Of these each host has its own: keys, names, times of checking out, names that are thrown like dice.
 OWN = re.compile(
-    r"etc/(hostname|machine-id|shadow-?|ssh/ssh_host_.*|ssl/private/ssl-cert-snakeoil\.key|ssl/certs/.*)|var/lib/dpkg/.*|var/lib/systemd/.*"
+    r"etc/(hostname|machine-id|shadow-?|ssh/ssh_host_.*|ssl/private/ssl-cert-snakeoil\.key|ssl/certs/.*)|var/lib/dpkg/.*|var/lib/systemd/.*|var/lib/reprise-postgresql/15-main\.made"
     r"|var/www/chms-production/backend/(\.git/.*|vendor/(autoload\.php|composer/.*))")
 
 DICED = re.compile(r"var/www/chms-production/backend/(\.git|vendor/composer)/|etc/ssl/certs/[0-9a-f]{8}\.\d ")

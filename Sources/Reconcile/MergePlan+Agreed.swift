@@ -7,9 +7,7 @@ extension MergePlan {
     func requireAgreed(_ preview: String, _ connection: isolated PostgresConnection, _ deadline: Deadline) async throws {
         let now = try await MergePreview.hash(self, connection, deadline: deadline)
         guard now == preview else {
-            throw ReconcileRefused(
-                "reconcile.other-preview", "the differences are not those that were agreed to (preview \(preview.prefix(12)), now \(now.prefix(12)))",
-                hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
+            throw Self.outdated("other-preview", "the differences are not those that were agreed to (preview \(preview.prefix(12)), now \(now.prefix(12)))")
         }
     }
 
@@ -22,9 +20,12 @@ extension MergePlan {
             let mode = isDisabling[live.name] == nil ? "ROW EXCLUSIVE" : "SHARE ROW EXCLUSIVE"
             try await connection.execute("LOCK TABLE \(live.from) IN \(mode) MODE", deadline: deadline)
             guard try await TableShape.read(live.name, connection, deadline: deadline) != live else { continue }
-            throw ReconcileRefused(
-                "reconcile.reshaped", "table \(live.name) is not what it was when its differences were shown: its columns, keys, constraints or triggers have changed since",
-                hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
+            throw Self.outdated(
+                "reshaped", "table \(live.name) is not what it was when its differences were shown: its columns, keys, constraints or triggers have changed since")
         }
+    }
+
+    private static func outdated(_ code: String, _ message: String) -> ReconcileRefused {
+        ReconcileRefused("reconcile.\(code)", message, hints: ["compare again, and let the new preview be approved"], exitStatus: .verificationMismatch)
     }
 }

@@ -136,7 +136,12 @@ private struct DiffWriter {
     /// Inserts and updates what was locked, or is counted once more.
     func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
         var table = MergeOutcome.Table(name: pair.live.name)
-        if pair.key == nil { try await diff.recountCopies(connection, deadline: deadline) } else { try await requireNotMade(connection) }
+        if pair.key == nil {
+            try await diff.recountCopies(connection, deadline: deadline)
+        } else if place > 0 {
+            // No trigger fires before something is written.
+            try await requireNotMade(connection)
+        }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
         if pair.key != nil { table.updated = try await update(connection, &place) }
@@ -229,7 +234,7 @@ private struct DiffWriter {
         // The rows were locked before anything was written; what another table's part did to them since is ours.
         let source = "\(diff.table.sql) AS d"
         let isLeaving = "d.verdict = 'delete' AND \(diff.isAbout("t")) AND \(diff.sql.wholeImage("t")) = (\(diff.wholeLiveImage))"
-        table.deleted = try await diff.deleteUnreferenced(among: source, where: isLeaving, connection, deadline: deadline) { connection, isNext in
+        table.deleted = try await diff.deleteUnreferenced(where: isLeaving, connection, deadline: deadline) { connection, isNext in
             let count = try await connection.execute(
                 """
                 INSERT INTO reprise_audit.changes

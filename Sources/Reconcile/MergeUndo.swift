@@ -143,7 +143,7 @@ private struct UndoWriter {
 
     /// Rows on which something hangs that was written since the merge stay: a constraint might take that along.
     func delete(_ connection: isolated PostgresConnection) async throws -> Int {
-        let deleted = try await diff.deleteUnreferenced(among: differences, where: isInserted, connection, deadline: deadline) { connection, isNext in
+        let deleted = try await diff.deleteUnreferenced(where: isInserted, connection, deadline: deadline) { connection, isNext in
             try await run("DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isInserted) AND \(isNext)", connection)
         }
         _ = try await run(

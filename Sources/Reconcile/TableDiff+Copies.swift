@@ -8,7 +8,7 @@ extension TableDiff {
     func noteCopies(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard pair.key == nil else { return }
         try await connection.execute("ALTER TABLE \(table.sql) ADD COLUMN there bigint, ADD COLUMN meant bigint", deadline: deadline)
-        let counts = counted.map { "SELECT * FROM \($0.sql)" } ?? countingCopies(of: missing)
+        let counts = streamedCopies.map { "SELECT * FROM \($0.sql)" } ?? countingCopies(of: missing)
         try await connection.execute(
             "UPDATE \(table.sql) AS d SET there = n.there, meant = n.meant FROM (\(counts)) AS n WHERE n.image = d.backup", deadline: deadline)
     }
@@ -38,9 +38,8 @@ extension TableDiff {
         try await connection.execute(
             """
             CREATE TEMP TABLE reprise_step ON COMMIT DROP AS
-            SELECT x.seq, x.copies > 0 AS unchanged, x.copies, x.there
-            FROM (SELECT d.seq, d.copies - least(d.copies, greatest(n.meant - d.meant - coalesce(\(before), 0), 0)) AS copies, n.there
-                  FROM \(table.sql) AS d JOIN (\(countingCopies(of: missing))) AS n ON n.image = d.backup) AS x
+            SELECT d.seq, d.copies - least(d.copies, greatest(n.meant - d.meant - coalesce(\(before), 0), 0)) AS copies, n.there
+            FROM \(table.sql) AS d JOIN (\(countingCopies(of: missing))) AS n ON n.image = d.backup
             """, deadline: deadline)
         try await connection.execute(
             "UPDATE \(table.sql) AS d SET there = s.there FROM pg_temp.reprise_step AS s WHERE d.seq = s.seq", deadline: deadline)

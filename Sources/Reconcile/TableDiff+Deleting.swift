@@ -6,19 +6,18 @@ extension TableDiff {
     /// Deletes the rows on which nothing hangs that stays, be it of this table or of another.
     ///
     /// - Parameters:
-    ///   - source: the differences `d` as they stand in a FROM clause.
-    ///   - condition: what is true of those whose live row `t`, which is locked, is to be deleted.
+    ///   - condition: what is true of a difference `d` whose live row `t`, which is locked, is to be deleted.
     ///   - delete: deletes those of which another condition is true too, and says how many it deleted.
     /// - Returns: how many went. Afterwards `isHeld` is true of those that stay.
     func deleteUnreferenced(
-        among source: String, where condition: String, _ connection: isolated PostgresConnection, deadline: Deadline,
+        where condition: String, _ connection: isolated PostgresConnection, deadline: Deadline,
         _ delete: (isolated PostgresConnection, String) async throws -> Int
     ) async throws -> Int {
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_leaving", deadline: deadline)
         let wanted = try await connection.execute(
             """
             CREATE TEMP TABLE reprise_leaving ON COMMIT DROP AS
-            SELECT d.seq, t.tableoid AS part, t.ctid AS spot FROM \(pair.live.from) AS t, \(source) WHERE \(condition)
+            SELECT d.seq, t.tableoid AS part, t.ctid AS spot FROM \(pair.live.from) AS t, \(table.sql) AS d WHERE \(condition)
             """, deadline: deadline)
         // By its place: one that a trigger enters again is another one.
         let isThere = "EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq AND x.part = t.tableoid AND x.spot = t.ctid)"

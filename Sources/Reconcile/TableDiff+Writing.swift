@@ -39,23 +39,23 @@ extension TableDiff {
     }
 
     /// - Parameter source: differences `d` with the backup's rows `b`.
-    func inserting(from source: String, where condition: String = "true") -> String {
+    func inserting(from source: String) -> String {
         """
         INSERT INTO \(pair.live.name.sql) (\(sql.list(sql.columnNames))) OVERRIDING SYSTEM VALUE
-        SELECT \(sql.list(sql.columnNames, of: "b")) FROM \(source) WHERE d.verdict = 'insert' AND \(condition) ORDER BY d.seq
+        SELECT \(sql.list(sql.columnNames, of: "b")) FROM \(source) WHERE d.verdict = 'insert' ORDER BY d.seq
         """
     }
 
     /// - Parameter source: differences `d`.
     /// - Returns: nil where no column may be written.
-    func updating(from source: String, where condition: String = "true") -> String? {
+    func updating(from source: String) -> String? {
         let sets = pair.columns.enumerated().filter { !$1.isIdentityAlways }.map { index, column in
             "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
         }
         guard !sets.isEmpty else { return nil }
         return """
             UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
-            FROM \(source) JOIN \(pair.backup.from) AS b ON \(isAbout("b")) WHERE d.verdict = 'update' AND \(condition) AND \(isAbout("t"))
+            FROM \(source) JOIN \(pair.backup.from) AS b ON \(isAbout("b")) WHERE d.verdict = 'update' AND \(isAbout("t"))
             """
     }
 
@@ -74,7 +74,7 @@ extension TableDiff {
         guard done == planned else {
             throw ReconcileRefused(
                 "reconcile.swallowed",
-                "\(RunCore.counted(planned, "row")) of \(pair.live.name) \(planned == 1 ? "was" : "were") to be \(what), and \(countText(done)) "
+                "\(counted(planned, "row")) of \(pair.live.name) \(planned == 1 ? "was" : "were") to be \(what), and \(countText(done)) "
                     + "\(done == 1 ? "was" : "were"): a trigger or a rule takes them away; nothing was \(result)",
                 hints: triggerHints, exitStatus: .verificationMismatch)
         }

@@ -18,7 +18,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// there is no key, of those live rows themselves. nil: both sides are whole.
     package let scope: QualifiedName?
     /// Where rows were streamed that no key tells apart: how many of each the live table had then.
-    package var counted: QualifiedName?
+    package var streamedCopies: QualifiedName?
     /// The backup's large objects that its rows name; nil where the contents are not looked at.
     package var objects: RescuedObjects?
 
@@ -35,9 +35,9 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     /// The same, where that was counted as the rows were streamed.
-    func counting(in counted: QualifiedName?) -> TableDiff {
+    func counting(in copies: QualifiedName?) -> TableDiff {
         var diff = self
-        diff.counted = counted
+        diff.streamedCopies = copies
         return diff
     }
 

@@ -45,8 +45,9 @@ enum ClusterProgram {
         put() { sh -c "$writing" sh "$@"; }
         # In a folder of the server's account.
         put_theirs() { as_postgres sh -c "$writing" sh "$@"; }
-        drop() { rm -f -- "$1" && sync "${1%/*}"; }
-        drop_options() { as_postgres sh -c 'rm -f -- "$1" && sync "${1%/*}"' sh "$data/postmaster.opts"; }
+        dropping='rm -f -- "$1" && sync "${1%/*}"'
+        drop() { sh -c "$dropping" sh "$1"; }
+        drop_options() { as_postgres sh -c "$dropping" sh "$data/postmaster.opts"; }
         # Not where the number is another process's by now, or a dead one's; also where the program's file was replaced meanwhile.
         running() {
             case $(readlink "/proc/$(as_postgres head -n 1 "$data/postmaster.pid" 2>/dev/null)/exe") in "$bin/postgres" | "$bin/postgres (deleted)") return 0 ;; esac

@@ -23,7 +23,8 @@ extension NextChoice {
             case .failed, .timedOut, .queued, .running, .succeeded, .failedIgnored, .skipped, .cancelled, .undone: break
             }
         }
-        return (asked.isEmpty ? [] : [NextChoice("", asked)]) + failed(machine, frozen, run) + whole(machine.state, frozen, run, isHeld)
+        let choices = [NextChoice("", asked)] + failed(machine, frozen, run) + whole(machine.state, frozen, run, isHeld)
+        return choices.filter { !$0.commands.isEmpty }
     }
 
     /// A failed step is tried again, or the run begun anew: that depends on where the cause lies.
@@ -37,15 +38,15 @@ extension NextChoice {
             "once the cause is mended outside of the plan (a host, a secret, a store, the data)", each(curable) { "reprise retry \(run) \($0)" })
         let skip = NextChoice("to go on without it, where nothing that follows needs it", each(failed.filter { $0.spec.isApproval != true }) { "reprise skip \(run) \($0) --reason …" })
         // While others still run, a run is not begun anew.
-        guard machine.state == .failed else { return [logs, retry, skip].filter { !$0.commands.isEmpty } }
+        guard machine.state == .failed else { return [logs, retry, skip] }
         let anew = ["reprise cancel \(run)", start(frozen)]
         if curable.isEmpty {
             let why = "the plan, the inventory or a parameter has to be another one, and this run goes by its own copies: a retry would find the same"
-            return [NextChoice(why, anew), logs, skip].filter { !$0.commands.isEmpty }
+            return [NextChoice(why, anew), logs, skip]
         }
         return [
             logs, retry, NextChoice("where the plan, the inventory or a parameter has to be another one, since this run goes by its own copies", anew), skip,
-        ].filter { !$0.commands.isEmpty }
+        ]
     }
 
     private static func whole(_ state: RunState, _ frozen: FrozenRun, _ run: RunID, _ isHeld: Bool) -> [NextChoice] {

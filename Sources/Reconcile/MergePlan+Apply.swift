@@ -64,7 +64,7 @@ extension MergePlan {
             for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).advanceSequences(connection) }
             if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
-            try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
+            try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 try await writer.requireWritten(connection)
@@ -198,7 +198,7 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(diff.wholeNames), \(diff.wholeLiveImage), \(wanted)
             FROM \(diff.table.sql) AS d WHERE d.verdict = 'update'
             """, deadline: deadline)
-        let done = try await connection.execute(updating, deadline: deadline)
+        let done = try await connection.executeWithDatabasePath(updating, deadline: deadline)
         place += count
         try requireEqual(done, count, "updated")
         return count
@@ -212,20 +212,12 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'insert', \(names), NULL, d.backup
             FROM \(diff.table.sql) AS d\(counted) WHERE d.verdict = 'insert'
             """, deadline: deadline)
-        let keyed = "\(diff.table.sql) AS d JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"
-        let done = try await connection.execute(diff.inserting(from: pair.key == nil ? copies : keyed), deadline: deadline)
+        // Its columns have names of their own, `seq` may be one.
+        let source = pair.key == nil ? "\(diff.withBackup) JOIN pg_temp.reprise_step AS s ON s.seq = d.seq\(each("s.copies"))" : diff.withBackup
+        let done = try await connection.executeWithDatabasePath(diff.inserting(from: source), deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
         return count
-    }
-
-    /// As many rows of the backup as the live table still lacks, of those that look the same.
-    private var copies: String {
-        """
-        (SELECT t.*, \(diff.sql.image("t")) AS "reprise image", pg_catalog.row_number() OVER (PARTITION BY \(diff.sql.image("t"))) AS "reprise copy"
-         FROM \(pair.backup.from) AS t) AS b JOIN \(diff.table.sql) AS d ON b."reprise image" = d.backup
-         JOIN pg_temp.reprise_step AS s ON s.seq = d.seq AND b."reprise copy" <= s.copies
-        """
     }
 
     /// Rows on which others hang stay: a constraint might take those along.
@@ -241,8 +233,8 @@ private struct DiffWriter {
                 SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(diff.wholeNames), \(diff.wholeLiveImage), NULL
                 FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(isNext)
                 """, deadline: deadline)
-            let done = try await connection.execute(
-                "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isLeaving) AND \(isNext)", deadline: deadline)
+            let done = try await connection.executeWithDatabasePath(
+                "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isNext)", deadline: deadline)
             place += count
             try requireEqual(done, count, "deleted")
             return count

@@ -90,7 +90,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
                 for foreignKey in diff.pair.live.foreignKeys {
                     let parent = parent(of: index, by: foreignKey)
                     if let sql = diff.skippingOrphans(of: foreignKey, parent: parent?.diff, comesInTime: parent?.comesInTime ?? false) {
-                        changed = try await connection.execute(sql, deadline: deadline) > 0 || changed
+                        changed = try await connection.updateBound(sql, deadline: deadline) > 0 || changed
                     }
                 }
             }
@@ -110,12 +110,10 @@ extension TableDiff {
         }
         // Those that the backup does not have keep what the live row holds, and a new row gets nothing.
         let others = undefaulted.map { "l.\($0.name.sql)" }
-        // Without a key several rows may look the same, and one stands for all of them.
-        let one = pair.key == nil ? "DISTINCT ON (d.seq) " : ""
         return withGenerated(
             """
-            (SELECT \(one)d.seq AS "reprise seq", d.verdict AS "reprise verdict", d.take AS "reprise take", \((columns + others).joined(separator: ", "))
-             FROM \(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isOfBackup("b")) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
+            (SELECT d.seq AS "reprise seq", d.verdict AS "reprise verdict", d.take AS "reprise take", \((columns + others).joined(separator: ", "))
+             FROM \(withBackup) LEFT JOIN \(pair.live.from) AS l ON \(isAbout("l"))
              WHERE d.verdict IN ('insert', 'update'))
             """)
     }
@@ -173,7 +171,7 @@ extension TableDiff {
     func skipOtherRows(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key, !policy.mergesOtherRows else { return }
         for other in tellingApart(beside: key.columns) {
-            try await connection.execute(
+            try await connection.updateBound(
                 """
                 UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row under the same key, by \(other.index)").sql)
                 FROM \(other.backup) AS b, \(other.live) AS l

@@ -32,7 +32,7 @@ extension MergePlan {
             for (index, diff) in diffs.enumerated() {
                 for foreignKey in diff.pair.live.foreignKeys {
                     guard let parent = parent(of: index, by: foreignKey)?.diff, let sql = diff.skippingChildrenOfLost(lost, of: foreignKey, parent) else { continue }
-                    count += try await connection.execute(sql, deadline: deadline)
+                    count += try await connection.updateBound(sql, deadline: deadline)
                 }
             }
         } while count > 0
@@ -49,7 +49,7 @@ extension TableDiff {
         let live = try await TableShape.read(pair.live.name, connection, deadline: deadline)
         try requireSameColumns(live)
         for statement in [formerRows(merge, former), changes(merge, table), "ALTER TABLE \(table.sql) ADD PRIMARY KEY (seq)"] {
-            try await connection.execute(statement, deadline: deadline)
+            try await connection.executeWithDatabasePath(statement, deadline: deadline)
         }
         // By what they are looked into, as when they are made for a merge.
         let key = pair.key?.columns ?? [], asked = ["seq", "kind", "verdict"] + key.indices.map(keyAlias)

@@ -33,7 +33,7 @@ extension AuditTrail {
             try await skipRefused(reversed, connection, deadline)
             var tables = try await takeBack(writers, connection)
             if let objects = try await plan.takeBackObjects(of: id, connection, deadline: deadline) { tables.append(objects) }
-            try await connection.execute("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
+            try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             for writer in writers { try await writer.requireFormer(connection) }
             try await triggers.enable(connection, deadline: deadline)
             return MergeOutcome(tables: tables)
@@ -92,6 +92,11 @@ private struct UndoWriter {
         try await connection.execute(sql, deadline: deadline)
     }
 
+    /// Writes the live table: its triggers run.
+    private func write(_ sql: String, _ connection: isolated PostgresConnection) async throws -> Int {
+        try await connection.executeWithDatabasePath(sql, deadline: deadline)
+    }
+
     /// Locks the rows that the merge wrote, and leaves alone those that are not as it wrote them.
     func lock(_ connection: isolated PostgresConnection) async throws {
         guard let key = pair.key else {
@@ -131,20 +136,20 @@ private struct UndoWriter {
 
     func insert(_ connection: isolated PostgresConnection) async throws -> Int {
         guard pair.key != nil else { return 0 }
-        return try await run(diff.inserting(from: "\(differences) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"), connection)
+        return try await write(diff.inserting(from: "\(differences) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"), connection)
     }
 
     /// A row to which others lead by what would change stays as it is. Asked late: of those some were written by the merge, and are gone.
     func update(_ connection: isolated PostgresConnection) async throws -> Int {
         guard pair.key != nil, let updating = diff.updating(from: differences) else { return 0 }
         try await diff.skipReferenced(connection, deadline: deadline)
-        return try await run(updating, connection)
+        return try await write(updating, connection)
     }
 
     /// Rows on which something hangs that was written since the merge stay: a constraint might take that along.
     func delete(_ connection: isolated PostgresConnection) async throws -> Int {
         let deleted = try await diff.deleteUnreferenced(where: isInserted, connection, deadline: deadline) { connection, isNext in
-            try await run("DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isInserted) AND \(isNext)", connection)
+            try await write("DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isNext)", connection)
         }
         _ = try await run(
             """

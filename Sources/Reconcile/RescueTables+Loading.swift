@@ -56,9 +56,10 @@ extension RescueTables {
             argument: "blocks", before: "printf '%s\\n' \(blocks.map(shellQuoted).joined(separator: " ")) > \"$work/blocks\" || exit 73")
     }
 
-    /// What pg_restore sets before it writes rows.
+    /// What pg_restore sets before it writes rows, but for the search path: functions that look at a domain's values, or work columns out,
+    /// find what they name as in any session of that database.
     private static let settings = """
-        SET search_path TO ''; SET xmloption TO content; SET statement_timeout TO 0; SET lock_timeout TO 0; \
+        SET xmloption TO content; SET statement_timeout TO 0; SET lock_timeout TO 0; \
         SET idle_in_transaction_session_timeout TO 0
         """
 

@@ -11,7 +11,7 @@ extension TableDiff {
     }
 
     func skipUnfit(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        if let sql = skippingUnfit { try await connection.execute(sql, deadline: deadline) }
+        if let sql = skippingUnfit { try await connection.updateBound(sql, deadline: deadline) }
     }
 
     func skipReferenced(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
@@ -20,8 +20,8 @@ extension TableDiff {
 
     func skipTaken(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
-        for index in indexes { try await connection.execute(skippingTaken(index), deadline: deadline) }
-        for index in indexes { try await connection.execute(skippingRivals(index), deadline: deadline) }
+        for index in indexes { try await connection.updateBound(skippingTaken(index), deadline: deadline) }
+        for index in indexes { try await connection.updateBound(skippingRivals(index), deadline: deadline) }
     }
 
     /// True where an update takes the backup's value in one of these columns; nil where none of them is compared.
@@ -60,7 +60,7 @@ extension TableDiff {
     private var largeObjectRules: [Rule] {
         pair.columns.enumerated().filter { $1.refersToLargeObjects }.flatMap { place, column -> [Rule] in
             let number = "\(column.name.sql)::pg_catalog.oid"
-            let isNeeded = "(\"reprise verdict\" = 'insert' OR \"reprise take\"[\(place + 1)]) AND \(number) <> 0"
+            let isNeeded = "(\"reprise verdict\" = 'insert' OR \"reprise take\"[\(place + 1)]) AND \(number) <> '0'::pg_catalog.oid"
             let differing = { (which: String) in "EXISTS (SELECT FROM \(objects!.diff.sql) AS o WHERE o.number = \(number) AND \(which))" }
             let isComing = objects == nil ? "" : " AND NOT \(differing("o.kind = 'missing' AND o.verdict <> 'skip'"))"
             let isGone: Rule = (

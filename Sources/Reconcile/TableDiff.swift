@@ -87,6 +87,14 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// True where the backup's row `row` is the one of a difference `d`.
     func isOfBackup(_ row: String) -> String { pair.key == nil ? "\(sql.image(row)) = d.backup" : isAbout(row) }
 
+    /// Differences `d` with their rows of the backup, `b`, where it has one. Without a key such a row is read out of its image: under another
+    /// search path than the images were made its text might be another one.
+    var withBackup: String {
+        guard pair.key == nil else { return "\(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isAbout("b"))" }
+        let values = pair.columns.enumerated().map { "d.backup[\($0 + 1)]::\($1.type) AS \($1.name.sql)" }
+        return "\(table.sql) AS d CROSS JOIN LATERAL (SELECT \(values.joined(separator: ", "))) AS b"
+    }
+
     // MARK: Making it
 
     /// Compares, and judges each difference by the policy alone. What stands in the way of it is looked for by `MergePlan`.
@@ -98,6 +106,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
         // By what it is looked into: to look at the images would take longer than all that is asked of them.
         let asked = ["seq", "kind", "verdict", "reason"] + (pair.key?.columns.indices.map(keyAlias) ?? [])
         try await connection.execute("ANALYZE \(table.sql) (\(asked.joined(separator: ", ")))", deadline: deadline)
+        if let sql = keepingUnwanted { try await connection.executeWithDatabasePath(sql, deadline: deadline) }
     }
 
     /// Few rows are looked for in a large table, of which most lies in memory: it was streamed a moment ago, or its differences were.
@@ -123,7 +132,6 @@ package struct TableDiff: Sendable, Hashable, Codable {
                          CASE WHEN pg_catalog.num_nulls(i.backup, i.live) = 0 THEN ARRAY[\(takes)]::boolean[] END AS take
                   FROM (SELECT \(keys), CASE WHEN b.\(there) THEN \(sql.image("b")) END AS backup, CASE WHEN l.\(there) THEN \(sql.image("l")) END AS live,
                                \(others.isEmpty ? "" : "CASE WHEN l.\(there) THEN \(sql.imageOfOthers("l")) END AS others,")
-                               CASE WHEN l.\(there) IS NULL THEN \(isWanted("b")) END AS wanted,
                                CASE WHEN b.\(there) AND l.\(there) THEN ARRAY[\(rules)]::boolean[] END AS ruled
                         FROM \(side(pair.backup.from, [])) AS b \(isFollowed ? "LEFT" : "FULL") JOIN \(side(pair.live.from + isInScope, others)) AS l ON \(sql.sameKey("b", "l"))
                         WHERE \(isFollowed ? "" : "b.\(there) IS NULL OR \(sql.differs("b", "l", mode)) OR ")l.\(there) IS NULL OFFSET 0) AS i OFFSET 0) AS x
@@ -134,10 +142,10 @@ package struct TableDiff: Sendable, Hashable, Codable {
     private var multiset: String {
         """
         \(table.creation) AS
-        SELECT pg_catalog.row_number() OVER (ORDER BY x.image COLLATE "C") AS seq, x.kind, x.backup, x.live, x.wanted, NULL::boolean[] AS take,
+        SELECT pg_catalog.row_number() OVER (ORDER BY x.image COLLATE "C") AS seq, x.kind, x.backup, x.live, NULL::boolean[] AS take,
                \(verdict) AS verdict, \(reason) AS reason, x.copies
         FROM (SELECT image, CASE WHEN n > 0 THEN 'missing' ELSE 'extra' END AS kind, CASE WHEN n > 0 THEN image END AS backup,
-                     CASE WHEN n < 0 THEN image END AS live, wanted, pg_catalog.abs(n) AS copies, NULL::boolean[] AS take
+                     CASE WHEN n < 0 THEN image END AS live, pg_catalog.abs(n) AS copies, NULL::boolean[] AS take
               FROM \(mode == .exact ? imbalance : meantImbalance) AS i WHERE n <> 0) AS x
         """
     }
@@ -145,23 +153,23 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// All rows of both sides, each with its image and what `column` adds, those of the backup counted as 1 and live ones as -1.
     private func bothSides(_ column: String = "") -> String {
         let rows = { (from: String, sign: String) in
-            "SELECT \(sql.image("t")) AS image, \(isWanted("t")) AS wanted, \(sign)1 AS n\(column) FROM \(from) AS t"
+            "SELECT \(sql.image("t")) AS image, \(sign)1 AS n\(column) FROM \(from) AS t"
         }
         return "(\(rows(pair.backup.from, "")) UNION ALL \(rows(scope?.sql ?? pair.live.from, "-"))) AS both_sides"
     }
 
-    /// For each image how many more of it the backup has than the live table: `image`, `n`, `wanted`.
-    private var imbalance: String { "(SELECT image, sum(n) AS n, pg_catalog.bool_and(wanted) AS wanted FROM \(bothSides()) GROUP BY image)" }
+    /// For each image how many more of it the backup has than the live table: `image`, `n`.
+    private var imbalance: String { "(SELECT image, sum(n) AS n FROM \(bothSides()) GROUP BY image)" }
 
     /// The same where rows that mean the same stand for each other: first those that are written the same, then, by their images, as many as there are.
     private var meantImbalance: String {
         let same = "PARTITION BY meaning", isLeft = "n * total > 0"
         return """
-            (SELECT image, wanted, pg_catalog.sign(n)::bigint * greatest(0, CASE WHEN \(isLeft) THEN least(pg_catalog.abs(n), pg_catalog.abs(total) - coalesce(
+            (SELECT image, pg_catalog.sign(n)::bigint * greatest(0, CASE WHEN \(isLeft) THEN least(pg_catalog.abs(n), pg_catalog.abs(total) - coalesce(
                     sum(pg_catalog.abs(n)) FILTER (WHERE \(isLeft)) OVER (\(same) ORDER BY image COLLATE "C" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0))
                     END)::bigint AS n
              FROM (SELECT i.*, sum(n) OVER (\(same)) AS total
-                   FROM (SELECT DISTINCT ON (image) image, meaning, sum(n) OVER (PARTITION BY image) AS n, pg_catalog.bool_and(wanted) OVER (PARTITION BY image) AS wanted
+                   FROM (SELECT DISTINCT ON (image) image, meaning, sum(n) OVER (PARTITION BY image) AS n
                          FROM \(bothSides(", \(sql.meaning("t")) AS meaning"))) AS i) AS i)
             """
     }
@@ -170,13 +178,19 @@ package struct TableDiff: Sendable, Hashable, Codable {
         pair.key!.columns.enumerated().map { sql.ordered($1, "\(alias).\(keyAlias($0))") }.joined(separator: ", ")
     }
 
-    /// Whether a missing row is one that the plan wants back. The plan's own words see the row as it was backed up and nothing else.
-    private func isWanted(_ alias: String) -> String {
-        guard case .insert(let condition) = policy.missing, !isFollowed else { return "false" }
+    /// Leaves missing rows alone that the plan does not want back; nil where it wants all of them, or none. Its own words see the row as it
+    /// was backed up and nothing else, and mean what they mean in any session of that database.
+    private var keepingUnwanted: String? {
+        guard insertsMissing, case .insert(let condition) = policy.missing else { return nil }
         let terms = [condition.map { "(\($0)\n)" }, window].compactMap { $0 }
-        guard !terms.isEmpty else { return "true" }
-        let row = pair.columns.map { "\(alias).\($0.name.sql) AS \($0.name.sql)" }.joined(separator: ", ")
-        return "(SELECT coalesce(\(terms.joined(separator: " AND ")), false) FROM (SELECT \(row)) AS backup)"
+        guard !terms.isEmpty else { return nil }
+        // OFFSET 0: no other row is asked.
+        return """
+            UPDATE \(table.sql) AS d SET verdict = 'keep', reason = \(RowSQL.text(unwantedReason))
+            FROM (SELECT "reprise seq", coalesce(\(terms.joined(separator: " AND ")), false) AS "reprise wanted"
+                  FROM (SELECT d.seq AS "reprise seq", \(sql.list(sql.columnNames, of: "b")) FROM \(withBackup) WHERE d.kind = 'missing' OFFSET 0) AS backup) AS w
+            WHERE d.seq = w."reprise seq" AND NOT w."reprise wanted"
+            """
     }
 
     private var window: String? {
@@ -246,9 +260,11 @@ package struct TableDiff: Sendable, Hashable, Codable {
         """
     }
 
+    private var insertsMissing: Bool { if case .insert = policy.missing { !isFollowed } else { false } }
+
     private var verdict: String {
         """
-        CASE x.kind WHEN 'missing' THEN CASE WHEN x.wanted THEN 'insert' ELSE 'keep' END
+        CASE x.kind WHEN 'missing' THEN '\(insertsMissing ? "insert" : "keep")'
                     WHEN 'extra' THEN '\(policy.deletesExtra && pair.key != nil ? "delete" : "keep")'
                     WHEN 'changed' THEN \(changedVerdict)
                     ELSE 'keep' END
@@ -256,8 +272,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
     }
 
     private var reason: String {
-        let unwanted = RowSQL.text(unwantedReason)
-        return "CASE WHEN x.kind = 'missing' AND NOT x.wanted THEN \(unwanted) WHEN x.kind = 'representation' THEN 'written the same' END"
+        "CASE x.kind \(insertsMissing ? "" : "WHEN 'missing' THEN \(RowSQL.text(unwantedReason)) ")WHEN 'representation' THEN 'written the same' END"
     }
 
     /// Why a missing row stays away.

@@ -62,7 +62,7 @@ struct ResultHandle: ~Copyable {
         return PostgresError(
             sqlState: state, severity: field(pointer, "V") ?? field(pointer, "S") ?? "ERROR", primary: Redaction.oneLine(message),
             detail: field(pointer, "D"), hint: field(pointer, "H"), schema: field(pointer, "s"), table: field(pointer, "t"),
-            constraint: field(pointer, "n"), place: place)
+            constraint: field(pointer, "n"), context: field(pointer, "W"), place: place)
     }
 
     func rows() -> PostgresResult {

@@ -15,19 +15,22 @@ package struct PostgresError: RepriseError, Equatable {
     package let schema: String?
     package let table: String?
     package let constraint: String?
+    /// The function of the database in which it happened, and its line; nil: in none that the server names.
+    package let function: String?
     /// Where it happened, for example `database "chms" at /run/x, port 5432`.
     package let place: String
 
     init(
         sqlState: String, severity: String, primary: String, detail: String? = nil, hint: String? = nil, schema: String? = nil,
-        table: String? = nil, constraint: String? = nil, place: String
+        table: String? = nil, constraint: String? = nil, context: String? = nil, place: String
     ) {
         code = "postgresql.\(sqlState)"
         self.sqlState = sqlState
         self.severity = severity
         self.primary = Redaction.withoutPasswords(primary)
         self.detail = detail.map(Redaction.withoutPasswords)
-        self.hints = (hint.map { [Redaction.withoutPasswords($0)] } ?? []) + Self.advice(sqlState)
+        function = context.flatMap(Self.function)
+        self.hints = (hint.map { [Redaction.withoutPasswords($0)] } ?? []) + Self.advice(sqlState, isInFunction: function != nil)
         self.schema = schema
         self.table = table
         self.constraint = constraint
@@ -38,7 +41,7 @@ package struct PostgresError: RepriseError, Equatable {
         // Classes 22 and 23 quote what the rows hold ("Key (email)=(…) already exists").
         let quotesRows = sqlState.hasPrefix("22") || sqlState.hasPrefix("23")
         let more = quotesRows ? "" : detail.map { " (\($0))" } ?? ""
-        return "\(place): \(severity.lowercased()) \(sqlState): \(primary)\(more)"
+        return "\(place): \(severity.lowercased()) \(sqlState): \(primary)\(more)\(function.map { ", in \($0)" } ?? "")"
     }
 
     package var exitStatus: ExitStatus { sqlState.hasPrefix("08") ? .unreachable : .failed }
@@ -52,8 +55,19 @@ package struct PostgresError: RepriseError, Equatable {
         "40001", "40P01", "53300", "57P01", "57P02", "57P03", "55006", "55P03",
     ]
 
-    private static func advice(_ sqlState: String) -> [String] {
+    /// The innermost one. Other lines of a context quote what rows hold: statements with their values, lines of a COPY.
+    private static func function(_ context: String) -> String? {
+        context.split(whereSeparator: \.isNewline).first { $0.wholeMatch(of: #/PL\/pgSQL function .+ line \d+ at [A-Za-z ]+|SQL function ".+" (statement \d+|during inlining|during startup)/#) != nil }
+            .map(String.init)
+    }
+
+    private static func advice(_ sqlState: String, isInFunction: Bool) -> [String] {
         switch sqlState {
+        case "42P01" where isInFunction, "42883" where isInFunction, "42704" where isInFunction:
+            [
+                "the function names it without its schema, and no session of this database and role finds it so: ALTER FUNCTION … SET search_path TO …, "
+                    + "or ALTER DATABASE … SET search_path TO …"
+            ]
         case "57P03": ["the server is starting up or recovering; its log says how far it is"]
         case "53300": ["raise max_connections, or end sessions that nobody needs"]
         case "28P01", "28000": ["look at the login's password reference and at pg_hba.conf on the server"]

@@ -93,7 +93,8 @@ package struct PostgresSession: Sendable, Hashable {
     package var lockTimeout: Duration?
     /// `pg_catalog` alone by default, so that nobody's function shadows a built-in one; nil keeps the database's own setting,
     /// for statements that people wrote.
-    package var searchPath: String? = "pg_catalog"
+    package var searchPath: String? = pinnedSearchPath
+    static let pinnedSearchPath = "pg_catalog"
 
     package init(applicationName: String, statementTimeout: Duration? = nil, lockTimeout: Duration? = nil) {
         self.applicationName = applicationName

@@ -175,7 +175,10 @@ package struct TableComparison: Sendable {
 
     private func load(_ lines: RowLines, into table: QualifiedName, _ columns: [SQLIdentifier], joinedBy key: TableShape.Key?, _ deadline: Deadline) async throws {
         let list = columns.map(\.sql).joined(separator: ", ")
-        _ = try await live.copyIn("COPY \(table.sql) (\(list)) FROM STDIN", deadline: deadline, nextChunk: lines.portions())
+        // A domain's values are looked at there.
+        _ = try await live.withDatabasePath(deadline: deadline) {
+            try await live.copyIn("COPY \(table.sql) (\(list)) FROM STDIN", deadline: deadline, nextChunk: lines.portions())
+        }
         // The columns that are joined by are enough, and all of them would take longer than the comparison.
         let joined = key.map { " (\($0.columns.map(\.sql).joined(separator: ", ")))" } ?? ""
         try await live.execute("ANALYZE \(table.sql)\(joined)", deadline: deadline)

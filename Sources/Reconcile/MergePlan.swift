@@ -206,9 +206,9 @@ extension TableDiff {
     func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> String? {
         let coming = comesInTime ? parent : nil
         guard knows(foreignKey) else { return nil }
-        let reason = RowSQL.text("its parent is not there, by \(foreignKey.name)")
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
-        let values = sql.list(foreignKey.columns, of: "w")
+        func reason(_ what: String) -> String { RowSQL.text("its parent \(what), by \(foreignKey.name)") }
+        let missing = "pg_catalog.num_nulls(\(sql.list(foreignKey.columns, of: "w")))"
         // Of the same table only those that are inserted: they come before any is updated.
         let verdicts = coming?.pair.live.name == pair.live.name ? "'insert'" : "'insert', 'update'"
         let parents = coming.flatMap { diff in
@@ -220,11 +220,14 @@ extension TableDiff {
             let gone = diff.taking(foreignKey.parentColumns).map { " OR d.verdict = 'update' AND \($0)" } ?? ""
             return " AND NOT EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE (d.verdict = 'delete'\(gone)) AND \(diff.isAbout("p")))"
         } ?? ""
+        let isLost = "\(missing) = 0 AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)"
+        // Only where it must be: beside OR the server looks for a parent row by row.
+        let isOrphan = foreignKey.namesWholeParents == true ? "(\(missing) BETWEEN 1 AND \(foreignKey.columns.count - 1) OR \(isLost))" : isLost
         return """
-            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason)
+            UPDATE \(table.sql) AS d
+            SET verdict = 'skip', reason = CASE \(missing) WHEN 0 THEN \(reason("is not there")) ELSE \(reason("is named in part only")) END
             FROM \(wantedRows(under: foreignKey)) AS w
-            WHERE d.seq = w."reprise seq" AND pg_catalog.num_nulls(\(values)) = 0
-                  AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)
+            WHERE d.seq = w."reprise seq" AND \(isOrphan)
             """
     }
 }

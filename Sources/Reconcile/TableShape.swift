@@ -64,6 +64,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package var parentIsPartitioned = false
         /// Of a key that a single part of the table has: true for the rows that lie there, as SQL over the table's own columns.
         package var condition: String?
+        /// MATCH FULL: either all of its columns are NULL or none is. nil: one that is NULL is enough.
+        package var namesWholeParents: Bool?
 
         /// True where the row `parent` is the one that the row `child` names.
         func leads(from child: String, to parent: String) -> String {
@@ -256,7 +258,7 @@ struct ShapeReader {
     func foreignKeys() async throws -> [TableShape.ForeignKey] {
         try await ask(
             """
-            SELECT k.conname, n.nspname, p.relname, p.relkind = 'p' AS partitioned, k.condeferrable, \(Self.constraintEquality) AS equality,
+            SELECT k.conname, n.nspname, p.relname, p.relkind = 'p' AS partitioned, k.condeferrable, k.confmatchtype = 'f' AS whole, \(Self.constraintEquality) AS equality,
                    \(Self.columnNames("k.conkey", "k.conrelid")) AS columns,
                    \(Self.columnNames("k.confkey", "k.confrelid")) AS parents, r.bounds
             FROM \(Self.tableAndParts) AS r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.relid
@@ -268,7 +270,8 @@ struct ShapeReader {
                 name: try SQLIdentifier(row.string("conname")), columns: try row.strings("columns").map(SQLIdentifier.init),
                 parent: try QualifiedName(schema: row.string("nspname"), name: row.string("relname")),
                 parentColumns: try row.strings("parents").map(SQLIdentifier.init), equality: try row.strings("equality").map { TableShape.Equality(comparing: $0) },
-                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"), condition: try row.optionalString("bounds"))
+                isDeferrable: try row.bool("condeferrable"), parentIsPartitioned: try row.bool("partitioned"), condition: try row.optionalString("bounds"),
+                namesWholeParents: try row.bool("whole") ? true : nil)
         }
     }
 

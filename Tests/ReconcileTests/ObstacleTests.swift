@@ -126,6 +126,13 @@ struct ObstacleTests {
             """, "DELETE FROM t; DELETE FROM p WHERE id = 2; ALTER TABLE t1 ADD CONSTRAINT leads FOREIGN KEY (p) REFERENCES p",
             ["its parent is not there, by leads": 1], ["(1,1)", "(11,2)", "(12,3)", "(3,)"]),
         Obstacle(
+            "a foreign key that is given as a whole or not at all",
+            """
+            CREATE TABLE p (a int, b int, PRIMARY KEY (a, b)); INSERT INTO p VALUES (1, 1);
+            CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t VALUES (1, 1, 1), (2, 1, NULL), (3, NULL, NULL), (4, NULL, 1), (5, 1, NULL)
+            """, "DELETE FROM t WHERE id < 5; UPDATE t SET a = NULL; ALTER TABLE t ADD CONSTRAINT whole FOREIGN KEY (a, b) REFERENCES p MATCH FULL",
+            ["its parent is named in part only, by whole": 3], ["(1,1,1)", "(3,,)", "(5,,)"]),
+        Obstacle(
             "hash partitions, of which one has an index of its own",
             """
             CREATE TABLE t (id int PRIMARY KEY, u int) PARTITION BY HASH (id); CREATE TABLE t0 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0);

@@ -27,14 +27,25 @@ package enum SecretResolver {
     /// A file's content without the newline at its end. A file that others can read is refused: it is no secret.
     private static func file(_ name: String, _ path: String) throws -> String {
         let expanded = path.hasPrefix("~/") ? NSHomeDirectory() + path.dropFirst(1) : path
-        let attributes = try? FileManager.default.attributesOfItem(atPath: expanded)
-        guard let attributes, let data = FileManager.default.contents(atPath: expanded), data.count <= 1 << 20 else {
-            throw SecretUnavailable(name, "the file \(path) cannot be read", ["check that it exists and is yours"])
+        let attributes: [FileAttributeKey: Any]
+        do {
+            attributes = try FileManager.default.attributesOfItem(atPath: expanded)
+        } catch let error as CocoaError where error.code == .fileReadNoSuchFile {
+            throw SecretUnavailable(name, "there is no file \(path)", ["put it there, readable by you alone", "or name another one in the inventory's secrets"])
+        } catch {
+            throw SecretUnavailable(name, "the file \(path) cannot be reached", ["look at the rights of its folders: namei -l \(path)"])
+        }
+        guard let data = FileManager.default.contents(atPath: expanded) else {
+            throw SecretUnavailable(name, "the file \(path) cannot be read", ["it must be a file that is yours: ls -l \(path)"])
         }
         if let mode = attributes[.posixPermissions] as? Int, mode & 0o077 != 0 {
             throw SecretUnavailable(name, "the file \(path) can be read by others", ["chmod 600 \(path)"])
         }
-        return trimmed(String(decoding: data, as: UTF8.self))
+        let value = trimmed(String(decoding: data, as: UTF8.self))
+        guard !value.isEmpty, data.count <= 1 << 20 else {
+            throw SecretUnavailable(name, "the file \(path) \(value.isEmpty ? "is empty" : "has more than 1 MiB")", ["write the secret into it, and nothing else"])
+        }
+        return value
     }
 
     private static func output(_ name: String, _ command: String) async throws -> String {
@@ -51,10 +62,12 @@ package enum SecretResolver {
             guard let first = try await group.next() else { throw CancellationError() }
             return first
         }
-        guard result.terminationStatus.isSuccess, !result.standardOutput.isEmpty else {
-            throw SecretUnavailable(name, "its command failed or printed nothing", ["run the command by hand: \(command)"])
+        let value = trimmed(result.standardOutput)
+        guard result.terminationStatus.isSuccess, !value.isEmpty else {
+            let end = if case .exited(let code) = result.terminationStatus { "ended with \(code)" } else { "was killed" }
+            throw SecretUnavailable(name, "its command \(result.terminationStatus.isSuccess ? "printed nothing" : end)", ["run the command by hand: \(command)"])
         }
-        return trimmed(result.standardOutput)
+        return value
     }
 
     private static func trimmed(_ text: String) -> String {

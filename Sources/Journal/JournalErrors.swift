@@ -75,15 +75,21 @@ package struct WriterBlocked: RepriseError {
 package struct RunNotFound: RepriseError {
     package let code = "journal.run-not-found"
     package let wanted: String?
+    /// The journal's path; nil where it lies in memory.
+    package let journal: String?
 
-    package init(wanted: String?) {
+    package init(wanted: String?, in journal: String? = nil) {
         self.wanted = wanted
+        self.journal = journal
     }
 
     package var message: String {
-        wanted.map { "no run in this journal is called or begins with \"\($0.printable)\"" } ?? "this journal holds no run yet"
+        let place = journal.map { "journal \($0.printable)" } ?? "this journal"
+        return wanted.map { "no run in \(place) is called or begins with \"\($0.printable)\"" } ?? "\(place) holds no run yet"
     }
-    package var hints: [String] { wanted == nil ? [] : ["see all runs with `reprise list`"] }
+    package var hints: [String] {
+        (wanted == nil ? [] : ["see all of its runs with `reprise list`"]) + ["another journal is named with --journal"]
+    }
     package var exitStatus: ExitStatus { .usage }
 }
 

@@ -31,12 +31,14 @@ extension StepContext {
     func contents(ofArchive path: String, host: String, part: String, runAs: String) async throws -> ArchiveTOC {
         // A table of some thousand entries is well below the first limit; only where it is longer is more carried over.
         let beginning = try await beginning(ofArchive: path, host, part, runAs, limit: Self.usualContentsLimit)
+        func table(_ beginning: (bytes: [UInt8], fileBytes: Int?)) throws(ArchiveUnreadable) -> ArchiveTOC {
+            do { return try ArchiveTOC(bytes: beginning.bytes, fileBytes: beginning.fileBytes) } catch { throw error.named("\(path) on \(host)") }
+        }
         do {
-            return try ArchiveTOC(bytes: beginning.bytes, fileBytes: beginning.fileBytes)
+            return try table(beginning)
         } catch {
             guard error.code == "postgresql.archive-incomplete", beginning.bytes.count >= Self.usualContentsLimit else { throw error }
-            let more = try await self.beginning(ofArchive: path, host, part + "-long", runAs, limit: Self.contentsLimit)
-            return try ArchiveTOC(bytes: more.bytes, fileBytes: more.fileBytes)
+            return try table(await self.beginning(ofArchive: path, host, part + "-long", runAs, limit: Self.contentsLimit))
         }
     }
 

@@ -67,6 +67,12 @@ import Testing
         let object = try #require(try JSONSerialization.jsonObject(with: Data(status.errors.utf8)) as? [String: [String: Any]])
         #expect(object["error"]?["code"] as? String == "journal.missing")
         #expect((object["error"]?["hints"] as? [String])?.isEmpty == false)
+        // Neither by what is asked of a run that there is not.
+        for arguments in [["resume"], ["cancel"], ["undo"], ["pause"], ["retry", "first", "--reason", "x"]] {
+            let asked = try await program.start(arguments).result()
+            #expect(asked.status == 2 && asked.errors.contains("there is no journal at \(program.folder)/state"), "\(arguments): \(asked.errors)")
+        }
+        #expect(!FileManager.default.fileExists(atPath: program.folder + "/state"))
     }
 
     @Test(arguments: [
@@ -85,13 +91,20 @@ import Testing
     @Test func runsAndStepsThatThereAreNotAreNamedWithThoseThatThereAre() async throws {
         let program = try Program.withSmallPlan()
         try program.write("", to: "go")
-        for _ in 0..<2 { #expect(try await program.run("start", "small").status == 5) }
+        for _ in 0..<2 {
+            let begun = try await program.run("start", "small")
+            #expect(begun.status == 5)
+            #expect(begun.output.contains("plan plans/small.yaml, inventory inventory/here.yaml, journal \(program.folder)/state"), "\(begun.output)")
+        }
         let step = try await program.run("retry", "frist")
         #expect(step.status == 2 && step.errors.contains("the run has no step frist") && step.errors.contains("did you mean `first`?"))
         let ambiguous = try await program.run("status", "2")
         #expect(ambiguous.status == 2 && ambiguous.errors.contains("more than one run begins with") && ambiguous.errors.contains("give more of the id: 2"))
         let unknown = try await program.run("retry", "1999", "first")
         #expect(unknown.status == 2 && unknown.errors.contains("begins with \"1999\"") && unknown.errors.contains("reprise list"))
+        #expect(unknown.errors.contains("no run in journal \(program.folder)/state") && unknown.errors.contains("another journal is named with --journal"))
+        let logs = try await program.run("logs", "ask")
+        #expect(logs.status == 0 && logs.output.isEmpty && logs.errors.contains("no job of step ask of run"), "\(logs.errors)")
     }
 
     @Test func theCompletionsForBashLoadAndComplete() async throws {

@@ -21,7 +21,7 @@ import Testing
         #expect(try await fill.rest().isEmpty)
         #expect(await fill.wait() == 0)
         let load = try Child(probePath(), ["load", scratch.journal])
-        let line = try await load.line() ?? ""
+        let line = try await load.line(within: .seconds(240)) ?? ""
         print(line)
         #expect(try peakMegabytes(line) < 100)
         #expect(line.contains("of \(Self.events / runs) events"))

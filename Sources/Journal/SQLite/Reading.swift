@@ -98,18 +98,18 @@ extension JournalCore {
     func resolve(_ prefix: String?, in db: Database) throws -> RunID {
         guard let prefix else {
             guard let row = try Row.fetchOne(db, sql: "SELECT \(RunRow.columns) FROM runs ORDER BY number DESC LIMIT 1") else {
-                throw RunNotFound(wanted: nil)
+                throw RunNotFound(wanted: nil, in: files.database)
             }
             return try RunRow(row).id
         }
         // What is no beginning of a run's id is in no index either, and a prefix may end in the character "-".
-        guard !prefix.isEmpty, RunID(prefix) != nil else { throw RunNotFound(wanted: prefix) }
+        guard !prefix.isEmpty, RunID(prefix) != nil else { throw RunNotFound(wanted: prefix, in: files.database) }
         let rows = try Row.fetchAll(
             db, sql: "SELECT \(RunRow.columns) FROM runs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 5",
             arguments: [prefix, prefix + "~"])
         let candidates = try rows.map { try RunRow($0).id }
         if let run = RunID(prefix), try runRow(run, in: db) != nil { return run }
-        guard let first = candidates.first else { throw RunNotFound(wanted: prefix) }
+        guard let first = candidates.first else { throw RunNotFound(wanted: prefix, in: files.database) }
         guard candidates.count == 1 else { throw RunAmbiguous(prefix: prefix, candidates: candidates) }
         return first
     }

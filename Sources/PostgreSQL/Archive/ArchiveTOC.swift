@@ -108,6 +108,9 @@ package struct ArchiveUnreadable: RepriseError, Equatable {
     package let message: String
     package let hints: [String]
 
+    /// The same, said of the archive that people know by this name.
+    package func named(_ name: String) -> Self { .init(code: code, message: "\(name): \(message)", hints: hints) }
+
     static func notAnArchive() -> Self {
         .init(
             code: "postgresql.not-an-archive", message: "this is no archive of pg_dump, neither custom, directory or tar format nor plain SQL",

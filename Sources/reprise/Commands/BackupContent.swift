@@ -29,7 +29,7 @@ struct BackupShow: AsyncParsableCommand {
     func run() async throws {
         let opened = try BackupStore(place, options)
         let shown = try await BackupFile.withFile(key, opened, options) { file in
-            let contents = try LocalArchive.contents(at: file.unwrapped.path)
+            let contents = try LocalArchive.contents(at: file.unwrapped.path, called: file.version.key)
             return Shown(
                 key: file.version.key, sizeBytes: file.version.sizeBytes, sha256: file.fetched.sha256, wrapper: file.unwrapped.wrapper.rawValue,
                 unwrappedBytes: file.unwrapped.sizeBytes, serverVersion: contents.serverVersion ?? "", dumpVersion: contents.dumpVersion ?? "",

@@ -28,10 +28,12 @@ struct DiffCommand: AsyncParsableCommand {
     func run() async throws {
         let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
         let opener = DataSides(options: options, application: "reprise/diff")
-        let differ = try await opener.with(sides.0) { source in
-            if sides.0 == sides.1, case .database(let both) = source { return try await compare(.sameDatabase, both, names, isTurned: false) }
-            return try await opener.with(sides.1) { target in try await compare(source, target, names) }
-        }
+        let differ = try await sides.0 == sides.1
+            ? opener.with(sides.0) { both in
+                guard case .database(let database) = both else { return try await compare(both, both, names) }
+                return try await compare(.sameDatabase, database, names, isTurned: false)
+            }
+            : opener.with(sides.0, sides.1) { try await compare($0, $1, names) }
         try Ended.check(differ ? .verificationMismatch : .done)
     }
 

@@ -54,25 +54,26 @@ struct MergeCommand: AsyncParsableCommand {
         }
         guard let target else { throw Refusal("no-target", "no database to merge into is named", hints: ["reprise merge SOURCE TARGET --table NAME"]) }
         let sides = try (DataSide(source), DataSide(target)), names = try tables.names()
-        try await opener.with(sides.0) { source in
-            if sides.0 == sides.1 { return try await merge(.sameDatabase, into: try Self.database(source), sides.1, names) }
-            return try await opener.with(sides.1) { target in
-                let backup: TableComparison.Backup =
-                    switch source {
-                    case .archive(let path, let contents): .archive(path: path, contents: contents)
-                    case .database(let connection): .database(connection)
-                    }
-                try await merge(backup, into: try Self.database(target), sides.1, names)
-            }
+        guard sides.0 != sides.1 else {
+            return try await opener.with(sides.1) { both in try await merge(.sameDatabase, into: try Self.database(both), sides.1, names) }
+        }
+        if case .store = sides.1 { throw Self.targetIsArchive }
+        try await opener.with(sides.0, sides.1) { source, target in
+            let backup: TableComparison.Backup =
+                switch source {
+                case .archive(let path, let contents): .archive(path: path, contents: contents)
+                case .database(let connection): .database(connection)
+                }
+            try await merge(backup, into: try Self.database(target), sides.1, names)
         }
     }
 
     private static func database(_ opened: DataSides.Opened) throws -> PostgresConnection {
-        guard case .database(let connection) = opened else {
-            throw Refusal("target-is-archive", "an archive cannot be merged into", hints: ["name a database"])
-        }
+        guard case .database(let connection) = opened else { throw targetIsArchive }
         return connection
     }
+
+    private static var targetIsArchive: Refusal { Refusal("target-is-archive", "an archive cannot be merged into", hints: ["name a database"]) }
 
     /// Where the tables that are made for it lie. One merge of this command at a time: so what a killed one left can be thrown away.
     private static let schema = "reprise_merge"

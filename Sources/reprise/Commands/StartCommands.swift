@@ -30,13 +30,13 @@ struct StartCommand: AsyncParsableCommand {
         if dryRun { return try options.show(preview, preview.document.text(style: options.style)) }
         try Contradiction.refuseAny(in: preview, prepared.frozen.inventory)
         try await Confirmation.require(try prepared.destructiveTargets(), isGiven: yes, what: "plan \(prepared.frozen.plan.name)")
-        let journal = try await options.openJournal(readOnly: false)
+        let journal = try await options.openJournal(readOnly: false, creates: true)
         let redactor = Redactor()
         let orchestrator = Wiring.orchestrator(journal, redactor: redactor)
         try await orchestrator.refuseDrillOnProduction(prepared.frozen)
         try await BackupsAtHand(frozen: prepared.frozen, preview: preview).require()
         let id = makeRunID(secondsSince1970: now() / 1000, suffix: .random(in: 0 ... .max))
-        if !options.json, !options.quiet { Console.write("run \(id)\n") }
+        if !options.json, !options.quiet { Console.write("run \(id)\n\(prepared.origins(journal: options.journalPath))\n") }
         let status = try await DriveLoop(options: options, orchestrator: orchestrator, redactor: redactor).run(id) {
             try await orchestrator.accept(prepared.frozen, as: id, observer: $0, staysForPeople: false)
         }

@@ -83,13 +83,21 @@ struct DataSides {
         case database(PostgresConnection)
     }
 
+    /// Hands both over. A backup in a store takes longest to open: what is wrong with the other side is said before it is fetched.
+    func with<Value>(_ source: DataSide, _ target: DataSide, _ body: (Opened, Opened) async throws -> Value) async throws -> Value {
+        guard case .store = source else {
+            return try await with(source) { source in try await with(target) { target in try await body(source, target) } }
+        }
+        return try await with(target) { target in try await with(source) { source in try await body(source, target) } }
+    }
+
     /// Hands the side over, and closes it whatever `body` does.
     func with<Value>(_ side: DataSide, _ body: (Opened) async throws -> Value) async throws -> Value {
         switch side {
         case .file(let path): return try await body(try Self.archive(at: path))
         case .store(let name, let key):
             return try await BackupFile.withFile(key, BackupStore(name, isDatabase: true, options), options) { file in
-                try await body(try Self.archive(at: file.unwrapped.path))
+                try await body(try Self.archive(at: file.unwrapped.path, called: file.version.key))
             }
         case .server(let target):
             let connection = try await PostgresConnection.connect(
@@ -133,7 +141,7 @@ struct DataSides {
         }
     }
 
-    private static func archive(at path: String) throws -> Opened {
-        .archive(path: path, contents: try LocalArchive.contents(at: path))
+    private static func archive(at path: String, called name: String? = nil) throws -> Opened {
+        .archive(path: path, contents: try LocalArchive.contents(at: path, called: name))
     }
 }

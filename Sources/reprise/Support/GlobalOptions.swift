@@ -44,8 +44,11 @@ struct GlobalOptions: ParsableArguments {
 
     var logFolder: String { stateFolder + "/runs" }
 
-    func openJournal(readOnly: Bool) async throws -> SQLiteJournal {
-        let journal = try await SQLiteJournal.open(path: journalPath, readOnly: readOnly)
+    /// - Parameter creates: a journal that is not there is made, where it is opened to write: for a run that begins.
+    func openJournal(readOnly: Bool, creates: Bool = false) async throws -> SQLiteJournal {
+        // Looking at one that is missing says so.
+        let isThere = creates || FileManager.default.fileExists(atPath: journalPath)
+        let journal = try await SQLiteJournal.open(path: journalPath, readOnly: readOnly || !isThere)
         guard !quiet, !json else { return journal }
         for notice in try await journal.notices { Console.writeError("reprise: note: \(notice.summary)\n") }
         return journal

@@ -9,7 +9,9 @@ enum LocalArchive {
     private static let mostBytes = 64 << 20
 
     /// The table of contents of a file, or of a folder in directory format. Reads no more of it than is needed.
-    static func contents(at path: String) throws -> ArchiveTOC {
+    ///
+    /// - Parameter name: what it is called in messages; nil: by its path.
+    static func contents(at path: String, called name: String? = nil) throws -> ArchiveTOC {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw Refusal("no-archive", "there is no archive \(printable(path))", hints: ["look for it: ls -l"], exitStatus: .failed)
@@ -27,7 +29,7 @@ enum LocalArchive {
             do {
                 return try ArchiveTOC(bytes: bytes, fileBytes: size)
             } catch {
-                guard error.code == "postgresql.archive-incomplete", wanted < min(size, mostBytes) else { throw error }
+                guard error.code == "postgresql.archive-incomplete", wanted < min(size, mostBytes) else { throw error.named(printable(name ?? path)) }
                 wanted *= 8
             }
         }

@@ -23,6 +23,7 @@ struct ParameterOptions: ParsableArguments {
 /// A plan with everything that a run of it is frozen from.
 struct PreparedRun {
     let frozen: FrozenRun
+    private let files: (plan: String, inventory: String)
 
     init(_ word: String, _ options: ParameterOptions, _ global: GlobalOptions) throws {
         let (plan, inventory, path) = try PlanFiles(options: global).load(word, requiresInventory: true)
@@ -30,6 +31,12 @@ struct PreparedRun {
         frozen = try FrozenRun(
             plan: plan.plan, inventory: inventory.inventory, parameters: bind(options.parameters, to: plan.plan), mode: options.runMode,
             planPath: path)
+        files = (path, inventory.source.file)
+    }
+
+    /// By which files it goes, and where it is written down: who has several sees which were taken.
+    func origins(journal: String) -> String {
+        terminalSafe("plan \(files.plan), inventory \(files.inventory), journal \(journal)")
     }
 
     /// Stands for the id that a run would get.

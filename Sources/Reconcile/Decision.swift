@@ -122,7 +122,7 @@ extension TableDiff {
             ]
         }
         let written = PostgresParameter.text(try sortedJSON(JSONValue.array(rows)))
-        let typed = key.columns.enumerated().map { "(x -> 'key' ->> \($0))::\(pair.live.column($1)!.type) AS \($1.sql)" }.joined(separator: ", ")
+        let typed = key.columns.enumerated().map { "(x -> 'key' ->> \($0))::\(pair.live.column($1)!.plainType) AS \($1.sql)" }.joined(separator: ", ")
         let decided = """
             (SELECT (x ->> 'line')::integer AS "reprise line", \(typed),
                     ARRAY(SELECT e::boolean FROM pg_catalog.jsonb_array_elements_text(x -> 'take') WITH ORDINALITY AS t(e, n)

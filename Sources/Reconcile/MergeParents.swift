@@ -21,7 +21,7 @@ extension MergePlan {
                     guard let parent = parent(of: index, by: foreignKey), parent.comesInTime,
                         let sql = child.following(foreignKey, to: parent.diff, because: RowSQL.text("\(Self.reason)\(child.pair.live.name)"))
                     else { continue }
-                    guard try await connection.updateBound(sql, deadline: deadline) > 0 else { continue }
+                    guard try await connection.executeBound(.update, sql, deadline: deadline) > 0 else { continue }
                     try await parent.diff.skipRefused(connection, deadline: deadline)
                     changed = true
                 }

@@ -198,7 +198,7 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(diff.wholeNames), \(diff.wholeLiveImage), \(wanted)
             FROM \(diff.table.sql) AS d WHERE d.verdict = 'update'
             """, deadline: deadline)
-        let done = try await connection.executeWithDatabasePath(updating, deadline: deadline)
+        let done = try await connection.executeBound(.update, updating, deadline: deadline)
         place += count
         try requireEqual(done, count, "updated")
         return count
@@ -214,7 +214,7 @@ private struct DiffWriter {
             """, deadline: deadline)
         // Its columns have names of their own, `seq` may be one.
         let source = pair.key == nil ? "\(diff.withBackup) JOIN pg_temp.reprise_step AS s ON s.seq = d.seq\(each("s.copies"))" : diff.withBackup
-        let done = try await connection.executeWithDatabasePath(diff.inserting(from: source), deadline: deadline)
+        let done = try await connection.executeBound(.insert, diff.inserting(from: source), deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
         return count
@@ -233,8 +233,8 @@ private struct DiffWriter {
                 SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(diff.wholeNames), \(diff.wholeLiveImage), NULL
                 FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(isNext)
                 """, deadline: deadline)
-            let done = try await connection.executeWithDatabasePath(
-                "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isNext)", deadline: deadline)
+            let done = try await connection.executeBound(
+                .delete, "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isNext)", deadline: deadline)
             place += count
             try requireEqual(done, count, "deleted")
             return count
@@ -311,7 +311,7 @@ private struct DiffWriter {
     private func isAfter(_ key: TableShape.Key) -> String {
         zip(key.columns, key.equality).map { name, equality in
             let place = pair.columns.firstIndex { $0.name == name }! + 1
-            return equality.holds("t.\(name.sql)", "(coalesce(c.after, c.before))[\(place)]::\(pair.live.column(name)!.type)")
+            return equality.holds("t.\(name.sql)", "(coalesce(c.after, c.before))[\(place)]::\(pair.live.column(name)!.plainType)")
         }.joined(separator: " AND ")
     }
 

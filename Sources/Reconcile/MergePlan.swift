@@ -90,7 +90,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
                 for foreignKey in diff.pair.live.foreignKeys {
                     let parent = parent(of: index, by: foreignKey)
                     if let sql = diff.skippingOrphans(of: foreignKey, parent: parent?.diff, comesInTime: parent?.comesInTime ?? false) {
-                        changed = try await connection.updateBound(sql, deadline: deadline) > 0 || changed
+                        changed = try await connection.executeBound(.update, sql, deadline: deadline) > 0 || changed
                     }
                 }
             }
@@ -171,7 +171,8 @@ extension TableDiff {
     func skipOtherRows(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let key = pair.key, !policy.mergesOtherRows else { return }
         for other in tellingApart(beside: key.columns) {
-            try await connection.updateBound(
+            try await connection.executeBound(
+                .update,
                 """
                 UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(try SQLLiteral("another row under the same key, by \(other.index)").sql)
                 FROM \(other.backup) AS b, \(other.live) AS l

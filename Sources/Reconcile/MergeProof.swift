@@ -121,7 +121,7 @@ private struct DiffProver {
         let other = image == "after" ? "before" : "live"
         let keys = (pair.key?.columns ?? []).map { column in
             let place = pair.columns.firstIndex { $0.name == column }! + 1
-            return ", (coalesce(r.\(image), r.\(other)))[\(place)]::\(pair.live.column(column)!.type) AS \(column.sql)"
+            return ", (coalesce(r.\(image), r.\(other)))[\(place)]::\(pair.live.column(column)!.plainType) AS \(column.sql)"
         }
         let name = "reprise_audit.\(name)"
         return """

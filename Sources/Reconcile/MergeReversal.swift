@@ -32,7 +32,7 @@ extension MergePlan {
             for (index, diff) in diffs.enumerated() {
                 for foreignKey in diff.pair.live.foreignKeys {
                     guard let parent = parent(of: index, by: foreignKey)?.diff, let sql = diff.skippingChildrenOfLost(lost, of: foreignKey, parent) else { continue }
-                    count += try await connection.updateBound(sql, deadline: deadline)
+                    count += try await connection.executeBound(.update, sql, deadline: deadline)
                 }
             }
         } while count > 0
@@ -48,9 +48,12 @@ extension TableDiff {
         // Its constraints, and whose foreign keys lead to it, may have changed since the merge.
         let live = try await TableShape.read(pair.live.name, connection, deadline: deadline)
         try requireSameColumns(live)
-        for statement in [formerRows(merge, former), changes(merge, table), "ALTER TABLE \(table.sql) ADD PRIMARY KEY (seq)"] {
-            try await connection.executeWithDatabasePath(statement, deadline: deadline)
+        for (name, rows) in [(former, formerRows(merge)), (table, changes(merge))] {
+            try await connection.execute("CREATE TEMP TABLE \(name.sql) ON COMMIT DROP AS \(rows) WITH NO DATA", deadline: deadline)
+            // A domain's values are looked at there.
+            try await connection.executeBound(.insert, "INSERT INTO \(name.sql) \(rows)", deadline: deadline)
         }
+        try await connection.execute("ALTER TABLE \(table.sql) ADD PRIMARY KEY (seq)", deadline: deadline)
         // By what they are looked into, as when they are made for a merge.
         let key = pair.key?.columns ?? [], asked = ["seq", "kind", "verdict"] + key.indices.map(keyAlias)
         try await connection.execute("ANALYZE \(table.sql) (\(asked.joined(separator: ", ")))", deadline: deadline)
@@ -76,22 +79,20 @@ extension TableDiff {
         "reprise_audit.changes AS c WHERE c.merge = \(RowSQL.text(merge)) AND (c.schema_name, c.table_name) = (\(auditedName))"
     }
 
-    private func formerRows(_ merge: String, _ table: QualifiedName) -> String {
+    private func formerRows(_ merge: String) -> String {
         let values = pair.whole.enumerated().map { "c.before[\($0 + 1)]::\($1.type) AS \($1.name.sql)" }
         return """
-            CREATE TEMP TABLE \(table.sql) ON COMMIT DROP AS
             SELECT \(values.joined(separator: ", ")) FROM \(recorded(merge)) AND pg_catalog.num_nulls(c.before) = 0
             """
     }
 
-    private func changes(_ merge: String, _ table: QualifiedName) -> String {
+    private func changes(_ merge: String) -> String {
         let keys = (pair.key?.columns ?? []).enumerated().map { index, name in
             let place = pair.columns.firstIndex { $0.name == name }!
             return "(coalesce(c.after, c.before))[\(place + 1)]::\(pair.columns[place].type) AS \(keyAlias(index)), "
         }
         let takes = pair.whole.indices.map { "c.before[\($0 + 1)] IS DISTINCT FROM c.after[\($0 + 1)]" }
         return """
-            CREATE TEMP TABLE \(table.sql) ON COMMIT DROP AS
             SELECT c.place AS seq, \(keys.joined())c.before AS backup, c.after AS live,
                    CASE c.operation WHEN 'delete' THEN 'missing' WHEN 'update' THEN 'changed' ELSE 'extra' END AS kind,
                    CASE c.operation WHEN 'delete' THEN 'insert' WHEN 'update' THEN 'update' ELSE 'delete' END AS verdict, NULL::text AS reason,

@@ -93,8 +93,8 @@ private struct UndoWriter {
     }
 
     /// Writes the live table: its triggers run.
-    private func write(_ sql: String, _ connection: isolated PostgresConnection) async throws -> Int {
-        try await connection.executeWithDatabasePath(sql, deadline: deadline)
+    private func write(_ kind: BoundStatement, _ sql: String, _ connection: isolated PostgresConnection) async throws -> Int {
+        try await connection.executeBound(kind, sql, deadline: deadline)
     }
 
     /// Locks the rows that the merge wrote, and leaves alone those that are not as it wrote them.
@@ -136,20 +136,20 @@ private struct UndoWriter {
 
     func insert(_ connection: isolated PostgresConnection) async throws -> Int {
         guard pair.key != nil else { return 0 }
-        return try await write(diff.inserting(from: "\(differences) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"), connection)
+        return try await write(.insert, diff.inserting(from: "\(differences) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"), connection)
     }
 
     /// A row to which others lead by what would change stays as it is. Asked late: of those some were written by the merge, and are gone.
     func update(_ connection: isolated PostgresConnection) async throws -> Int {
         guard pair.key != nil, let updating = diff.updating(from: differences) else { return 0 }
         try await diff.skipReferenced(connection, deadline: deadline)
-        return try await write(updating, connection)
+        return try await write(.update, updating, connection)
     }
 
     /// Rows on which something hangs that was written since the merge stay: a constraint might take that along.
     func delete(_ connection: isolated PostgresConnection) async throws -> Int {
         let deleted = try await diff.deleteUnreferenced(where: isInserted, connection, deadline: deadline) { connection, isNext in
-            try await write("DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isNext)", connection)
+            try await write(.delete, "DELETE FROM \(pair.live.from) AS t USING \(differences) WHERE \(isNext)", connection)
         }
         _ = try await run(
             """

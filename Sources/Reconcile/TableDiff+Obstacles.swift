@@ -11,7 +11,7 @@ extension TableDiff {
     }
 
     func skipUnfit(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        if let sql = skippingUnfit { try await connection.updateBound(sql, deadline: deadline) }
+        if let sql = skippingUnfit { try await connection.executeBound(.update, sql, deadline: deadline) }
     }
 
     func skipReferenced(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
@@ -20,8 +20,8 @@ extension TableDiff {
 
     func skipTaken(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
-        for index in indexes { try await connection.updateBound(skippingTaken(index), deadline: deadline) }
-        for index in indexes { try await connection.updateBound(skippingRivals(index), deadline: deadline) }
+        for index in indexes { try await connection.executeBound(.update, skippingTaken(index), deadline: deadline) }
+        for index in indexes { try await connection.executeBound(.update, skippingRivals(index), deadline: deadline) }
     }
 
     /// True where an update takes the backup's value in one of these columns; nil where none of them is compared.

@@ -7,7 +7,7 @@ extension MergePlan {
         for (index, diff) in diffs.enumerated() {
             for foreignKey in diff.pair.live.foreignKeys {
                 guard let parent = parent(of: index, by: foreignKey)?.diff else { continue }
-                for sql in diff.skippingChildrenOfOthers(of: foreignKey, parent) { try await connection.updateBound(sql, deadline: deadline) }
+                for sql in diff.skippingChildrenOfOthers(of: foreignKey, parent) { try await connection.executeBound(.update, sql, deadline: deadline) }
             }
         }
     }

@@ -91,7 +91,11 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// search path than the images were made its text might be another one.
     var withBackup: String {
         guard pair.key == nil else { return "\(table.sql) AS d JOIN \(pair.backup.from) AS b ON \(isAbout("b"))" }
-        let values = pair.columns.enumerated().map { "d.backup[\($0 + 1)]::\($1.type) AS \($1.name.sql)" }
+        let values = pair.columns.enumerated().map { place, column in
+            // The image's own would be taken over.
+            let collation = column.collation.map { " COLLATE \($0)" } ?? ""
+            return "d.backup[\(place + 1)]::\(column.type)\(collation) AS \(column.name.sql)"
+        }
         return "\(table.sql) AS d CROSS JOIN LATERAL (SELECT \(values.joined(separator: ", "))) AS b"
     }
 
@@ -289,7 +293,7 @@ extension TableDiff {
         guard let name = policy.newestBy, let place = pair.columns.firstIndex(where: { $0.name == name }) else { return nil }
         let column = pair.columns[place]
         guard column.equality != nil, column.hasNoOrder != true else { return nil }
-        let value = { (side: String) in "(d.\(side)[\(place + 1)])::\(column.type)" }
+        let value = { (side: String) in "(d.\(side)[\(place + 1)])::\(column.plainType)" }
         return (name, isNewer(by: name, value("backup"), value("live")))
     }
 

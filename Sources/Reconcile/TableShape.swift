@@ -24,6 +24,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package let name: SQLIdentifier
         /// With its modifier: `numeric(12,3)`.
         package let type: String
+        /// Of a domain the type below it, without a modifier; nil for others.
+        package var typeOfDomain: String?
         package let isNullable: Bool
         /// Worked out from other columns; never written.
         package let isGenerated: Bool
@@ -41,6 +43,8 @@ package struct TableShape: Sendable, Hashable, Codable {
         package var sources: [SQLIdentifier] = []
         /// A row that is made without a value gets another than NULL.
         package var hasDefault = false
+        /// As what a value that was written out is read to be compared: a domain's condition need not be asked again.
+        var plainType: String { typeOfDomain ?? type }
         /// Of type oid or a domain over it, such as lo: its values are taken for numbers of large objects.
         package var refersToLargeObjects = false
     }
@@ -170,7 +174,7 @@ struct ShapeReader {
     func columns() async throws -> [TableShape.Column] {
         try await ask(
             """
-            SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable, a.attgenerated <> '' AS generated,
+            SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, CASE t.typtype WHEN 'd' THEN pg_catalog.format_type(b.oid, -1) END AS plain, NOT a.attnotnull AS nullable, a.attgenerated <> '' AS generated,
                    a.attidentity = 'a' AS always, \(Self.collation("a.attcollation")) AS collation,
                    CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(v.adbin, v.adrelid) END AS generation,
                    a.attgenerated = '' AND (v.oid IS NOT NULL OR a.attidentity <> '' OR t.typdefault IS NOT NULL) AS has_default,
@@ -191,7 +195,7 @@ struct ShapeReader {
             """
         ).map { row in
             TableShape.Column(
-                name: try SQLIdentifier(row.string("attname")), type: try row.string("type"), isNullable: try row.bool("nullable"),
+                name: try SQLIdentifier(row.string("attname")), type: try row.string("type"), typeOfDomain: try row.optionalString("plain"), isNullable: try row.bool("nullable"),
                 isGenerated: try row.bool("generated"), isIdentityAlways: try row.bool("always"),
                 equality: try row.optionalString("equality").map { try TableShape.Equality(comparing: $0, type: row.string("enumeration")) },
                 hasNoOrder: try row.bool("ordered") ? nil : true, collation: try row.optionalString("collation"), generation: try row.optionalString("generation"),

@@ -22,6 +22,13 @@ package struct RunID: Hashable, Sendable, Comparable, CustomStringConvertible {
     }
 }
 
+extension RunID {
+    /// Hints with commands that were written where the run's id is not known, such as `reprise retry RUN step`: the same with this run's.
+    package func named(in hints: [String]) -> [String] {
+        hints.map { $0.replacing(#/(reprise [a-z]+) RUN\b/#) { "\($0.1) \(rawValue)" } }
+    }
+}
+
 /// A step's name within its plan: 1 to 60 characters of `a–z`, `0–9`, `-` and `_`, starting with a letter or digit.
 ///
 /// It holds no dot, so `<run>.<step>.<attempt>` names one job on a host unambiguously.

@@ -4,7 +4,7 @@ internal import RunCore
 /// What a role must at least be allowed in order to compare and merge tables.
 package enum TableRights {
     static let least = """
-        the least that it needs: CREATE on the database; USAGE on the tables' schemas and SELECT on the tables, on those that their foreign keys \
+        the least that it needs: CREATE and TEMPORARY on the database; USAGE on the tables' schemas and SELECT on the tables, on those that their foreign keys \
         name and on those that name them; INSERT, UPDATE and DELETE on the tables, and SELECT and UPDATE on their sequences and on the large \
         objects that they name; the tables' ownership for `disable-triggers`; BYPASSRLS where one of all these has row security
         """

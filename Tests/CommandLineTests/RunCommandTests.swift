@@ -192,7 +192,11 @@ import Testing
         try await program.run("start", "small")
         let denied = try await program.run("deny", "ask", "--comment", "not yet")
         #expect(denied.status == 1)
-        #expect(try await status(program)["state"] as? String == "FAILED")
+        let failed = try await status(program), run = try #require(failed["run"] as? String)
+        #expect(failed["state"] as? String == "FAILED")
+        // A command that is shown can be taken as it stands.
+        let shown = try await program.run("status").output
+        #expect(shown.contains("HINT: ask again with: reprise retry \(run) ask"), "\(shown)")
         #expect(try await program.run("retry", "ask").status == 5)
         #expect(try await program.run("approve", "aks", "--comment", "x").errors.contains("did you mean `ask`?"))
         // A word is given, not gone round.

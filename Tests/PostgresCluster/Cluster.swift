@@ -158,4 +158,4 @@ package final class Cluster: Sendable {
     }
 }
 
-package func soon(_ seconds: Int = 180) -> Deadline { Deadline(after: .seconds(seconds)) }
+package func soon(_ seconds: Int = 600) -> Deadline { Deadline(after: .seconds(seconds)) }

@@ -132,6 +132,88 @@ struct DatabasePathTests {
         #expect(preview.tables.map { $0.rows(.insert) } == [2, 1])
     }
 
+    /// A key of such a domain is read out of what was written down, to be compared: by decisions, the proof and the undo too.
+    @Test func aKeyOfADomainWhoseFunctionNamesNoSchemaIsMerged() async throws {
+        let bench = try await Bench(
+            """
+            \(Self.path)
+            CREATE TABLE allowed (c text); INSERT INTO allowed VALUES ('ch'), ('de'), ('fr');
+            CREATE FUNCTION known(c text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RETURN EXISTS (SELECT FROM allowed AS a WHERE a.c = $1); END$$;
+            CREATE DOMAIN country AS varchar(2) CHECK (known(VALUE)); CREATE TABLE t (c country PRIMARY KEY, n int, since country);
+            INSERT INTO t VALUES ('ch', 1, 'ch'), ('de', 2, 'de'), ('fr', 3, 'fr')
+            """)
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t WHERE c = 'ch'; UPDATE t SET n = 9, since = 'ch' WHERE c <> 'ch'")
+        let before = try await bench.rows("t")
+        let since = try SQLIdentifier("since")
+        var newest = MergePolicy(.newest(since))
+        newest.newestBy = since
+        let (_, _, outcome) = try await bench.merge([try await bench.diff("t", policy: newest)])
+        #expect(outcome.tables.map { [$0.inserted, $0.updated] } == [[1, 2]])
+        #expect(try await AuditTrail.prove("m", bench.connection, deadline: soon()).isProven)
+        _ = try await AuditTrail.undo("m", bench.connection, deadline: soon())
+        #expect(try await bench.rows("t") == before)
+    }
+
+    /// Where the path names a schema before PostgreSQL's own, what lies in it fits as well as the built-in: ours are not looked for there.
+    @Test func whatLiesBeforeTheBuiltInTakesNoPartInOurStatements() async throws {
+        let bench = try await Bench(
+            """
+            DO $$BEGIN EXECUTE format('ALTER DATABASE %I SET search_path TO app, pg_catalog', current_database()); END$$;
+            CREATE TABLE log (id int); CREATE TABLE t (id int PRIMARY KEY, name text); CREATE TABLE k (name text);
+            INSERT INTO t VALUES (1, 'a'), (2, 'b'); INSERT INTO k VALUES ('a'), ('a')
+            """)
+        try await bench.backUp("t", "k")
+        try await bench.run(
+            """
+            DELETE FROM t WHERE id = 1; UPDATE t SET name = 'x' WHERE id = 2; INSERT INTO t VALUES (3, 'c'); TRUNCATE k;
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN INSERT INTO log SELECT 1; RETURN coalesce(NEW, OLD); END$$;
+            CREATE TRIGGER note BEFORE INSERT OR UPDATE OR DELETE ON t FOR EACH ROW EXECUTE FUNCTION note();
+            CREATE FUNCTION trap(text, text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'it ran'; END$$;
+            CREATE OPERATOR = (LEFTARG = text, RIGHTARG = text, FUNCTION = trap);
+            CREATE FUNCTION trap(pg_catalog.text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'it ran'; END$$;
+            CREATE DOMAIN text AS pg_catalog.text CHECK (trap(VALUE))
+            """)
+        var policy = MergePolicy(.takeBackup)
+        (policy.deletesExtra, policy.mostDeletes) = (true, 1)
+        _ = try await bench.merge([try await bench.diff("t", policy: policy), try await bench.diff("k")])
+        #expect(try await bench.rows("t") == ["(1,a)", "(2,b)"])
+        #expect(try await bench.rows("k") == ["(a)", "(a)"])
+        _ = try await AuditTrail.undo("m", bench.connection, deadline: soon())
+        #expect(try await bench.rows("t") == ["(2,x)", "(3,c)"])
+        #expect(try await bench.value("SELECT count(*) FROM app.log") == "6")
+    }
+
+    /// What a table's conditions and the plan's words ask goes by the column's own collation, also of rows that were written down.
+    @Test func wordsOfThePlanGoByTheColumnsOwnCollation() async throws {
+        let bench = try await Bench(
+            """
+            CREATE COLLATION public.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+            CREATE TABLE k (name text COLLATE public.any_case, low text COLLATE "de-x-icu"); INSERT INTO k VALUES ('ann', 'ÄPFEL'), ('Bob', 'ÄPFEL')
+            """)
+        try await bench.backUp("k")
+        try await bench.run("TRUNCATE k")
+        let wanted = MergePolicy(.keepLive, missing: .insert(where: "name = 'ANN' AND low < 'b' AND lower(low) = 'äpfel'"))
+        let (_, preview, _) = try await bench.merge([try await bench.diff("k", policy: wanted)])
+        #expect(try await bench.rows("k") == ["(ann,ÄPFEL)"], "\(preview.tables[0].counts)")
+    }
+
+    /// However often conditions are asked, what the transaction holds does not grow: the server has room for some thousand locks in all.
+    @Test func askingManyTimesHoldsNoMoreLocks() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
+        let locks = try await bench.connection.transaction(deadline: soon()) { connection in
+            var found: [Int] = []
+            for round in 1...60 {
+                let rows = try await connection.executeBound(.update, "UPDATE app.t SET id = id WHERE id > 1", deadline: soon())
+                #expect(rows == 1)
+                guard round % 30 == 0 else { continue }
+                found.append(try await connection.query("SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_locks WHERE pid = pg_catalog.pg_backend_pid()", deadline: soon()).only().integer("n"))
+            }
+            return found
+        }
+        #expect(locks[0] == locks[1], "\(locks)")
+    }
+
     /// A name that nobody finds, in no session: whose function it is stands in the message, and no value of a row does.
     @Test func aFunctionThatFailsIsNamed() async throws {
         let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, secret text); INSERT INTO t VALUES (1, 'hidden')")

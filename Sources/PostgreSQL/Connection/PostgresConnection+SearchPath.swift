@@ -7,16 +7,15 @@ extension PostgresConnection {
     /// The text of some values depends on the path: what is compared as text is written by statements of their own.
     package func withDatabasePath<Value: Sendable>(deadline: Deadline, _ body: @Sendable () async throws -> Value) async throws -> Value {
         try await execute("SET search_path TO DEFAULT", deadline: deadline)
-        let value: Value
         do {
-            value = try await body()
+            let value = try await body()
+            pinPath()
+            return value
         } catch {
             // A transaction that failed takes it back itself.
-            if !isInTransaction { _ = try? await execute(Self.pinning, deadline: deadline) }
+            if !isInTransaction { pinPath() }
             throw error
         }
-        try await execute(Self.pinning, deadline: deadline)
-        return value
     }
 
     /// The same for one statement.
@@ -27,5 +26,5 @@ extension PostgresConnection {
         try await withDatabasePath(deadline: deadline) { try await self.execute(sql, deadline: deadline) }
     }
 
-    private static let pinning = "SET search_path TO \(PostgresSession.pinnedSearchPath)"
+    private func pinPath() { runShielded("SET search_path TO \(PostgresSession.pinnedSearchPath)") }
 }

@@ -89,9 +89,12 @@ package actor PostgresConnection {
     }
 
     /// Shielded from cancellation: an undone transaction must not linger in a pooled session.
-    private func rollBack() {
+    private func rollBack() { runShielded("ROLLBACK") }
+
+    /// For what takes a session back to where it was, whatever has become of the task. A session in which it fails is given up.
+    func runShielded(_ sql: String) {
         do {
-            _ = try run("ROLLBACK", [], Deadline(after: Self.drainGrace), Interrupt())
+            _ = try run(sql, [], Deadline(after: Self.drainGrace), Interrupt())
         } catch {
             handle = nil
         }

@@ -135,7 +135,11 @@ package struct PostgresSession: Sendable, Hashable {
         // Compiling expressions as long as ours, which are run once, took a third of a comparison of 2,000,000 rows.
         if serverVersion >= 110_000 { list.append(("jit", "off")) }
         // Ends an orphaned backend's work half a second after its client went (PostgreSQL 14 and later).
-        if serverVersion >= 140_000 { list.append(("client_connection_check_interval", "500")) }
+        if serverVersion >= 140_000 {
+            list.append(("client_connection_check_interval", "500"))
+            // It waits for downloads and for people.
+            list.append(("idle_session_timeout", "0"))
+        }
         return list
     }
 }

@@ -71,7 +71,11 @@ extension RunReport {
         startedBy = machine.startedBy
         holder = isHeld ? summary.holder?.identity.summary : nil
         // Where nobody drives the run, an attempt without an end has lasted until the journal ends.
-        steps = machine.steps.map { Step($0, loaded.frozen, times, now: last) }
+        steps = machine.steps.map { record in
+            var step = Step(record, loaded.frozen, times, now: last)
+            if let hints = step.failure?.hints { step.failure?.hints = summary.run.named(in: hints) }
+            return step
+        }
         warnings = machine.steps.flatMap { record in record.warnings.map { "\(record.spec.id): \($0)" } }
         events = loaded.head.sequence
         journalHead = hexadecimal(loaded.head.hash)

@@ -151,7 +151,7 @@ private func fenceError(_ code: String, _ seen: [String: String], _ standing: Fe
     default:
         return LedgerError(
             code, "\(hostName) refused: run \(seen["run"] ?? "?") is held by \(who)",
-            hints: ["if that process is gone: reprise resume RUN --take-over --reason …"], exitStatus: .heldByAnother, standing: standing)
+            hints: ["if that process is gone: reprise resume \(seen["run"] ?? "RUN") --take-over --reason …"], exitStatus: .heldByAnother, standing: standing)
     }
 }
 

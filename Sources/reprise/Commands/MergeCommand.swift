@@ -57,7 +57,10 @@ struct MergeCommand: AsyncParsableCommand {
         guard sides.0 != sides.1 else {
             return try await opener.with(sides.1) { both in try await merge(.sameDatabase, into: try Self.database(both), sides.1, names) }
         }
-        if case .store = sides.1 { throw Self.targetIsArchive }
+        switch sides.1 {
+        case .store, .file: throw Self.targetIsArchive
+        case .database, .server: break
+        }
         try await opener.with(sides.0, sides.1) { source, target in
             let backup: TableComparison.Backup =
                 switch source {

@@ -92,7 +92,7 @@ struct LogsCommand: AsyncParsableCommand {
             throw Refusal("unknown-step", "run \(run) has no step \(step)", hints: ["see its steps with: reprise status \(run)"])
         }
         let lines = LogReader(folder: options.logFolder, run: run).lines(step: step, attempt: attempt)
-        if lines.isEmpty, !options.quiet {
+        if lines.isEmpty, !options.quiet, !options.json {
             let what = (step.map { "step \($0) of " } ?? "") + "run \(run)" + (attempt.map { ", attempt \($0)," } ?? "")
             Console.writeError("reprise: note: no job of \(what) has written anything; what it did stands in: reprise report \(run)\n")
         }

@@ -38,6 +38,8 @@ enum Words {
                     try await orchestrator.open(run, takeOver: takeOver, observer: $0, staysForPeople: false)
                 }
                 return try Ended.check(status)
+            } catch let refused as InvalidTransition {
+                throw InvalidTransition(refused.message, hints: run.named(in: refused.hints))
             } catch let held as HeldByAnother where !said.isEmpty {
                 try await leaveForHolder(&said, of: run, held, journal)
                 if said.isEmpty { return }

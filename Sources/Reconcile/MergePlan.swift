@@ -221,7 +221,10 @@ extension TableDiff {
             let gone = diff.taking(foreignKey.parentColumns).map { " OR d.verdict = 'update' AND \($0)" } ?? ""
             return " AND NOT EXISTS (SELECT FROM \(diff.table.sql) AS d WHERE (d.verdict = 'delete'\(gone)) AND \(diff.isAbout("p")))"
         } ?? ""
-        let isLost = "\(missing) = 0 AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)"
+        // One by one: of a number of NULLs that equals something the server expects so few rows that it would hold each of the others
+        // against each parent that comes.
+        let isNamed = foreignKey.columns.map { "pg_catalog.num_nulls(w.\($0.sql)) <> 1" }.joined(separator: " AND ")
+        let isLost = "\(isNamed) AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)"
         // Only where it must be: beside OR the server looks for a parent row by row.
         let isOrphan = foreignKey.namesWholeParents == true ? "(\(missing) BETWEEN 1 AND \(foreignKey.columns.count - 1) OR \(isLost))" : isLost
         return """

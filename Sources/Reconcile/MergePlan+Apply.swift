@@ -189,7 +189,7 @@ private struct DiffWriter {
     private func each(_ copies: String) -> String { pair.key == nil ? ", pg_catalog.generate_series(1, \(copies))" : "" }
 
     private func update(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> Int {
-        guard let updating = diff.updating(from: "\(diff.table.sql) AS d") else { return 0 }
+        guard let updating = diff.updating else { return 0 }
         let wanted = diff.withOthers(
             "ARRAY(SELECT CASE WHEN d.take[i] THEN d.backup[i] ELSE d.live[i] END FROM pg_catalog.generate_subscripts(d.live, 1) AS i ORDER BY i)")
         let count = try await connection.execute(
@@ -234,7 +234,7 @@ private struct DiffWriter {
                 """
                 INSERT INTO reprise_audit.changes
                 SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'delete', \(diff.wholeNames), \(diff.wholeLiveImage), NULL
-                FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(isNext)
+                FROM \(pair.live.from) AS t, \(source) WHERE \(isNext)
                 """, deadline: deadline)
             let done = try await connection.executeBound(
                 .delete, "DELETE FROM \(pair.live.from) AS t USING \(source) WHERE \(isNext)", deadline: deadline)

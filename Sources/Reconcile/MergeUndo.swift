@@ -136,14 +136,12 @@ private struct UndoWriter {
 
     func insert(_ connection: isolated PostgresConnection) async throws -> Int {
         guard pair.key != nil else { return 0 }
-        return try await write(.insert, diff.inserting(from: "\(differences) JOIN \(pair.backup.from) AS b ON \(diff.isAbout("b"))"), connection)
+        return try await write(.insert, diff.inserting(from: diff.withBackup), connection)
     }
 
     /// A row to which others lead by what would change stays as it is. Asked late: of those some were written by the merge, and are gone.
     func update(_ connection: isolated PostgresConnection) async throws -> Int {
-        guard pair.key != nil, let updating = diff.updating(from: differences) else { return 0 }
-        let wanted = try await connection.query("SELECT EXISTS (SELECT FROM \(differences) WHERE d.verdict = 'update') AS wanted", deadline: deadline)
-        guard try wanted.only().bool("wanted") else { return 0 }
+        guard pair.key != nil, let updating = diff.updating, try await diff.has(.update, connection, deadline: deadline) else { return 0 }
         try await diff.skipReferenced(connection, deadline: deadline)
         return try await write(.update, updating, connection)
     }

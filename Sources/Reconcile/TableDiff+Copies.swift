@@ -27,12 +27,9 @@ extension TableDiff {
     /// Until the transaction ends nobody else writes the table: no lock of a row keeps another one like it away. Less than this mode would
     /// let somebody write whom the count does not see, and two merges that had counted at once would wait for each other.
     func recountCopies(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        let wanted = try await connection.query(
-            "SELECT EXISTS (SELECT FROM \(table.sql) WHERE verdict = 'insert') AS wanted", deadline: deadline
-        ).only().bool("wanted")
         // What came since stands for those that mean the same, one after the other, as it would have in the comparison.
         let before = "sum(d.copies) OVER (PARTITION BY n.meaning ORDER BY n.there <= d.there, n.image COLLATE \"C\" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-        if wanted { try await connection.execute("LOCK TABLE \(pair.live.from) IN SHARE ROW EXCLUSIVE MODE", deadline: deadline) }
+        if try await has(.insert, connection, deadline: deadline) { try await connection.execute("LOCK TABLE \(pair.live.from) IN SHARE ROW EXCLUSIVE MODE", deadline: deadline) }
         // Another table of the merge may have been counted before.
         try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_step", deadline: deadline)
         try await connection.execute(

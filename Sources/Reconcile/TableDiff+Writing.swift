@@ -46,17 +46,23 @@ extension TableDiff {
         """
     }
 
-    /// - Parameter source: differences `d`.
-    /// - Returns: nil where no column may be written.
-    func updating(from source: String) -> String? {
+    /// Of tables with a key; nil where no column may be written.
+    var updating: String? {
         let sets = pair.columns.enumerated().filter { !$1.isIdentityAlways }.map { index, column in
             "\(column.name.sql) = CASE WHEN d.take[\(index + 1)] THEN b.\(column.name.sql) ELSE t.\(column.name.sql) END"
         }
         guard !sets.isEmpty else { return nil }
         return """
             UPDATE \(pair.live.from) AS t SET \(sets.joined(separator: ", "))
-            FROM \(source) JOIN \(pair.backup.from) AS b ON \(isAbout("b")) WHERE d.verdict = 'update' AND \(isAbout("t"))
+            FROM \(withBackup) WHERE d.verdict = 'update' AND \(isAbout("t"))
             """
+    }
+
+    /// Whether there is a difference of which that is to be done.
+    func has(_ verdict: Verdict, _ connection: isolated PostgresConnection, deadline: Deadline) async throws -> Bool {
+        try await connection.query(
+            "SELECT EXISTS (SELECT FROM \(table.sql) WHERE verdict = '\(verdict)') AS there", deadline: deadline
+        ).only().bool("there")
     }
 
     // MARK: Whether it was done

@@ -84,9 +84,6 @@ package struct TableDiff: Sendable, Hashable, Codable {
         return key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "\(row).\(key.columns[$0].sql)") }.joined(separator: " AND ")
     }
 
-    /// True where the backup's row `row` is the one of a difference `d`.
-    func isOfBackup(_ row: String) -> String { pair.key == nil ? "\(sql.image(row)) = d.backup" : isAbout(row) }
-
     /// Differences `d` with their rows of the backup, `b`, where it has one. Without a key such a row is read out of its image: under another
     /// search path than the images were made its text might be another one.
     var withBackup: String {

@@ -43,10 +43,11 @@ package struct TableShape: Sendable, Hashable, Codable {
         package var sources: [SQLIdentifier] = []
         /// A row that is made without a value gets another than NULL.
         package var hasDefault = false
-        /// As what a value that was written out is read to be compared: a domain's condition need not be asked again.
-        var plainType: String { typeOfDomain ?? type }
         /// Of type oid or a domain over it, such as lo: its values are taken for numbers of large objects.
         package var refersToLargeObjects = false
+
+        /// As what a value that was written out is read to be compared: a domain's condition need not be asked again.
+        var plainType: String { typeOfDomain ?? type }
     }
 
     package struct Key: Sendable, Hashable, Codable {

@@ -44,6 +44,7 @@ extension MergePlan {
             try await requireSameShapes(connection, deadline)
             var outcome = MergeOutcome(), place = 0
             let triggers = try await Triggers.disable(triggersToDisable, connection, deadline: deadline)
+            try await chooseJoins(connection, deadline: deadline)
             // Somebody may have taken a value or a parent since the preview.
             try await lookAgainAtObjects(connection, deadline: deadline)
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
@@ -65,6 +66,8 @@ extension MergePlan {
             if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
             try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
+            // Autovacuum may have looked meanwhile, to which what is written here is not there yet.
+            try await chooseJoins(connection, deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 try await writer.requireWritten(connection)
@@ -198,8 +201,7 @@ private struct DiffWriter {
             SELECT \(id), \(place) + pg_catalog.row_number() OVER (ORDER BY d.seq), \(self.place), 'update', \(diff.wholeNames), \(diff.wholeLiveImage), \(wanted)
             FROM \(diff.table.sql) AS d WHERE d.verdict = 'update'
             """, deadline: deadline)
-        // After many rows were deleted and the table was analyzed, the server takes it for empty: each row that has come back meanwhile would be
-        // held against each difference, to find none.
+        // An UPDATE of nothing fires triggers too.
         guard count > 0 else { return 0 }
         let done = try await connection.executeBound(.update, updating, deadline: deadline)
         place += count

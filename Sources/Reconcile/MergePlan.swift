@@ -59,6 +59,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
         let (unused, looking) = try await connection.transaction("ISOLATION LEVEL REPEATABLE READ", deadline: deadline) { connection in
             for diff in diffs { try await diff.refuseRepeatedKeys(connection, deadline: deadline) }
             for diff in diffs { try await diff.make(connection, deadline: deadline) }
+            try await chooseJoins(connection, deadline: deadline)
             for diff in diffs { try await diff.noteCopies(connection, deadline: deadline) }
             for diff in diffs { try await diff.skipOtherRows(connection, deadline: deadline) }
             // Whoever decides about a row has looked at whose it is.

@@ -95,6 +95,7 @@ private struct DiffProver {
                 "reconcile.rescue-gone", "the tables that merge \(merge) came from are gone, and nothing can be compared any more")
         }
         try await anew.make(connection, deadline: deadline)
+        try await Lookup.chooseJoins([diff.lookup()], connection, deadline: deadline)
         table.written = try await count("SELECT pg_catalog.count(*) AS rows FROM \(records("changes", "after"))", connection)
         let rows = try await connection.query(pair.key == nil ? copies : keyed, deadline: deadline).rows
         for row in rows {

@@ -27,6 +27,7 @@ extension AuditTrail {
             guard mine == 1 else { return MergeOutcome(wasDoneAlready: true) }
             let triggers = try await Triggers.disable(disabling, connection, deadline: deadline)
             let reversed = try await plan.reversed(id, connection, deadline: deadline)
+            try await reversed.chooseJoins(connection, deadline: deadline)
             let writers = reversed.diffs.map { UndoWriter(diff: $0, merge: id, deadline: deadline) }
             // All locks first: what is decided after them, with what is then seen, stands until the end.
             for writer in writers { try await writer.lock(connection) }
@@ -34,6 +35,7 @@ extension AuditTrail {
             var tables = try await takeBack(writers, connection)
             if let objects = try await plan.takeBackObjects(of: id, connection, deadline: deadline) { tables.append(objects) }
             try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
+            try await reversed.chooseJoins(connection, deadline: deadline)
             for writer in writers { try await writer.requireFormer(connection) }
             try await triggers.enable(connection, deadline: deadline)
             return MergeOutcome(tables: tables)

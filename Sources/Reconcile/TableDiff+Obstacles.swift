@@ -20,8 +20,9 @@ extension TableDiff {
 
     func skipTaken(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
-        for index in indexes { try await connection.executeBound(.update, skippingTaken(index), deadline: deadline) }
-        for index in indexes { try await connection.executeBound(.update, skippingRivals(index), deadline: deadline) }
+        let meetings = indexes.flatMap { index in nullsThatMeet(index).map { (index, $0) } }
+        for (index, nulls) in meetings { try await connection.executeBound(.update, skippingTaken(index, nulls), deadline: deadline) }
+        for (index, nulls) in meetings { try await connection.executeBound(.update, skippingRivals(index, nulls), deadline: deadline) }
     }
 
     /// True where an update takes the backup's value in one of these columns; nil where none of them is compared.
@@ -91,15 +92,37 @@ extension TableDiff {
         "(SELECT \"reprise seq\" AS seq, \(index.values) FROM \(wantedRows) AS \(pair.live.name.name.sql)\(index.condition))"
     }
 
-    private func meet(_ index: TableShape.UniqueIndex, _ left: String, _ right: String) -> String {
-        index.equality.enumerated().map { place, equals in
+    /// Of which of an index's values two rows that meet in it may both have none: asked for one set of them at a time, since beside OR the server
+    /// would hold each row against each.
+    private func nullsThatMeet(_ index: TableShape.UniqueIndex) -> [Set<Int>] {
+        nullable(index).prefix(Self.mostNullsApart).reduce([[]]) { sets, place in sets + sets.map { $0.union([place]) } }
+    }
+
+    /// So many values are looked at by themselves: it takes twice as long for each.
+    private static let mostNullsApart = 4
+
+    /// The places of an index's values where having none is a value too.
+    private func nullable(_ index: TableShape.UniqueIndex) -> [Int] {
+        guard index.nullsAreEqual else { return [] }
+        let full = Set(pair.live.columns.filter { !$0.isNullable }.map(\.name.sql))
+        return index.expressions.indices.filter { place in
+            // The server quotes a column's name where it must.
+            let name = index.expressions[place]
+            return !full.contains(name.hasPrefix("\"") ? name : "\"\(name)\"")
+        }
+    }
+
+    private func meet(_ index: TableShape.UniqueIndex, _ nulls: Set<Int>, _ left: String, _ right: String) -> String {
+        let together = Set(nullable(index).dropFirst(Self.mostNullsApart))
+        return index.equality.enumerated().map { place, equals in
             let (a, b) = ("\(left).\"e \(place)\"", "\(right).\"e \(place)\"")
-            return index.nullsAreEqual ? "(\(equals.holds(a, b)) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : equals.holds(a, b)
+            if nulls.contains(place) { return "pg_catalog.num_nulls(\(a)) = 1 AND pg_catalog.num_nulls(\(b)) = 1" }
+            return together.contains(place) ? "(\(equals.holds(a, b)) OR pg_catalog.num_nulls(\(a), \(b)) = 2)" : equals.holds(a, b)
         }.joined(separator: " AND ")
     }
 
     /// A value that must not repeat and that another live row has by now.
-    private func skippingTaken(_ index: TableShape.UniqueIndex) -> String {
+    private func skippingTaken(_ index: TableShape.UniqueIndex, _ nulls: Set<Int>) -> String {
         let keys = (pair.key?.columns ?? []).enumerated().map { "\($1.sql) AS \(keyAlias($0)), " }.joined()
         let isSame = pair.key.map { key in
             key.columns.indices.map { key.equality[$0].holds("d.\(keyAlias($0))", "l.\(keyAlias($0))") }.joined(separator: " AND ")
@@ -107,16 +130,16 @@ extension TableDiff {
         return """
             UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row has its value of \(index.title)"))
             FROM \(values(index)) AS w JOIN (SELECT \(keys)\(index.values) FROM \(pair.live.from)\(index.condition)) AS l
-                 ON \(meet(index, "w", "l"))
+                 ON \(meet(index, nulls, "w", "l"))
             WHERE d.seq = w.seq AND NOT (\(isSame))
             """
     }
 
     /// Two that would both be written and cannot stand beside each other: which of them is right, a person has to say.
-    private func skippingRivals(_ index: TableShape.UniqueIndex) -> String {
+    private func skippingRivals(_ index: TableShape.UniqueIndex, _ nulls: Set<Int>) -> String {
         """
         UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.title)"))
-        FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, "w", "o"))
+        FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, nulls, "w", "o"))
         WHERE d.seq = w.seq AND (w.seq <> o.seq OR d.copies > 1)
         """
     }

@@ -101,7 +101,10 @@ package struct TableDiff: Sendable, Hashable, Codable {
     /// Compares, and judges each difference by the policy alone. What stands in the way of it is looked for by `MergePlan`.
     func make(_ connection: PostgresConnection, deadline: Deadline) async throws {
         try await connection.execute("DROP TABLE IF EXISTS \(table.sql)", deadline: deadline)
-        if scope != nil { try await Self.preferLookups(connection, deadline: deadline) }
+        if let scope {
+            try await Self.preferLookups(connection, deadline: deadline)
+            try await Lookup.chooseJoins([lookup(scope)], connection, deadline: deadline)
+        }
         try await connection.execute(pair.key == nil ? multiset : keyed, deadline: deadline)
         try await connection.execute("ALTER TABLE \(table.sql) ADD PRIMARY KEY (seq)", deadline: deadline)
         // By what it is looked into: to look at the images would take longer than all that is asked of them.

@@ -81,6 +81,15 @@ struct ObstacleTests {
             "DELETE FROM t; CREATE UNIQUE INDEX nulls ON t (a, b) NULLS NOT DISTINCT; INSERT INTO t VALUES (9, NULL, 1)",
             ["another row has its value of nulls": 1], ["(2,,2)", "(9,,1)"]),
         Obstacle(
+            "an index of many values that holds NULL for one",
+            "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b int, c int, d int, e int, \"F\" int); INSERT INTO t VALUES (1, 1, NULL, NULL, 1, 1, NULL), (2, 1, NULL, 1, NULL, NULL, NULL), (3, 1, 1, 1, 1, 1, 1), (4, 1, 1, 1, 1, 1, NULL)",
+            "DELETE FROM t; CREATE UNIQUE INDEX nulls ON t (a, b, c, d, e, \"F\") NULLS NOT DISTINCT; INSERT INTO t VALUES (8, 1, NULL, 1, NULL, NULL, NULL), (9, 1, 1, 1, 1, 1, NULL)",
+            ["another row has its value of nulls": 2], ["(1,1,,,1,1,)", "(3,1,1,1,1,1,1)", "(8,1,,1,,,)", "(9,1,1,1,1,1,)"]),
+        Obstacle(
+            "rows of the backup without a value, beside an index that is younger", "CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t VALUES (1, NULL, NULL), (2, NULL, NULL), (3, 1, NULL), (4, NULL, 1)",
+            "DELETE FROM t; CREATE UNIQUE INDEX nulls ON t (a, b) NULLS NOT DISTINCT",
+            ["another row of the backup has its value of nulls": 2], ["(3,1,)", "(4,,1)"]),
+        Obstacle(
             "an index by a collation of its own",
             "CREATE COLLATION public.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'Ann'), (2, 'Bob')",
             "DELETE FROM t; CREATE UNIQUE INDEX folded ON t (name COLLATE public.any_case); INSERT INTO t VALUES (9, 'ANN')",

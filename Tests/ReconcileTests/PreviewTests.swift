@@ -62,7 +62,8 @@ struct PreviewTests {
             CREATE TRIGGER touch BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION touch()
             """)
         try await bench.backUp("t")
-        try await bench.run("DELETE FROM t")
+        // As autovacuum finds it: it passes for empty.
+        try await bench.run("DELETE FROM t; ANALYZE t")
         let plain = try MergePlan([try await bench.diff("t")]), table = try QualifiedName(schema: "app", name: "t"), touch = try SQLIdentifier("touch")
         let free = try await plain.prepare(bench.connection, deadline: soon()), plan = plain.disabling([table: [touch]])
         let held = try await plan.prepare(bench.connection, deadline: soon())

@@ -1,0 +1,60 @@
+internal import BlockingIO
+internal import PostgreSQL
+
+/// Many rows that are looked up in tables of which the server may think that nothing is in them.
+///
+/// After most rows of a table were deleted autovacuum analyzes it, and until it comes again the server goes by what it saw then: as it
+/// reckons, to hold each of many rows against each that has come back since costs as little as any other way to join them.
+struct Lookup {
+    /// A table of ours, analyzed.
+    let rows: QualifiedName
+    let tables: [QualifiedName]
+
+    /// So few rows are expected of a table that any way to join with it seems good. From ten on a loop over many rows is reckoned ten times
+    /// as dear as a hash table of them.
+    private static let fewRows = 10
+    /// Looked-up rows times pages of the table. A page holds 291 rows at most, so at worst some millions of pairs are compared below it, which
+    /// takes about a second.
+    private static let bearable = 10_000
+    /// So many rows that come back take a page at least.
+    private static let rowsOfPage = 291
+
+    /// Keeps the server from holding each row against each until the transaction ends, or until it is asked again, where it would misjudge one
+    /// of these. What it does instead takes time in proportion to both.
+    ///
+    /// It goes by what the server knows at that moment. Rights are not needed, and nothing is locked.
+    static func chooseJoins(_ lookups: [Lookup], _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        let pairs = lookups.flatMap { lookup in lookup.tables.map { "(\(RowSQL.text(lookup.rows.sql)), \(RowSQL.text($0.sql)))" } }
+        guard !pairs.isEmpty else { return }
+        // A table that is not there any more is for others to name.
+        try await connection.query(
+            """
+            SELECT pg_catalog.set_config('enable_nestloop', CASE WHEN EXISTS (
+                SELECT FROM (VALUES \(pairs.joined(separator: ", "))) AS x (rows, looked_into)
+                JOIN pg_catalog.pg_class AS r ON r.oid = pg_catalog.to_regclass(x.rows)
+                CROSS JOIN LATERAL (
+                    SELECT c.reltuples / c.relpages AS density, pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint AS pages
+                    FROM pg_catalog.pg_class AS c
+                    WHERE (c.oid = pg_catalog.to_regclass(x.looked_into)
+                           OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(x.looked_into)))) AND c.relpages > 0 AND c.reltuples >= 0) AS t
+                WHERE t.density * t.pages < \(fewRows) AND r.reltuples * (t.pages + r.reltuples / \(rowsOfPage)) > \(bearable)
+            ) THEN 'off' ELSE 'on' END, true)
+            """, deadline: deadline)
+    }
+}
+
+extension TableDiff {
+    private var lookedInto: [QualifiedName] {
+        Set([pair.live.name] + pair.live.foreignKeys.map(\.parent) + pair.live.children.map(\.table)).sorted()
+    }
+
+    /// - Parameter rows: for what rows is looked; nil: for the differences.
+    func lookup(_ rows: QualifiedName? = nil) -> Lookup { Lookup(rows: rows ?? table, tables: lookedInto) }
+}
+
+extension MergePlan {
+    /// See `Lookup.chooseJoins`.
+    func chooseJoins(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        try await Lookup.chooseJoins(diffs.map { $0.lookup() }, connection, deadline: deadline)
+    }
+}

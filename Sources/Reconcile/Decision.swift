@@ -144,8 +144,9 @@ extension TableDiff {
                 ARRAY(SELECT coalesce(d.take[i], w."reprise take"[i]) FROM pg_catalog.generate_subscripts(d.take, 1) AS i ORDER BY i)
             FROM \(decided) WHERE \(isAbout("w")) AND \(waiting)
             """, [written], deadline: deadline)
-        try await connection.execute(
+        let decidedRows = try await connection.execute(
             "UPDATE \(table.sql) AS x SET verdict = \(changedVerdict) WHERE kind = 'changed' AND reason = 'by decision'", deadline: deadline)
+        try await noteVerdicts(of: decidedRows, connection, deadline: deadline)
         return found.filter { $0.seq == nil }.map(\.line)
     }
 }

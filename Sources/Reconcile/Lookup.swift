@@ -27,7 +27,7 @@ struct Lookup {
         let pairs = lookups.flatMap { lookup in lookup.tables.map { "(\(RowSQL.text(lookup.rows.sql)), \(RowSQL.text($0.sql)))" } }
         guard !pairs.isEmpty else { return }
         // A table that is not there any more is for others to name.
-        try await connection.query(
+        try await connection.execute(
             """
             SELECT pg_catalog.set_config('enable_nestloop', CASE WHEN EXISTS (
                 SELECT FROM (VALUES \(pairs.joined(separator: ", "))) AS x (rows, looked_into)
@@ -43,7 +43,26 @@ struct Lookup {
     }
 }
 
+extension PostgresConnection {
+    /// Until the transaction ends, or the joins are chosen anew. For statements of which the server misjudges what comes out of their own parts,
+    /// and in which nothing is looked up row by row.
+    func forbidNestedLoops(deadline: Deadline) async throws {
+        try await execute("SET LOCAL enable_nestloop = off", deadline: deadline)
+    }
+}
+
 extension TableDiff {
+    /// Lets the server know of verdicts that were given in bulk: it expects one row of a verdict that there was none of when it looked.
+    ///
+    /// - Parameter rows: how many got another one.
+    func noteVerdicts(of rows: Int, _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+        guard rows >= Self.worthNoting else { return }
+        try await connection.execute("ANALYZE \(table.sql) (kind, verdict, reason)", deadline: deadline)
+    }
+
+    /// Fewer are held against others in no time.
+    private static let worthNoting = 100
+
     private var lookedInto: [QualifiedName] {
         Set([pair.live.name] + pair.live.foreignKeys.map(\.parent) + pair.live.children.map(\.table)).sorted()
     }

@@ -21,7 +21,9 @@ extension MergePlan {
                     guard let parent = parent(of: index, by: foreignKey), parent.comesInTime,
                         let sql = child.following(foreignKey, to: parent.diff, because: RowSQL.text("\(Self.reason)\(child.pair.live.name)"))
                     else { continue }
-                    guard try await connection.executeBound(.update, sql, deadline: deadline) > 0 else { continue }
+                    let marked = try await connection.executeBound(.update, sql, deadline: deadline)
+                    guard marked > 0 else { continue }
+                    try await parent.diff.noteVerdicts(of: marked, connection, deadline: deadline)
                     try await parent.diff.skipRefused(connection, deadline: deadline)
                     changed = true
                 }
@@ -33,11 +35,12 @@ extension MergePlan {
     func keepNeededParents(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard followsParents else { return }
         for diff in diffs {
-            try await connection.execute(
+            let left = try await connection.execute(
                 """
                 UPDATE \(diff.table.sql) SET verdict = 'keep', reason = \(RowSQL.text(diff.unwantedReason))
                 WHERE verdict = 'insert' AND pg_catalog.starts_with(reason, \(RowSQL.text(Self.reason)))
                 """, deadline: deadline)
+            try await diff.noteVerdicts(of: left, connection, deadline: deadline)
         }
         try await followParents(connection, deadline: deadline)
         for diff in diffs where diff.isFollowed {

@@ -66,8 +66,6 @@ extension MergePlan {
             if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
             try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
-            // Autovacuum may have looked meanwhile, to which what is written here is not there yet.
-            try await chooseJoins(connection, deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
                 try await writer.requireWritten(connection)
@@ -291,12 +289,16 @@ private struct DiffWriter {
     /// Each row that was written holds what it was to hold, and none that was deleted is there. Asked when all tables are written: a trigger
     /// of one may change another.
     func requireWritten(_ connection: isolated PostgresConnection) async throws {
-        let wrong =
-            if let key = pair.key {
-                try await rewritten(key, connection)
-            } else {
-                try await diff.miscountedCopies(insertedCopies, connection, deadline: deadline)
-            }
+        let wrong: Int
+        if let key = pair.key {
+            // Autovacuum may have looked meanwhile, to which what is written here is not there yet.
+            try await Lookup.chooseJoins([diff.lookup()], connection, deadline: deadline)
+            wrong = try await rewritten(key, connection)
+        } else {
+            // Of the changes of this merge the server expects one. The table is read whole in any case.
+            try await connection.forbidNestedLoops(deadline: deadline)
+            wrong = try await diff.miscountedCopies(insertedCopies, connection, deadline: deadline)
+        }
         guard wrong == 0 else {
             throw ReconcileRefused(
                 "reconcile.rewritten",

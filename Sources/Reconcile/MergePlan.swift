@@ -77,6 +77,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
         var preview = try await MergePreview.read(self, connection, deadline: deadline)
         preview.unusedDecisions = unused
         preview.heldBack = MergePreview.HeldBack(disabled ?? [], by: preview.tables, looking: looking)
+        for (diff, table) in zip(diffs, preview.tables) { preview.slowDeletes += try await diff.slowDeletes(table, connection, deadline: deadline) }
         try preview.requireCaps(self)
         return preview
     }
@@ -90,7 +91,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
             for (index, diff) in diffs.enumerated() {
                 for foreignKey in diff.pair.live.foreignKeys {
                     let parent = parent(of: index, by: foreignKey)
-                    if let sql = diff.skippingOrphans(of: foreignKey, parent: parent?.diff, comesInTime: parent?.comesInTime ?? false) {
+                    for sql in diff.skippingOrphans(of: foreignKey, parent: parent?.diff, comesInTime: parent?.comesInTime ?? false) {
                         changed = try await connection.executeBound(.update, sql, deadline: deadline) > 0 || changed
                     }
                 }
@@ -204,10 +205,10 @@ extension TableDiff {
     /// - Parameters:
     ///   - parent: the differences of the parent, where it is merged too.
     ///   - comesInTime: its rows are written before they have to be there.
-    /// - Returns: nil where the constraint is about columns that are not merged.
-    func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> String? {
+    /// - Returns: nothing where the constraint is about columns that are not merged.
+    func skippingOrphans(of foreignKey: TableShape.ForeignKey, parent: TableDiff?, comesInTime: Bool) -> [String] {
         let coming = comesInTime ? parent : nil
-        guard knows(foreignKey) else { return nil }
+        guard knows(foreignKey) else { return [] }
         func matches(_ parent: String) -> String { foreignKey.leads(from: "w", to: parent) }
         func reason(_ what: String) -> String { RowSQL.text("its parent \(what), by \(foreignKey.name)") }
         let missing = "pg_catalog.num_nulls(\(sql.list(foreignKey.columns, of: "w")))"
@@ -226,13 +227,13 @@ extension TableDiff {
         // against each parent that comes.
         let isNamed = foreignKey.columns.map { "pg_catalog.num_nulls(w.\($0.sql)) <> 1" }.joined(separator: " AND ")
         let isLost = "\(isNamed) AND NOT EXISTS (SELECT FROM \(foreignKey.from) AS p WHERE \(matches("p"))\(leaves))\(isComing)"
-        // Only where it must be: beside OR the server looks for a parent row by row.
-        let isOrphan = foreignKey.namesWholeParents == true ? "(\(missing) BETWEEN 1 AND \(foreignKey.columns.count - 1) OR \(isLost))" : isLost
-        return """
-            UPDATE \(table.sql) AS d
-            SET verdict = 'skip', reason = CASE \(missing) WHEN 0 THEN \(reason("is not there")) ELSE \(reason("is named in part only")) END
-            FROM \(wantedRows(under: foreignKey)) AS w
-            WHERE d.seq = w."reprise seq" AND \(isOrphan)
+        let isNamedInPart = "\(missing) BETWEEN 1 AND \(foreignKey.columns.count - 1)"
+        // Each by itself: beside OR the server looks for a parent row by row.
+        return ([("is not there", isLost)] + (foreignKey.namesWholeParents == true ? [("is named in part only", isNamedInPart)] : [])).map { what, isOrphan in
             """
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(reason(what))
+            FROM \(wantedRows(under: foreignKey)) AS w WHERE d.seq = w."reprise seq" AND \(isOrphan)
+            """
+        }
     }
 }

@@ -13,7 +13,7 @@ extension MergePreview {
                 + (table.largeObjectRows == 0 ? "" : "; what is in the large objects that \(table.largeObjectRows) rows name is not compared")
                 + (table.undecidedRows == 0 ? "" : "; \(counted(table.undecidedRows, "waits", plural: "wait")) for a decision")
         }
-        return "\((lines + [heldBack?.text].compactMap { $0 }).joined(separator: ". ")). Preview \(hash.prefix(12))."
+        return "\((lines + [heldBack?.text].compactMap { $0 } + slowDeletes.map(\.text)).joined(separator: ". ")). Preview \(hash.prefix(12))."
     }
 
     /// The first few rows of each kind, a line each; empty where there are none.

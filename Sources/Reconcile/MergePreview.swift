@@ -11,6 +11,8 @@ package struct MergePreview: Sendable, Hashable, Codable {
     package var unusedDecisions: [Int] = []
     /// nil: nobody is, but from the rows that are merged.
     package internal(set) var heldBack: HeldBack?
+    /// What deleting rows waits for, in this merge or in its undo.
+    package internal(set) var slowDeletes: [SlowDeletes] = []
 
     package struct Table: Sendable, Hashable, Codable {
         package let name: QualifiedName

@@ -107,7 +107,9 @@ private struct UndoWriter {
             return
         }
         let taken = RowSQL.text("another row has its key (\(key.columns.map(\.description).joined(separator: ", ")))")
-        _ = try await run(diff.skippingChanged("d.live", "CASE d.kind WHEN 'missing' THEN \(taken) ELSE \(RowSQL.text(Self.changed)) END"), connection)
+        let skipped = try await run(
+            diff.skippingChanged("d.live", "CASE d.kind WHEN 'missing' THEN \(taken) ELSE \(RowSQL.text(Self.changed)) END"), connection)
+        try await diff.noteVerdicts(of: skipped, connection, deadline: deadline)
         if holdsMore { _ = try await run("\(skippingChanged) FROM \(pair.live.from) AS t WHERE \(isInserted) AND NOT \(isTheMerges)", connection) }
     }
 

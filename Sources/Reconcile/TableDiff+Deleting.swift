@@ -21,17 +21,22 @@ extension TableDiff {
             """, deadline: deadline)
         // By its place: one that a trigger enters again is another one.
         let isThere = "EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq AND x.part = t.tableoid AND x.spot = t.ctid)"
-        var deleted = 0, count = 0
-        // A row that hangs on another of this table goes before it, so that triggers which look for such rows find none.
+        var deleted = 0, count = 0, round = 0
+        // A row that hangs on another of this table goes before it, so that triggers which look for such rows find none. Of a long chain only
+        // its end: what is left goes at once.
         repeat {
             count = try await delete(connection, "\(isThere) AND \(sql.isUnreferenced("t"))")
             deleted += count
-        } while count > 0
+            round += 1
+        } while count > 0 && round < Self.mostGenerations
         guard deleted < wanted else { return deleted }
         try await keepHeld(connection, deadline: deadline)
         // Rows that hang on themselves or on each other go at once: constraints are looked at when all of them are gone.
         return try await deleted + delete(connection, isThere)
     }
+
+    /// Each looks at all rows that are left.
+    private static let mostGenerations = 50
 
     /// Of a difference `d` that was among them: a row hangs on its row that stays.
     static let isHeld = "NOT EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq)"

@@ -23,7 +23,8 @@ extension TableDiff {
     /// Locks the live rows of all that is to be written, and holds them against the images that were agreed to. A row to be inserted must
     /// still not be there.
     func lockAndSkipChanged(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        try await connection.execute(skippingChanged(wholeLiveImage, Self.changedSince), deadline: deadline)
+        let skipped = try await connection.execute(skippingChanged(wholeLiveImage, Self.changedSince), deadline: deadline)
+        try await noteVerdicts(of: skipped, connection, deadline: deadline)
     }
 
     /// - Parameters:

@@ -62,6 +62,51 @@ import Testing
         #expect(most.rows >= Self.rows && most.rows < 100 * Self.rows, "\(most.line)")
     }
 
+    /// Beside many rows that the backup does not have: what was agreed to is then a small part of the differences, and the key is a text.
+    @Test func aProofHoldsNoChangeAgainstEachDifference() async throws {
+        let bench = try await Bench("CREATE TABLE t (id text PRIMARY KEY, n int) \(Self.alone); INSERT INTO t SELECT 'k' || g, g FROM generate_series(1, \(Self.rows)) g")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t; INSERT INTO t SELECT 'new' || g, g FROM generate_series(1, 4 * \(Self.rows)) g; ANALYZE t, rescue.t")
+        let plan = try MergePlan([try await bench.diff("t")]), connection = try await explaining(bench)
+        let preview = try await plan.prepare(connection, deadline: soon())
+        _ = try await plan.merge(as: "m", agreed: preview.hash, connection, deadline: soon())
+        #expect(try await AuditTrail.prove("m", connection, deadline: soon()).isProven)
+        let most = try await mostRowsOfANode(bench)
+        #expect(most.rows >= Self.rows && most.rows < 100 * Self.rows, "\(most.line)")
+    }
+
+    /// Parents that come because of others, and theirs, none of which was to come when the server looked.
+    @Test func manyParentsThatFollowAreNotHeldAgainstEachOther() async throws {
+        let bench = try await Bench(
+            """
+            CREATE TABLE a (id int PRIMARY KEY, n int) \(Self.alone); CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a) \(Self.alone);
+            CREATE TABLE c (id int PRIMARY KEY, b int NOT NULL REFERENCES b) \(Self.alone);
+            INSERT INTO a SELECT g, g FROM generate_series(1, \(Self.rows)) g; INSERT INTO b SELECT g, g FROM generate_series(1, \(Self.rows)) g;
+            INSERT INTO c SELECT g, g FROM generate_series(1, \(Self.rows)) g
+            """)
+        try await bench.backUp("a", "b", "c")
+        try await bench.run("DELETE FROM c WHERE id % 2 = 0; DELETE FROM b WHERE id % 2 = 0; UPDATE a SET n = -n WHERE id % 2 = 1; DELETE FROM a WHERE id % 4 = 0; ANALYZE a, b, c, rescue.a, rescue.b, rescue.c")
+        let connection = try await explaining(bench)
+        let diffs = [try await bench.diff("c"), try await bench.diff("b", isFollowed: true), try await bench.diff("a", isFollowed: true)]
+        let plan = try MergePlan(diffs, followingParents: true), preview = try await plan.prepare(connection, deadline: soon())
+        let merged = try await plan.merge(as: "m", agreed: preview.hash, connection, deadline: soon())
+        #expect(merged.tables.map(\.inserted) == [Self.rows / 4, Self.rows / 2, Self.rows / 2])
+        let most = try await mostRowsOfANode(bench)
+        #expect(most.rows >= Self.rows && most.rows < 100 * Self.rows, "\(most.line)")
+    }
+
+    /// Each row hangs on the one before it.
+    @Test func aLongChainOfRowsIsTakenBack() async throws {
+        let bench = try await Bench(
+            "CREATE TABLE t (id int PRIMARY KEY, last int REFERENCES t); INSERT INTO t SELECT g, nullif(g - 1, 0) FROM generate_series(1, \(Self.rows)) g; CREATE INDEX ON t (last)")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t")
+        let merged = try await bench.merge([try await bench.diff("t")])
+        #expect(merged.outcome.tables.map(\.inserted) == [Self.rows])
+        #expect(try await AuditTrail.undo("m", bench.connection, deadline: soon()).tables.map(\.deleted) == [Self.rows])
+        #expect(try await bench.value("SELECT count(*) FROM t") == "0")
+    }
+
     @Test func theChoiceIsMadeForTheTableThatIsMisjudged() async throws {
         let bench = try await family()
         let plan = try MergePlan([try await bench.diff("p"), try await bench.diff("c")])

@@ -85,6 +85,33 @@ struct PreviewTests {
         #expect(try await bench.value("SELECT count(*), min(n) FROM t") == "20001|1")
     }
 
+    /// Who agrees reads why an undo would take long, and what to do about it.
+    @Test func aForeignKeyWithoutAnIndexIsNamedWhereRowsAreDeleted() async throws {
+        let bench = try await Bench(
+            """
+            CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT generate_series(1, 1000); CREATE TABLE c (id int PRIMARY KEY, "P" int REFERENCES p);
+            CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES p); CREATE INDEX ON d (p) WHERE p IS NOT NULL; CREATE TABLE e (id int PRIMARY KEY REFERENCES p)
+            """)
+        try await bench.backUp("p")
+        try await bench.run("DELETE FROM p; INSERT INTO p SELECT generate_series(1001, 1500); UPDATE pg_class SET reltuples = 1e5 WHERE oid IN ('c'::regclass, 'd'::regclass, 'e'::regclass)")
+        func slow(_ extra: Bool = true) async throws -> MergePreview {
+            var policy = MergePolicy()
+            (policy.deletesExtra, policy.mostDeletes) = (extra, 500)
+            return try await MergePlan([try await bench.diff("p", policy: policy)]).prepare(bench.connection, deadline: soon())
+        }
+        let preview = try await slow(), found = try #require(preview.slowDeletes.first)
+        #expect(preview.slowDeletes.count == 1 && "\(found.child)" == "app.c" && found.mergeSeconds == 8 && found.undoSeconds == 17)
+        #expect(
+            preview.text.contains(
+                #"Each row that is deleted from app.p is looked for in all 100,000 rows of app.c, which takes the merge about 8 s and an undo about 17 s: its foreign key ("P") has no index; to be quicker, first CREATE INDEX CONCURRENTLY ON app.c ("P")"#
+            ), "\(preview.text)")
+        #expect(try await slow(false).text.contains("which takes an undo about 17 s"))
+        try await bench.run(#"UPDATE pg_class SET reltuples = 1e4 WHERE oid = 'c'::regclass"#)
+        #expect(try await slow().slowDeletes.isEmpty)
+        try await bench.run(#"CREATE INDEX ON c ("P"); UPDATE pg_class SET reltuples = 1e5 WHERE oid = 'c'::regclass"#)
+        #expect(try await slow().slowDeletes.isEmpty)
+    }
+
     /// Nobody writes a table without a key from its turn to the end, and whoever agrees reads so.
     @Test func whoWaitsForATableWithoutAKeyIsSaid() async throws {
         let bench = try await Bench("CREATE TABLE k (n int); CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO k VALUES (1); INSERT INTO t VALUES (1, 1)")

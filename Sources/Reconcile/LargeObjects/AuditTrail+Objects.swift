@@ -52,8 +52,9 @@ extension MergePlan {
             CREATE TEMP TABLE reprise_objects ON COMMIT DROP AS
             SELECT x.number, x.operation, x.before, CASE
                 WHEN x.operation = 'insert' AND x.now IS NULL THEN 'gone' WHEN x.now IS DISTINCT FROM x.after THEN 'changed since the merge'
-                WHEN x.operation = 'insert' AND x.number IN (\(namedByLive)) THEN 'a row names it' ELSE '' END AS obstacle
+                WHEN x.operation = 'insert' AND n.number IS NOT NULL THEN 'a row names it' ELSE '' END AS obstacle
             FROM (SELECT o.*, \(ObjectSQL.digest(of: "o.number")) AS now FROM reprise_audit.objects AS o WHERE o.merge = \(RowSQL.text(merge)) OFFSET 0) AS x
+                 LEFT JOIN \(distinctlyNamedByLive) AS n USING (number)
             """)
         let updated = "(SELECT * FROM pg_temp.reprise_objects WHERE operation = 'update' AND obstacle = '')"
         try await run(ObjectSQL.emptying(updated))
@@ -101,9 +102,10 @@ extension MergePlan {
                             WHEN d.verdict IN ('insert', 'update') THEN 'that were agreed to and neither merged nor listed'
                             WHEN k.now IS NOT DISTINCT FROM k.digest THEN 'same'
                             WHEN \(isSkipped) THEN 'skipped' WHEN d.verdict IN ('keep', 'decide') THEN 'kept'
-                            WHEN k.number IN (\(namedByLive)) THEN 'changed since' ELSE 'not named' END AS what
+                            WHEN n.number IS NOT NULL THEN 'changed since' ELSE 'not named' END AS what
                 FROM (SELECT k.number, k.digest, \(ObjectSQL.digest(of: "k.number")) AS now FROM \(objects.known.sql) AS k OFFSET 0) AS k
-                     LEFT JOIN reprise_audit.objects AS o ON o.merge = $1 AND o.number = k.number LEFT JOIN \(objects.diff.sql) AS d ON d.number = k.number) AS x
+                     LEFT JOIN reprise_audit.objects AS o ON o.merge = $1 AND o.number = k.number LEFT JOIN \(objects.diff.sql) AS d ON d.number = k.number
+                     LEFT JOIN \(distinctlyNamedByLive) AS n ON n.number = k.number) AS x
             GROUP BY x.what
             """, [.text(merge)], deadline: deadline
         ).rows

@@ -19,6 +19,9 @@ extension MergePlan {
         }.joined(separator: " UNION ALL ")
     }
 
+    /// The same, each once, to be joined with: beside CASE the server would look through all of them for each object.
+    var distinctlyNamedByLive: String { "(SELECT DISTINCT number FROM (\(namedByLive)) AS n)" }
+
     /// Rows `number` of what rows name that are to be written.
     private var namedByWanted: String { naming.map(\.objectsOfWantedRows).joined(separator: " UNION ALL ") }
 
@@ -26,6 +29,8 @@ extension MergePlan {
     func findObjects(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let objects else { return }
         try await connection.execute("DROP TABLE IF EXISTS \(objects.diff.sql)", deadline: deadline)
+        // That rows with the same key name the same object most often is more than the server can guess: it expects one.
+        try await connection.forbidNestedLoops(deadline: deadline)
         try await connection.execute(
             """
             \(objects.diff.creation) AS
@@ -39,17 +44,20 @@ extension MergePlan {
                       FROM (\(naming.map(\.objectsOfBoth).joined(separator: " UNION ALL "))) AS b GROUP BY number) AS n USING (number) OFFSET 0) AS x
             WHERE x.live IS DISTINCT FROM x.backup
             """, deadline: deadline)
+        try await chooseJoins(connection, deadline: deadline)
         try await connection.execute("ALTER TABLE \(objects.diff.sql) ADD PRIMARY KEY (number)", deadline: deadline)
+        try await connection.execute("ANALYZE \(objects.diff.sql) (number, kind)", deadline: deadline)
     }
 
     /// Marks those that are gone and that something needs, and forgets what nobody names. To be called when all rows are judged.
     func keepNeededObjects(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard let objects else { return }
-        try await connection.execute(
-            """
-            UPDATE \(objects.diff.sql) AS o SET verdict = 'insert'
-            WHERE o.kind = 'missing' AND o.held AND (o.wanted OR EXISTS (SELECT FROM (\(namedByWanted)) AS n WHERE n.number = o.number))
-            """, deadline: deadline)
+        // One after the other: beside OR all that rows name would be looked through for each.
+        for isNeeded in ["o.wanted", "EXISTS (SELECT FROM (\(namedByWanted)) AS n WHERE n.number = o.number)"] {
+            try await connection.execute(
+                "UPDATE \(objects.diff.sql) AS o SET verdict = 'insert' WHERE o.kind = 'missing' AND o.held AND o.verdict <> 'insert' AND \(isNeeded)",
+                deadline: deadline)
+        }
         try await connection.execute("DELETE FROM \(objects.diff.sql) WHERE verdict = 'keep' AND NOT named", deadline: deadline)
     }
 

@@ -62,7 +62,7 @@ struct StreamedObjects {
     func noteExtra(_ lines: RowLines, _ fields: [SQLIdentifier], _ columns: [SQLIdentifier]) async throws {
         let staging = try await stage(lines, fields, columns), extra = try objects.extra.sql
         try await live.execute("CREATE TABLE IF NOT EXISTS \(extra) (number oid PRIMARY KEY, digest bytea)", deadline: deadline)
-        let unknown = "SELECT s.number FROM \(staging.sql) AS s WHERE s.number NOT IN (SELECT number FROM \(objects.known.sql)) ORDER BY s.number"
+        let unknown = "SELECT s.number FROM \(staging.sql) AS s WHERE NOT EXISTS (SELECT FROM \(objects.known.sql) AS k WHERE k.number = s.number) ORDER BY s.number"
         let numbers = try await live.query(unknown, deadline: deadline).rows.map { try $0.integer("number", as: UInt32.self) }
         for batch in numbers.batches {
             let lacking = Set(batch).subtracting(try await there(of: batch)).sorted().map { "\($0)" }

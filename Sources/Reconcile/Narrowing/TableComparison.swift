@@ -134,7 +134,11 @@ package struct TableComparison: Sendable {
             let found = try await Narrowing(pair, contents: named, limits).run(backup: rows, live: liveRows, deadline: deadline, report: report)
             try await lay(found.backup, fields, whole, named, streamed, place, deadline)
             if !bringsContents, !named.isEmpty { try await streamed?.noteExtra(found.live, fields, named) }
-            if let counted { try await whole.keepCopies(in: counted, live, deadline: deadline) }
+            if let counted {
+                // In the transaction of tables without a key.
+                try await live.forbidNestedLoops(deadline: deadline)
+                try await whole.keepCopies(in: counted, live, deadline: deadline)
+            }
             return (found, try await makeScope(found, fields, pair, index, deadline))
         }
         return Compared(

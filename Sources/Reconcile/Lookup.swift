@@ -34,9 +34,8 @@ struct Lookup {
                 JOIN pg_catalog.pg_class AS r ON r.oid = pg_catalog.to_regclass(x.rows)
                 CROSS JOIN LATERAL (
                     SELECT c.reltuples / c.relpages AS density, pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint AS pages
-                    FROM pg_catalog.pg_class AS c
-                    WHERE (c.oid = pg_catalog.to_regclass(x.looked_into)
-                           OR c.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(x.looked_into)))) AND c.relpages > 0 AND c.reltuples >= 0) AS t
+                    FROM \(RowSQL.parts(of: "pg_catalog.to_regclass(x.looked_into)")) AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
+                    WHERE c.relpages > 0 AND c.reltuples >= 0) AS t
                 WHERE t.density * t.pages < \(fewRows) AND r.reltuples * (t.pages + r.reltuples / \(rowsOfPage)) > \(bearable)
             ) THEN 'off' ELSE 'on' END, true)
             """, deadline: deadline)

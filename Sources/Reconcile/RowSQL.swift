@@ -89,6 +89,11 @@ extension RowSQL {
     /// A text that comes out of a catalog or out of this program; never NUL, which neither can hold.
     static func text(_ value: String) -> String { (try? SQLLiteral(value).sql) ?? "''" }
 
+    /// Rows `relid`: a table, and all parts that it has.
+    static func parts(of table: String) -> String {
+        "(SELECT \(table)::pg_catalog.oid AS relid UNION SELECT relid FROM pg_catalog.pg_partition_tree(\(table)))"
+    }
+
     static func texts(_ values: [String]) -> String { "ARRAY[\(values.map(text).joined(separator: ", "))]::text[]" }
 }
 

@@ -61,8 +61,8 @@ extension TableDiff {
     private static func rowsWithoutIndex(_ child: TableShape.Child, _ connection: PostgresConnection, _ deadline: Deadline) async throws -> Int? {
         try await connection.query(
             """
-            SELECT (SELECT coalesce(sum(greatest(part.reltuples, 0)), 0)::bigint FROM pg_catalog.pg_class AS part
-                    WHERE part.relkind <> 'p' AND (part.oid = c.oid OR part.oid IN (SELECT relid FROM pg_catalog.pg_partition_tree(c.oid)))) AS rows
+            SELECT (SELECT coalesce(sum(greatest(part.reltuples, 0)), 0)::bigint
+                    FROM \(RowSQL.parts(of: "c.oid")) AS p JOIN pg_catalog.pg_class AS part ON part.oid = p.relid WHERE part.relkind <> 'p') AS rows
             FROM pg_catalog.pg_class AS c
             WHERE c.oid = pg_catalog.to_regclass($1) AND NOT EXISTS (
                 SELECT FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]

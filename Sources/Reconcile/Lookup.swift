@@ -22,22 +22,26 @@ struct Lookup {
     /// Keeps the server from holding each row against each until the transaction ends, or until it is asked again, where it would misjudge one
     /// of these. What it does instead takes time in proportion to both.
     ///
-    /// It goes by what the server knows at that moment. Rights are not needed, and nothing is locked.
+    /// It goes by what the server knows at that moment. No rights are needed but to look at the catalogs, and nothing is locked longer than it
+    /// takes to see how large it is.
     static func chooseJoins(_ lookups: [Lookup], _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        let pairs = lookups.flatMap { lookup in lookup.tables.map { "(\(RowSQL.text(lookup.rows.sql)), \(RowSQL.text($0.sql)))" } }
+        let pairs = lookups.flatMap { lookup in
+            lookup.tables.map { "(\(RowSQL.text(lookup.rows.sql)), \(RowSQL.text($0.schema.name)), \(RowSQL.text($0.name.name)))" }
+        }
         guard !pairs.isEmpty else { return }
         // A table that is not there any more is for others to name.
         try await connection.execute(
             """
             SELECT pg_catalog.set_config('enable_nestloop', CASE WHEN EXISTS (
-                SELECT FROM (VALUES \(pairs.joined(separator: ", "))) AS x (rows, looked_into)
+                SELECT FROM (VALUES \(pairs.joined(separator: ", "))) AS x (rows, schema, name)
                 JOIN pg_catalog.pg_class AS r ON r.oid = pg_catalog.to_regclass(x.rows)
+                JOIN pg_catalog.pg_namespace AS n ON n.nspname = x.schema JOIN pg_catalog.pg_class AS l ON l.relnamespace = n.oid AND l.relname = x.name
                 CROSS JOIN LATERAL (
                     SELECT c.reltuples / c.relpages AS density, pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::bigint AS pages
-                    FROM \(RowSQL.parts(of: "pg_catalog.to_regclass(x.looked_into)")) AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
+                    FROM \(RowSQL.parts(of: "l.oid")) AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
                     WHERE c.relpages > 0 AND c.reltuples >= 0) AS t
                 WHERE t.density * t.pages < \(fewRows) AND r.reltuples * (t.pages + r.reltuples / \(rowsOfPage)) > \(bearable)
-            ) THEN 'off' ELSE 'on' END, true)
+            ) THEN 'off' ELSE (SELECT s.reset_val FROM pg_catalog.pg_settings AS s WHERE s.name = 'enable_nestloop') END, true)
             """, deadline: deadline)
     }
 }
@@ -48,6 +52,12 @@ extension PostgresConnection {
     func forbidNestedLoops(deadline: Deadline) async throws {
         try await execute("SET LOCAL enable_nestloop = off", deadline: deadline)
     }
+
+    /// As in any session: for statements that look nothing up in live tables, and at which triggers run, whose own statements the choice would
+    /// hold for too.
+    func allowNestedLoops(deadline: Deadline) async throws {
+        try await execute("SET LOCAL enable_nestloop TO DEFAULT", deadline: deadline)
+    }
 }
 
 extension TableDiff {
@@ -56,7 +66,8 @@ extension TableDiff {
     /// - Parameter rows: how many got another one.
     func noteVerdicts(of rows: Int, _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
         guard rows >= Self.worthNoting else { return }
-        try await connection.execute("ANALYZE \(table.sql) (kind, verdict, reason)", deadline: deadline)
+        // Whoever cleans it up or analyzes it at this moment is not waited for.
+        try await connection.execute("ANALYZE (SKIP_LOCKED) \(table.sql) (kind, verdict, reason)", deadline: deadline)
     }
 
     /// Fewer are held against others in no time.
@@ -66,13 +77,12 @@ extension TableDiff {
         Set([pair.live.name] + pair.live.foreignKeys.map(\.parent) + pair.live.children.map(\.table)).sorted()
     }
 
-    /// - Parameter rows: for what rows is looked; nil: for the differences.
-    func lookup(_ rows: QualifiedName? = nil) -> Lookup { Lookup(rows: rows ?? table, tables: lookedInto) }
+    var lookup: Lookup { Lookup(rows: table, tables: lookedInto) }
 }
 
 extension MergePlan {
     /// See `Lookup.chooseJoins`.
     func chooseJoins(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        try await Lookup.chooseJoins(diffs.map { $0.lookup() }, connection, deadline: deadline)
+        try await Lookup.chooseJoins(diffs.map(\.lookup), connection, deadline: deadline)
     }
 }

@@ -65,6 +65,7 @@ extension MergePlan {
             for diff in diffs { try await DiffWriter(diff: diff, merge: id, deadline: deadline).advanceSequences(connection) }
             if let table = try await writeObjects(id, connection, deadline: deadline) { outcome.tables.append(table) }
             // What was put off happens now: it may write too, and a table with something pending takes no triggers back.
+            try await connection.allowNestedLoops(deadline: deadline)
             try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             for diff in diffs {
                 let writer = DiffWriter(diff: diff, merge: id, deadline: deadline)
@@ -134,9 +135,14 @@ private struct DiffWriter {
     private var place: String { diff.auditedName }
     private var id: String { RowSQL.text(merge) }
 
+    private func chooseJoins(_ connection: isolated PostgresConnection) async throws {
+        try await Lookup.chooseJoins([diff.lookup], connection, deadline: deadline)
+    }
+
     /// Inserts and updates what was locked, or is counted once more.
     func write(_ connection: isolated PostgresConnection, _ place: inout Int) async throws -> MergeOutcome.Table {
         var table = MergeOutcome.Table(name: pair.live.name)
+        try await chooseJoins(connection)
         if pair.key == nil {
             try await diff.recountCopies(connection, deadline: deadline)
         } else if place > 0 {
@@ -145,6 +151,7 @@ private struct DiffWriter {
         }
         // A row that is updated may lead to one that is inserted.
         table.inserted = try await insert(connection, &place)
+        try await chooseJoins(connection)
         if pair.key != nil { table.updated = try await update(connection, &place) }
         try await connection.execute(
             """
@@ -217,6 +224,7 @@ private struct DiffWriter {
             """, deadline: deadline)
         // Its columns have names of their own, `seq` may be one.
         let source = pair.key == nil ? "\(diff.withBackup) JOIN pg_temp.reprise_step AS s ON s.seq = d.seq\(each("s.copies"))" : diff.withBackup
+        try await connection.allowNestedLoops(deadline: deadline)
         let done = try await connection.executeBound(.insert, diff.inserting(from: source), deadline: deadline)
         place += count
         try requireEqual(done, count, "inserted")
@@ -226,6 +234,7 @@ private struct DiffWriter {
     /// Rows on which others hang stay: a constraint might take those along.
     func delete(_ connection: isolated PostgresConnection, _ place: inout Int, _ table: inout MergeOutcome.Table) async throws {
         guard diff.policy.deletesExtra, pair.key != nil else { return }
+        try await chooseJoins(connection)
         // The rows were locked before anything was written; what another table's part did to them since is ours.
         let source = "\(diff.table.sql) AS d"
         let isLeaving = "d.verdict = 'delete' AND \(diff.isAbout("t")) AND \(diff.sql.wholeImage("t")) = (\(diff.wholeLiveImage))"
@@ -292,7 +301,7 @@ private struct DiffWriter {
         let wrong: Int
         if let key = pair.key {
             // Autovacuum may have looked meanwhile, to which what is written here is not there yet.
-            try await Lookup.chooseJoins([diff.lookup()], connection, deadline: deadline)
+            try await chooseJoins(connection)
             wrong = try await rewritten(key, connection)
         } else {
             // Of the changes of this merge the server expects one. The table is read whole in any case.

@@ -77,7 +77,9 @@ package struct MergePlan: Sendable, Hashable, Codable {
         var preview = try await MergePreview.read(self, connection, deadline: deadline)
         preview.unusedDecisions = unused
         preview.heldBack = MergePreview.HeldBack(disabled ?? [], by: preview.tables, looking: looking)
-        for (diff, table) in zip(diffs, preview.tables) { preview.slowDeletes += try await diff.slowDeletes(table, connection, deadline: deadline) }
+        for (diff, table) in zip(diffs, preview.tables) {
+            preview.slowDeletes += try await diff.slowDeletes(table, among: preview.tables, connection, deadline: deadline)
+        }
         try preview.requireCaps(self)
         return preview
     }

@@ -34,6 +34,7 @@ extension AuditTrail {
             try await skipRefused(reversed, connection, deadline)
             var tables = try await takeBack(writers, connection)
             if let objects = try await plan.takeBackObjects(of: id, connection, deadline: deadline) { tables.append(objects) }
+            try await connection.allowNestedLoops(deadline: deadline)
             try await connection.executeWithDatabasePath("SET CONSTRAINTS ALL IMMEDIATE", deadline: deadline)
             try await reversed.chooseJoins(connection, deadline: deadline)
             for writer in writers { try await writer.requireFormer(connection) }
@@ -45,8 +46,8 @@ extension AuditTrail {
     /// Former rows and values that the live tables would not take any more.
     private static func skipRefused(_ reversed: MergePlan, _ connection: isolated PostgresConnection, _ deadline: Deadline) async throws {
         for diff in reversed.diffs {
-            try await diff.skipUnfit(connection, deadline: deadline)
-            try await diff.skipTaken(connection, deadline: deadline)
+            let unfit = try await diff.skipUnfit(connection, deadline: deadline), taken = try await diff.skipTaken(connection, deadline: deadline)
+            try await diff.noteVerdicts(of: unfit + taken, connection, deadline: deadline)
         }
         try await reversed.skipChildrenOfLost(connection, deadline: deadline)
     }
@@ -59,6 +60,7 @@ extension AuditTrail {
         var tables = writers.map { MergeOutcome.Table(name: $0.diff.pair.live.name) }
         for (index, writer) in writers.enumerated() { tables[index].inserted = try await writer.insert(connection) }
         for (index, writer) in writers.enumerated().reversed() {
+            try await Lookup.chooseJoins([writer.diff.lookup], connection, deadline: writer.deadline)
             tables[index].updated = try await writer.update(connection)
             tables[index].deleted = try await writer.delete(connection)
         }
@@ -140,6 +142,7 @@ private struct UndoWriter {
 
     func insert(_ connection: isolated PostgresConnection) async throws -> Int {
         guard pair.key != nil else { return 0 }
+        try await connection.allowNestedLoops(deadline: deadline)
         return try await write(.insert, diff.inserting(from: diff.withBackup), connection)
     }
 

@@ -19,16 +19,17 @@ extension TableDiff {
             CREATE TEMP TABLE reprise_leaving ON COMMIT DROP AS
             SELECT d.seq, t.tableoid AS part, t.ctid AS spot FROM \(pair.live.from) AS t, \(table.sql) AS d WHERE \(condition)
             """, deadline: deadline)
+        try await connection.execute("ANALYZE pg_temp.reprise_leaving", deadline: deadline)
         // By its place: one that a trigger enters again is another one.
         let isThere = "EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq AND x.part = t.tableoid AND x.spot = t.ctid)"
         var deleted = 0, count = 0, round = 0
-        // A row that hangs on another of this table goes before it, so that triggers which look for such rows find none. Of a long chain only
-        // its end: what is left goes at once.
+        // A row that hangs on another of this table goes before it, so that triggers which look for such rows find none. Where there are no
+        // triggers, what is left of a long chain goes at once.
         repeat {
             count = try await delete(connection, "\(isThere) AND \(sql.isUnreferenced("t"))")
             deleted += count
             round += 1
-        } while count > 0 && round < Self.mostGenerations
+        } while count > 0 && (round < Self.mostGenerations || !pair.live.triggers.isEmpty)
         guard deleted < wanted else { return deleted }
         try await keepHeld(connection, deadline: deadline)
         // Rows that hang on themselves or on each other go at once: constraints are looked at when all of them are gone.

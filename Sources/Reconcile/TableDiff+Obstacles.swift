@@ -5,24 +5,30 @@ internal import PostgreSQL
 extension TableDiff {
     /// Rows that the live table's constraints would not take as it is now. Asked in the preview, and again in the merge.
     func skipRefused(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        try await skipUnfit(connection, deadline: deadline)
-        try await skipReferenced(connection, deadline: deadline)
-        try await skipTaken(connection, deadline: deadline)
+        let unfit = try await skipUnfit(connection, deadline: deadline), referenced = try await skipReferenced(connection, deadline: deadline)
+        let taken = try await skipTaken(connection, deadline: deadline)
+        try await noteVerdicts(of: unfit + referenced + taken, connection, deadline: deadline)
     }
 
-    func skipUnfit(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        if let sql = skippingUnfit { try await connection.executeBound(.update, sql, deadline: deadline) }
+    /// - Returns: how many were left alone, as of all that follow.
+    func skipUnfit(_ connection: isolated PostgresConnection, deadline: Deadline) async throws -> Int {
+        guard let sql = skippingUnfit else { return 0 }
+        return try await connection.executeBound(.update, sql, deadline: deadline)
     }
 
-    func skipReferenced(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        if let sql = skippingReferenced { try await connection.execute(sql, deadline: deadline) }
+    @discardableResult
+    func skipReferenced(_ connection: isolated PostgresConnection, deadline: Deadline) async throws -> Int {
+        guard let sql = skippingReferenced else { return 0 }
+        return try await connection.execute(sql, deadline: deadline)
     }
 
-    func skipTaken(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
+    func skipTaken(_ connection: isolated PostgresConnection, deadline: Deadline) async throws -> Int {
         let indexes = pair.live.uniqueIndexes.filter { names.isSuperset(of: $0.columns) && ($0.name != pair.key?.index || $0.isExclusion || $0.part != nil) }
         let meetings = indexes.flatMap { index in nullsThatMeet(index).map { (index, $0) } }
-        for (index, nulls) in meetings { try await connection.executeBound(.update, skippingTaken(index, nulls), deadline: deadline) }
-        for (index, nulls) in meetings { try await connection.executeBound(.update, skippingRivals(index, nulls), deadline: deadline) }
+        var skipped = 0
+        for (index, nulls) in meetings { skipped += try await connection.executeBound(.update, skippingTaken(index, nulls), deadline: deadline) }
+        for (index, nulls) in meetings { skipped += try await connection.executeBound(.update, skippingRivals(index, nulls), deadline: deadline) }
+        return skipped
     }
 
     /// True where an update takes the backup's value in one of these columns; nil where none of them is compared.
@@ -140,8 +146,8 @@ extension TableDiff {
     private func skippingRivals(_ index: TableShape.UniqueIndex, _ nulls: Set<Int>) -> String {
         """
         UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text("another row of the backup has its value of \(index.title)"))
-        FROM \(values(index)) AS w JOIN \(values(index)) AS o ON \(meet(index, nulls, "w", "o"))
-        WHERE d.seq = w.seq AND (w.seq <> o.seq OR d.copies > 1)
+        FROM \(values(index)) AS w
+        WHERE d.seq = w.seq AND EXISTS (SELECT FROM \(values(index)) AS o WHERE \(meet(index, nulls, "w", "o")) AND (w.seq <> o.seq OR d.copies > 1))
         """
     }
 }

@@ -103,7 +103,7 @@ package struct TableDiff: Sendable, Hashable, Codable {
         try await connection.execute("DROP TABLE IF EXISTS \(table.sql)", deadline: deadline)
         if let scope {
             try await Self.preferLookups(connection, deadline: deadline)
-            try await Lookup.chooseJoins([lookup(scope)], connection, deadline: deadline)
+            try await Lookup.chooseJoins([Lookup(rows: scope, tables: [pair.live.name])], connection, deadline: deadline)
         }
         try await connection.execute(pair.key == nil ? multiset : keyed, deadline: deadline)
         try await connection.execute("ALTER TABLE \(table.sql) ADD PRIMARY KEY (seq)", deadline: deadline)

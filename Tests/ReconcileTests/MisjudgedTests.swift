@@ -107,6 +107,31 @@ import Testing
         #expect(try await bench.value("SELECT count(*) FROM t") == "0")
     }
 
+    /// A trigger that takes children along meets them before the statement does.
+    @Test func aLongChainIsTakenBackFromItsEndWhereATriggerLooks() async throws {
+        let bench = try await Bench(
+            """
+            CREATE TABLE t (id int PRIMARY KEY, last int REFERENCES t); INSERT INTO t SELECT g, nullif(g - 1, 0) FROM generate_series(1, 120) g; CREATE INDEX ON t (last);
+            CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM t WHERE last = OLD.id; RETURN OLD; END $$;
+            CREATE TRIGGER take BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION take(); ALTER FUNCTION take() SET search_path TO app
+            """)
+        try await bench.backUp("t")
+        try await bench.run("TRUNCATE t")
+        _ = try await bench.merge([try await bench.diff("t")])
+        #expect(try await AuditTrail.undo("m", bench.connection, deadline: soon()).tables.map(\.deleted) == [120])
+    }
+
+    /// Whatever has no value at all is the same there.
+    @Test func manyRowsWithoutAnyValueAreRivals() async throws {
+        let bench = try await Bench("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT generate_series(1, \(Self.rows))")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t; CREATE UNIQUE INDEX one ON t (a) NULLS NOT DISTINCT")
+        let connection = try await explaining(bench), preview = try await MergePlan([try await bench.diff("t")]).prepare(connection, deadline: soon())
+        #expect(preview.tables[0].counts.map(\.reason) == ["another row of the backup has its value of one"] && preview.tables[0].rows(.skip) == Self.rows)
+        let most = try await mostRowsOfANode(bench)
+        #expect(most.rows >= Self.rows && most.rows < 100 * Self.rows, "\(most.line)")
+    }
+
     @Test func theChoiceIsMadeForTheTableThatIsMisjudged() async throws {
         let bench = try await family()
         let plan = try MergePlan([try await bench.diff("p"), try await bench.diff("c")])

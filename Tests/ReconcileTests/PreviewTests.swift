@@ -90,7 +90,9 @@ struct PreviewTests {
         let bench = try await Bench(
             """
             CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p SELECT generate_series(1, 1000); CREATE TABLE c (id int PRIMARY KEY, "P" int REFERENCES p);
-            CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES p); CREATE INDEX ON d (p) WHERE p IS NOT NULL; CREATE TABLE e (id int PRIMARY KEY REFERENCES p)
+            CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES p); CREATE INDEX ON d (p) WHERE p IS NOT NULL; CREATE TABLE e (id int PRIMARY KEY REFERENCES p);
+            CREATE TABLE f (id int PRIMARY KEY, "user" int REFERENCES p, gone timestamptz) PARTITION BY RANGE (id); CREATE TABLE g PARTITION OF f DEFAULT;
+            CREATE INDEX ON f ("user") WHERE gone IS NOT NULL
             """)
         try await bench.backUp("p")
         try await bench.run("DELETE FROM p; INSERT INTO p SELECT generate_series(1001, 1500); UPDATE pg_class SET reltuples = 1e5 WHERE oid IN ('c'::regclass, 'd'::regclass, 'e'::regclass)")
@@ -103,13 +105,26 @@ struct PreviewTests {
         #expect(preview.slowDeletes.count == 1 && "\(found.child)" == "app.c" && found.mergeSeconds == 8 && found.undoSeconds == 17)
         #expect(
             preview.text.contains(
-                #"Each row that is deleted from app.p is looked for in all 100,000 rows of app.c, which takes the merge about 8 s and an undo about 17 s: its foreign key ("P") has no index; to be quicker, first CREATE INDEX CONCURRENTLY ON app.c ("P")"#
+                #"Each row that is deleted from app.p is looked for in all 100,000 rows of app.c, which takes the merge about 8 s and an undo about 17 s: its foreign key ("P") has no index; to be quicker, first CREATE INDEX CONCURRENTLY ON "app"."c" ("P")"#
             ), "\(preview.text)")
         #expect(try await slow(false).text.contains("which takes an undo about 17 s"))
         try await bench.run(#"UPDATE pg_class SET reltuples = 1e4 WHERE oid = 'c'::regclass"#)
         #expect(try await slow().slowDeletes.isEmpty)
+        try await bench.run(#"UPDATE pg_class SET reltuples = 1e5 WHERE oid = 'g'::regclass"#)
+        #expect(try await slow().text.contains(#"first CREATE INDEX ON "app"."f" ("user"), for which whoever writes it waits"#))
+        try await bench.run(#"CREATE INDEX ON f ("user")"#)
         try await bench.run(#"CREATE INDEX ON c ("P"); UPDATE pg_class SET reltuples = 1e5 WHERE oid = 'c'::regclass"#)
         #expect(try await slow().slowDeletes.isEmpty)
+    }
+
+    /// Rows that come back with their children are looked for among those.
+    @Test func whatComesBackWithARowCounts() async throws {
+        let bench = try await Bench(
+            "CREATE TABLE t (id int PRIMARY KEY, last int REFERENCES t) WITH (autovacuum_enabled = false); INSERT INTO t SELECT g, nullif(g - 1, 0) FROM generate_series(1, 6000) g")
+        try await bench.backUp("t")
+        try await bench.run("DELETE FROM t; ANALYZE t")
+        let slow = try await MergePlan([try await bench.diff("t")]).prepare(bench.connection, deadline: soon()).slowDeletes
+        #expect(slow.map(\.childRows) == [6000] && slow.map(\.undoSeconds) == [6])
     }
 
     /// Nobody writes a table without a key from its turn to the end, and whoever agrees reads so.

@@ -200,7 +200,7 @@ import Testing
             host: "loopback", becomesRoot: false,
             connect: {
                 if let last = sessions.values.last, lost.values.count < sessions.values.count { return last }
-                let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
+                let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(120)))
                 sessions.append(session)
                 return session
             }, lost: { lost.append(true) })
@@ -230,7 +230,7 @@ import Testing
 
     private func withSession(_ body: (HostDirectoryStore.Reach) async throws -> Void) async throws {
         let server = try LoopbackServer()
-        let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
+        let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(120)))
         do {
             try await body(HostDirectoryStore.Reach(host: "loopback", becomesRoot: false, connect: { session }, lost: {}))
         } catch {

@@ -123,7 +123,7 @@ package final class Cluster: Sendable {
 
     package func connect(_ database: String = "postgres", name: String = "tests") async throws -> PostgresConnection {
         try await PostgresConnection.connect(
-            to: target.database(database), session: PostgresSession(applicationName: name), deadline: Deadline(after: .seconds(30)))
+            to: target.database(database), session: PostgresSession(applicationName: name), deadline: Deadline(after: .seconds(120)))
     }
 
     /// Runs SQL by the real psql, waiting for the server where it is still starting.

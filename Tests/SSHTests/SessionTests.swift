@@ -9,7 +9,7 @@ import Testing
 
 @Suite(.serialized, .enabled(if: LoopbackServer.isAvailable)) struct SessionTests {
     private func connect(_ server: LoopbackServer) async throws -> SSHSession {
-        try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
+        try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(120)))
     }
     private var soon: Deadline { Deadline(after: .seconds(120)) }
 

@@ -24,7 +24,7 @@ import Testing
 
     @Test func aTunnelCarriesAGigabyteDown() async throws {
         let server = try LoopbackServer()
-        let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
+        let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(120)))
         let tunnel = try await session.tunnel(to: .command("exec head -c 1000000000 /dev/zero"))
         let began = ContinuousClock.now
         let count = try await Task.detached { try countFrom(tunnel.socketPath) }.value

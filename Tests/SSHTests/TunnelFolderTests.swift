@@ -75,7 +75,7 @@ import Testing
 
     @Test(.enabled(if: LoopbackServer.isAvailable)) func itGoesWithItsTunnel() async throws {
         let server = try LoopbackServer()
-        let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
+        let session = try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(120)))
         let tunnel = try await session.tunnel(to: .command("cat"), postgresPort: 5432)
         #expect(isThere(tunnel.directory))
         await tunnel.close()

@@ -26,7 +26,7 @@ import Testing
     }
 
     private func connect(_ server: LoopbackServer) async throws -> SSHSession {
-        try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(20)))
+        try await SSHSession.connect(to: server.target(), deadline: Deadline(after: .seconds(120)))
     }
 
     private func logins(_ server: LoopbackServer) -> Int { server.log.components(separatedBy: "Accepted publickey").count - 1 }

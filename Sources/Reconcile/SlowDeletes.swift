@@ -48,9 +48,9 @@ extension MergePreview {
 }
 
 extension TableDiff {
-    /// - Parameter all: what is merged of all tables.
-    ///
     /// Foreign keys of others because of which it takes long to delete what this merge, or its undo, would delete. It only asks the catalogs.
+    ///
+    /// - Parameter all: what is merged of all tables.
     func slowDeletes(
         _ merged: MergePreview.Table, among all: [MergePreview.Table], _ connection: PostgresConnection, deadline: Deadline
     ) async throws -> [MergePreview.SlowDeletes] {

@@ -36,13 +36,12 @@ extension EndToEnd {
                 expect "the exit status of check" 0 "$CODE"
                 expect_said "step machine makes it"
                 UNDO+=("scripts/lab packages up" "scripts/lab boot new1")
-                unpacking() { there sh -c 'for p in /proc/[0-9]*; do tr "\0" " " <"$p/cmdline" | grep -q "dpkg.*[-]-unpack" && exit 0; done; exit 1' 2>/dev/null; }
                 # A busy machine installs for minutes.
                 await() { local what=$1 end=$((SECONDS + 240)); shift; until "$@"; do ((SECONDS < end)) || { echo "never seen: $what"; tail -n 5 "$WORK/background.log"; exit 1; }; sleep 0.02; done; }
                 failed() { grep -qE '(database|application)-packages failed.*(503|cannot all be read|Failed to fetch)' "$WORK/background.log"; }
 
                 "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
-                await "dpkg to unpack" unpacking
+                await "a package that is half unpacked" half_unpacked
                 # What is half done may all have been fetched; the application's packages come after it, and have to be fetched after the boot.
                 lab power-cut new1
                 lab packages down

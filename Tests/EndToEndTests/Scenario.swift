@@ -109,6 +109,8 @@ enum Scenario {
         await() { local what=$1 end=$((SECONDS + 180)); shift; until "$@"; do ((SECONDS < end)) || { echo "never seen: $what"; exit 1; }; sleep 0.02; done; }
         # Only looks at processes; hosts' processes are seen from the machine. The brackets keep this script itself out.
         restoring() { pgrep -f 'pg_restore [-]-verbose [-]-no-password' >/dev/null; }
+        # Whether dpkg has noted a package as half done. Its process alone proves nothing: first it reads what is installed, for as long as it takes.
+        half_unpacked() { there sh -c 'grep -qsE "^Status: .* (half-installed|unpacked)$" /var/lib/dpkg/updates/* /var/lib/dpkg/status'; }
         behind() { "$REPRISE" start "$PLAN" --inventory "$INVENTORY" --yes "$@" --journal "$J" >"$WORK/background.log" 2>&1 & BACKGROUND=$!; }
         background() { behind --param approve=no "$@"; }
         join() { CODE=0; wait "$BACKGROUND" || CODE=$?; BACKGROUND=; tail -n 12 "$WORK/background.log"; }

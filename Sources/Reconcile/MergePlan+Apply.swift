@@ -254,10 +254,11 @@ private struct DiffWriter {
         let left = try await connection.execute(
             """
             INSERT INTO reprise_audit.skips
-            SELECT \(id), \(self.place), 'other rows hang on it', \(names), NULL, d.live
+            SELECT \(id), \(self.place), \(RowSQL.text(LeavingRows.heldReason)), \(names), NULL, d.live
             FROM \(pair.live.from) AS t, \(source) WHERE \(isLeaving) AND \(TableDiff.isHeld)
             """, deadline: deadline)
-        if left > 0 { table.skipped["other rows hang on it"] = left }
+        // Others that stay for the same reason are counted already.
+        if left > 0 { table.skipped[LeavingRows.heldReason, default: 0] += left }
     }
 
     /// A number that was given out again would be met by the next row that is made. So each sequence moves past what this merge inserted, in

@@ -70,6 +70,7 @@ package struct MergePlan: Sendable, Hashable, Codable {
             for diff in diffs { try await diff.skipRefused(connection, deadline: deadline) }
             try await followParents(connection, deadline: deadline)
             try await skipOrphans(connection, deadline: deadline)
+            try await skipHeld(connection, deadline: deadline)
             try await keepNeededParents(connection, deadline: deadline)
             try await keepNeededObjects(connection, deadline: deadline)
             return (unused.sorted(), started.duration(to: .now))

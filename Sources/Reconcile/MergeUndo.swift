@@ -79,7 +79,7 @@ private struct UndoWriter {
     let merge: String
     let deadline: Deadline
 
-    private static let changed = "changed since the merge", isHeld = "other rows hang on it"
+    private static let changed = "changed since the merge", isHeld = LeavingRows.heldReason
 
     private var pair: TablePair { diff.pair }
     private var differences: String { "\(diff.table.sql) AS d" }

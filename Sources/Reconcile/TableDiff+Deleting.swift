@@ -13,15 +13,10 @@ extension TableDiff {
         where condition: String, _ connection: isolated PostgresConnection, deadline: Deadline,
         _ delete: (isolated PostgresConnection, String) async throws -> Int
     ) async throws -> Int {
-        try await connection.execute("DROP TABLE IF EXISTS pg_temp.reprise_leaving", deadline: deadline)
-        let wanted = try await connection.execute(
-            """
-            CREATE TEMP TABLE reprise_leaving ON COMMIT DROP AS
-            SELECT d.seq, t.tableoid AS part, t.ctid AS spot FROM \(pair.live.from) AS t, \(table.sql) AS d WHERE \(condition)
-            """, deadline: deadline)
-        try await connection.execute("ANALYZE pg_temp.reprise_leaving", deadline: deadline)
+        let leaving = LeavingRows([self])
+        let wanted = try await leaving.note(where: { _ in condition }, connection, deadline: deadline)
         // By its place: one that a trigger enters again is another one.
-        let isThere = "EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq AND x.part = t.tableoid AND x.spot = t.ctid)"
+        let isThere = "EXISTS (SELECT FROM \(LeavingRows.table) AS x WHERE x.seq = d.seq AND x.part = t.tableoid AND x.spot = t.ctid)"
         var deleted = 0, count = 0, round = 0
         // A row that hangs on another of this table goes before it, so that triggers which look for such rows find none. Where there are no
         // triggers, what is left of a long chain goes at once.
@@ -31,7 +26,7 @@ extension TableDiff {
             round += 1
         } while count > 0 && (round < Self.mostGenerations || !pair.live.triggers.isEmpty)
         guard deleted < wanted else { return deleted }
-        try await keepHeld(connection, deadline: deadline)
+        try await leaving.keepHeld(connection, deadline: deadline)
         // Rows that hang on themselves or on each other go at once: constraints are looked at when all of them are gone.
         return try await deleted + delete(connection, isThere)
     }
@@ -40,23 +35,7 @@ extension TableDiff {
     private static let mostGenerations = 50
 
     /// Of a difference `d` that was among them: a row hangs on its row that stays.
-    static let isHeld = "NOT EXISTS (SELECT FROM pg_temp.reprise_leaving AS x WHERE x.seq = d.seq)"
-
-    /// Takes those out of `pg_temp.reprise_leaving` to which a row leads that is not in it, until there are none.
-    private func keepHeld(_ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        var held = 0
-        repeat {
-            held = 0
-            for child in pair.live.children {
-                held += try await connection.execute(
-                    """
-                    DELETE FROM pg_temp.reprise_leaving AS x USING \(pair.live.from) AS t, \(child.from) AS child
-                    WHERE t.tableoid = x.part AND t.ctid = x.spot AND \(child.leads(from: "child", to: "t"))
-                          AND NOT EXISTS (SELECT FROM pg_temp.reprise_leaving AS o WHERE o.part = child.tableoid AND o.spot = child.ctid)
-                    """, deadline: deadline)
-            }
-        } while held > 0
-    }
+    static let isHeld = LeavingRows.isHeld(0)
 }
 
 extension TableShape.Child {

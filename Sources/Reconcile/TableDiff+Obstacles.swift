@@ -89,7 +89,7 @@ extension TableDiff {
         }
         guard !terms.isEmpty else { return nil }
         return """
-            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = 'other rows hang on it' FROM \(pair.live.from) AS l
+            UPDATE \(table.sql) AS d SET verdict = 'skip', reason = \(RowSQL.text(LeavingRows.heldReason)) FROM \(pair.live.from) AS l
             WHERE d.verdict = 'update' AND \(isAbout("l")) AND (\(terms.joined(separator: " OR ")))
             """
     }

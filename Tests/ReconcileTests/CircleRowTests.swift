@@ -35,8 +35,9 @@ struct CircleRowTests {
         try await bench.run("INSERT INTO cat VALUES \(Self.rows); UPDATE cat SET parent = 7 WHERE id = 20")
         let before = try await bench.rows("cat")
         var policy = MergePolicy()
-        (policy.deletesExtra, policy.mostDeletes) = (true, 9)
-        let (_, _, outcome) = try await bench.merge([try await bench.diff("cat", policy: policy)])
+        (policy.deletesExtra, policy.mostDeletes) = (true, 6)
+        let (_, preview, outcome) = try await bench.merge([try await bench.diff("cat", policy: policy)])
+        #expect(preview.tables[0].rows(.delete) == 6 && preview.tables[0].rows(.skip) == 3, "nobody agrees to what will not happen")
         #expect(outcome.tables[0].deleted == 6 && outcome.tables[0].skipped == [Self.held: 3])
         #expect(try await bench.rows("cat") == ["(10,,)", "(20,7,)", "(7,,8)", "(8,10,7)"])
         let audited = "SELECT string_agg(before::text, ' ' ORDER BY before[1]) FROM reprise_audit.changes WHERE operation = 'delete'"

@@ -1,4 +1,5 @@
 import BlockingIO
+import Foundation
 import PostgreSQL
 import PostgresCluster
 import TestSupport
@@ -12,21 +13,36 @@ struct RandomTableTests {
     @Test func resultAuditAndSkipsAgreeWithTheModelAndUndoGivesEveryByteBack() async throws {
         let seed = seed(#function)
         var random = SeededGenerator(seed)
-        let bench = try await Bench("")
-        for round in 0..<25 {
+        let bench = try await Bench("CREATE DOMAIN word AS text CHECK (VALUE <> 'never'); CREATE TYPE mood AS ENUM ('sad', 'glad')")
+        for round in 0..<30 {
             let parents = RandomTable("parents", parent: nil, &random), children = RandomTable("children", parent: parents, &random)
             let backup = RandomState.random(parents, children, &random), live = backup.damaged(&random)
             let tables = "DROP SCHEMA IF EXISTS reprise_audit CASCADE; DROP TABLE IF EXISTS children, parents; \(parents.definition); \(children.definition);"
             try await bench.run("\(tables) \(backup.inserts)")
             try await bench.backUp("parents", "children")
             try await bench.run("TRUNCATE children, parents; \(live.inserts)")
-            let rules = [RandomRules(parents, &random), RandomRules(children, &random)], mode = random.pick(ComparisonMode.allCases)
+            let rules = [parents, children].indices.map { RandomRules($0, backup, live, &random) }, mode = random.pick(ComparisonMode.allCases)
             let at: Comment = "seed \(seed), round \(round), \(mode)\n\(parents.definition)\n\(children.definition)\n\(rules)\nbackup \(backup.inserts)\nlive \(live.inserts)"
-            let diffs = [
-                try await bench.diff("parents", policy: rules[0].policy, mode: mode), try await bench.diff("children", policy: rules[1].policy, mode: mode),
-            ]
-            let (plan, _, outcome) = try await bench.merge(diffs, as: "round \(round)")
-            let expected = RandomModel(backup, live, rules, mode)
+            let expected = RandomModel(backup, live, rules, mode), lines = rules.flatMap(\.decisions)
+            let decisions = try Decision.read(lines.map(\.json).joined(separator: "\n"), from: "decisions")
+            func plan(_ caps: [RandomCaps]) async throws -> MergePlan {
+                var diffs: [TableDiff] = []
+                for (index, table) in [parents, children].enumerated() {
+                    diffs.append(try await bench.diff(table.name, policy: rules[index].policy(caps[index]), mode: mode))
+                }
+                return try MergePlan(diffs)
+            }
+            if let tooFew = RandomCaps.tooFew(expected.caps, &random) {
+                let refused = await #expect(throws: ReconcileRefused.self, at) {
+                    try await plan(tooFew).prepare(bench.connection, decisions: decisions, deadline: soon())
+                }
+                #expect(refused?.code == "reconcile.too-many", at)
+            }
+            let merging = try await plan(expected.caps)
+            print("AT \(at)")
+            let preview = try await merging.prepare(bench.connection, decisions: decisions, deadline: soon())
+            #expect(preview.unusedDecisions == lines.indices.filter { !expected.waiting.contains(lines[$0].row) }.map { $0 + 1 }, at)
+            let outcome = try await merging.merge(as: "round \(round)", agreed: preview.hash, bench.connection, deadline: soon())
             for (index, table) in [parents, children].enumerated() {
                 #expect(try await rows(table, bench) == expected.rows[index].map(\.description).sorted(), at)
                 let merged = try #require(outcome.tables.first { $0.name.name.name == table.name })
@@ -35,7 +51,7 @@ struct RandomTableTests {
                 #expect([merged.inserted, merged.updated, merged.deleted].reduce(0, +) == expected.changes[index].count, at)
             }
             #expect(try await AuditTrail.prove("round \(round)", bench.connection, deadline: soon()).isProven, at)
-            let undone = try await AuditTrail.undo("round \(round)", of: plan, bench.connection, deadline: soon())
+            let undone = try await AuditTrail.undo("round \(round)", of: merging, bench.connection, deadline: soon())
             #expect(undone.tables.allSatisfy { $0.skipped.isEmpty }, at)
             for (index, table) in [parents, children].enumerated() {
                 #expect(try await rows(table, bench) == live.rows[index].map(\.description).sorted(), at)
@@ -99,12 +115,14 @@ struct RandomTable {
 
     private static let keys: [[(String, [String])]] = [
         [("int", (1...9).map(String.init))], [("text", ["a", "A", "ä", "", "b c", "'", "\"", "\\"])],
-        [("uuid", (1...8).map { "00000000-0000-0000-0000-00000000000\($0)" })], [("int", ["1", "2", "3"]), ("text", ["x", "y", "x "])], [],
+        [("uuid", (1...8).map { "00000000-0000-0000-0000-00000000000\($0)" })], [("int", ["1", "2", "3"]), ("text", ["x", "y", "x "])],
+        [("word", ["a", "A", "b c"])], [],
     ]
     private static let types: [(String, [String])] = [
         ("int", ["1", "2"]), ("text", ["x", "x ", "", "NULL", "a,b"]), ("numeric", ["1.0", "1.00", "2"]), ("bool", ["t", "f"]), ("float8", ["-0", "0", "0.1"]),
         ("date", ["2026-01-01", "infinity", "0044-03-15 BC"]), ("jsonb", ["{\"a\": 1}", "{\"a\": 1.0}"]), ("json", ["{\"a\":1}", "{\"a\": 1}"]), ("bytea", ["\\x00", "\\x0000"]),
         ("int[]", ["{1,2}", "{NULL}", "[0:1]={1,2}"]), ("timestamptz", ["2026-01-01 00:00:00+00", "-infinity"]), ("interval", ["1 day", "24:00:00"]),
+        ("word", ["x", ""]), ("mood", ["sad", "glad"]), ("mood[]", ["{sad}", "{glad,sad}"]), ("numeric[]", ["{1.0}", "{1.00}"]), ("int4range", ["[1,3)", "empty"]), ("point", ["(1,2)", "(2,1)"]),
     ]
 
     init(_ name: String, parent: RandomTable?, _ random: inout SeededGenerator) {
@@ -156,6 +174,7 @@ struct RandomTable {
     static func meaning(_ text: String?, _ type: String) -> String? {
         switch type {
         case "numeric": text == "1.00" ? "1.0" : text
+        case "numeric[]": text == "{1.00}" ? "{1.0}" : text
         case "float8": text == "-0" ? "0" : text
         case "jsonb": text == "{\"a\": 1.0}" ? "{\"a\": 1}" : text
         case "interval": text == "24:00:00" ? "1 day" : text
@@ -213,180 +232,5 @@ struct RandomState {
             }
             return "INSERT INTO \(table.name) VALUES \(values.joined(separator: ", "));"
         }.joined(separator: " ")
-    }
-}
-
-/// A policy, and the same as plain rules.
-struct RandomRules: CustomStringConvertible {
-    enum Rule: String, CaseIterable { case keepLive, takeBackup, newest, fillNulls }
-    enum Missing: String, CaseIterable { case insert, some, skip }
-    let changed: Rule
-    let column: (place: Int, rule: Rule)?
-    let missing: Missing
-    let deletesExtra: Bool
-    let mergesOtherRows: Bool
-    private let table: RandomTable
-
-    init(_ table: RandomTable, _ random: inout SeededGenerator) {
-        self.table = table
-        changed = random.pick(Rule.allCases + [.takeBackup])
-        column = random.chance(40) ? (random.below(table.columns.count), random.pick(Rule.allCases)) : nil
-        missing = random.pick(Missing.allCases + [.insert, .insert])
-        deletesExtra = random.chance(40)
-        mergesOtherRows = random.chance(40)
-    }
-
-    var description: String { "\(table.name): \(changed) \(column.map { "\($0)" } ?? "") \(missing), deletes \(deletesExtra), others \(mergesOtherRows)" }
-
-    var policy: MergePolicy {
-        func policy(_ rule: Rule) -> MergePolicy.Changed {
-            switch rule {
-            case .keepLive: .keepLive
-            case .takeBackup: .takeBackup
-            case .newest: .newest(try! SQLIdentifier("v"))
-            case .fillNulls: .fillNulls
-            }
-        }
-        var result = MergePolicy(policy(changed), missing: missing == .skip ? .skip : .insert(where: missing == .some ? "\"v\" > 1" : nil))
-        if let column { result.columns[try! SQLIdentifier(table.columns[column.place].name)] = policy(column.rule) }
-        (result.deletesExtra, result.mostDeletes, result.mergesOtherRows) = (deletesExtra, 100, mergesOtherRows)
-        return result
-    }
-
-    func brings(_ row: RandomRow) -> Bool {
-        switch missing {
-        case .insert: true
-        case .skip: false
-        case .some: row.values[table.v].map { $0 > "1" } ?? false
-        }
-    }
-
-    func takes(_ place: Int, _ backup: RandomRow, _ live: RandomRow) -> Bool {
-        switch column.flatMap({ $0.place == place ? $0.rule : nil }) ?? changed {
-        case .keepLive: return false
-        case .takeBackup: return true
-        case .fillNulls: return live.values[place] == nil
-        case .newest:
-            guard let value = backup.values[table.v] else { return false }
-            return live.values[table.v].map { value > $0 } ?? true
-        }
-    }
-}
-
-/// What a merge has to come to.
-struct RandomModel {
-    var rows: [[RandomRow]] = [[], []]
-    var changes: [[String]] = [[], []]
-    var skips: [[String: Int]] = [[:], [:]]
-
-    private struct Wish {
-        let backup: RandomRow
-        let live: RandomRow?
-        let wanted: RandomRow
-    }
-
-    init(_ backup: RandomState, _ live: RandomState, _ rules: [RandomRules], _ mode: ComparisonMode) {
-        rows = live.rows
-        var wishes: [[Wish]] = [[], []], unwanted: [[RandomRow]] = [[], []]
-        for (index, table) in live.tables.enumerated() {
-            guard table.keyCount > 0 else {
-                addCopies(index, backup.rows[index], rules[index], table, mode)
-                continue
-            }
-            let there = Dictionary(uniqueKeysWithValues: live.rows[index].map { (table.key($0), $0) })
-            for row in backup.rows[index] {
-                guard let old = there[table.key(row)] else {
-                    if rules[index].brings(row) { wishes[index].append(Wish(backup: row, live: nil, wanted: row)) }
-                    continue
-                }
-                var wanted = old
-                for (place, column) in table.columns.enumerated() where rules[index].takes(place, row, old) {
-                    let meanings = [row, old].map { mode == .exact ? $0.values[place] : RandomTable.meaning($0.values[place], column.type) }
-                    if meanings[0] != meanings[1] { wanted.values[place] = row.values[place] }
-                }
-                if wanted != old { wishes[index].append(Wish(backup: row, live: old, wanted: wanted)) }
-            }
-            let known = Set(backup.rows[index].map(table.key))
-            if rules[index].deletesExtra { unwanted[index] = live.rows[index].filter { !known.contains(table.key($0)) } }
-            if let unique = table.unique { skipUniqueValues(index, table, unique, live, rules[index], &wishes[index]) }
-        }
-        skipChildren(backup, live, rules[0], wishes[0], unwanted[0], &wishes[1])
-        for index in 0..<2 {
-            for wish in wishes[index] {
-                rows[index].removeAll { $0 == wish.live }
-                rows[index].append(wish.wanted)
-                changes[index].append(wish.live.map { "update \($0) \(wish.wanted)" } ?? "insert - \(wish.wanted)")
-            }
-        }
-        for index in [1, 0] { delete(unwanted[index], index, live.tables) }
-    }
-
-    /// Rows that are written the same stand for each other, then those that mean the same: of what is left the first by their values.
-    private mutating func addCopies(_ index: Int, _ backup: [RandomRow], _ rules: RandomRules, _ table: RandomTable, _ mode: ComparisonMode) {
-        let live = rows[index]
-        let meaning = { (row: RandomRow) in mode == .exact ? row.values : zip(row.values, table.columns).map { RandomTable.meaning($0, $1.type) } }
-        for alike in Dictionary(grouping: Set(backup + live), by: meaning).values {
-            let surplus = alike.map { row in (row: row, count: backup.count { $0 == row } - live.count { $0 == row }) }
-            var left = surplus.map(\.count).reduce(0, +)
-            for (row, count) in surplus.sorted(by: { $0.row.isBefore($1.row) }) where count > 0 && left > 0 {
-                let lost = min(count, left)
-                left -= lost
-                guard rules.brings(row) else { continue }
-                rows[index] += [RandomRow](repeating: row, count: lost)
-                changes[index] += [String](repeating: "insert - \(row)", count: lost)
-            }
-        }
-    }
-
-    private mutating func skip(_ reason: String, _ index: Int, _ wishes: inout [Wish], where isHeld: (Wish) -> Bool) {
-        let held = wishes.count(where: isHeld)
-        wishes.removeAll(where: isHeld)
-        if held > 0 { skips[index][reason, default: 0] += held }
-    }
-
-    private mutating func skipUniqueValues(
-        _ index: Int, _ table: RandomTable, _ unique: Int, _ live: RandomState, _ rules: RandomRules, _ wishes: inout [Wish]
-    ) {
-        let name = "\(table.name)_u"
-        skip("another row under the same key, by \(name)", index, &wishes) { wish in
-            guard !rules.mergesOtherRows, let old = wish.live?.values[unique], let saved = wish.backup.values[unique] else { return false }
-            return old != saved
-        }
-        skip("another row has its value of \(name)", index, &wishes) { wish in
-            guard let value = wish.wanted.values[unique] else { return false }
-            return live.rows[index].contains { $0.values[unique] == value && table.key($0) != table.key(wish.wanted) }
-        }
-        let all = wishes
-        skip("another row of the backup has its value of \(name)", index, &wishes) { wish in
-            guard let value = wish.wanted.values[unique] else { return false }
-            return all.contains { $0.wanted.values[unique] == value && table.key($0.wanted) != table.key(wish.wanted) }
-        }
-    }
-
-    private mutating func skipChildren(
-        _ backup: RandomState, _ live: RandomState, _ rules: RandomRules, _ parents: [Wish], _ leaving: [RandomRow], _ wishes: inout [Wish]
-    ) {
-        let (table, child) = (live.tables[0], live.tables[1])
-        skip("its parent is another row by now, by children_p", 1, &wishes) { wish in
-            guard !rules.mergesOtherRows, let unique = table.unique, let link = child.link(wish.wanted) else { return false }
-            if let old = wish.live, old.values[child.link] == wish.wanted.values[child.link] { return false }
-            let (old, new) = (backup.rows[0].first { table.key($0) == link }, live.rows[0].first { table.key($0) == link })
-            guard let saved = old?.values[unique], let present = new?.values[unique] else { return false }
-            return saved != present
-        }
-        let there = Set(live.rows[0].filter { !leaving.contains($0) }.map(table.key)).union(parents.map { table.key($0.wanted) })
-        skip("its parent is not there, by children_p", 1, &wishes) { wish in child.link(wish.wanted).map { !there.contains($0) } ?? false }
-    }
-
-    private mutating func delete(_ unwanted: [RandomRow], _ index: Int, _ tables: [RandomTable]) {
-        for row in unwanted {
-            let isNeeded = index == 0 && rows[1].contains { tables[1].link($0) == tables[0].key(row) }
-            guard !isNeeded else {
-                skips[0]["other rows hang on it", default: 0] += 1
-                continue
-            }
-            rows[index].removeAll { $0 == row }
-            changes[index].append("delete \(row) -")
-        }
     }
 }

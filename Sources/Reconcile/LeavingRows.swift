@@ -6,6 +6,7 @@ struct LeavingRows {
     /// `number`, a place in `diffs`; `seq` of the difference; `part` and `spot`.
     static let table = "pg_temp.reprise_leaving"
     private static let moving = "pg_temp.reprise_moving"
+    private static let holding = "pg_temp.reprise_holding"
     static let heldReason = "other rows hang on it"
 
     private let diffs: [TableDiff]
@@ -34,30 +35,38 @@ struct LeavingRows {
     /// Of a difference `d` of that table that was among them: a row hangs on its row that stays.
     static func isHeld(_ number: Int) -> String { "NOT EXISTS (SELECT FROM \(table) AS x WHERE x.number = \(number) AND x.seq = d.seq)" }
 
-    /// Takes those out to which a row leads that is not among them, until there are none.
+    /// Takes those out to which a row leads that is not among them, and those to which one of these leads, and so on.
     ///
     /// - Parameter updates: what differences will update first: a row that will lead elsewhere by then holds none back.
     func keepHeld(whileMoving updates: [TableDiff] = [], _ connection: isolated PostgresConnection, deadline: Deadline) async throws {
-        let moves = updates.flatMap(moves), areMoving = !moves.isEmpty
-        if areMoving { _ = try await Self.make(Self.moving, moves, connection, deadline: deadline) }
-        var held = 0
-        repeat {
-            held = 0
-            for (number, diff) in diffs.enumerated() {
-                for child in diff.pair.live.children {
-                    let isMoving = """
-                        EXISTS (SELECT FROM \(Self.moving) AS m WHERE m.part = child.tableoid AND m.spot = child.ctid AND m.columns = \(RowSQL.texts(child.columns.map(\.name))))
-                        """
-                    held += try await connection.execute(
-                        """
-                        DELETE FROM \(Self.table) AS x USING \(diff.pair.live.from) AS t, \(child.from) AS child
-                        WHERE x.number = \(number) AND t.tableoid = x.part AND t.ctid = x.spot AND \(child.leads(from: "child", to: "t"))
-                              AND NOT EXISTS (SELECT FROM \(Self.table) AS o WHERE o.part = child.tableoid AND o.spot = child.ctid)
-                              \(areMoving ? "AND NOT \(isMoving)" : "")
-                        """, deadline: deadline)
-                }
-            }
-        } while held > 0
+        let moves = updates.flatMap(moves)
+        if !moves.isEmpty { _ = try await Self.make(Self.moving, moves, connection, deadline: deadline) }
+        let holds = diffs.enumerated().flatMap { number, diff in diff.pair.live.children.map { holding(number, diff, $0, mayMove: !moves.isEmpty) } }
+        guard !holds.isEmpty, try await Self.make(Self.holding, holds, connection, deadline: deadline) > 0 else { return }
+        // A chain is gone along row by row.
+        try await connection.execute("CREATE INDEX ON \(Self.holding) (by_number, by_seq)", deadline: deadline)
+        try await connection.execute(
+            """
+            WITH RECURSIVE held AS (
+                SELECT h.number, h.seq FROM \(Self.holding) AS h WHERE h.by_seq IS NULL
+                UNION SELECT h.number, h.seq FROM held JOIN \(Self.holding) AS h ON h.by_number = held.number AND h.by_seq = held.seq)
+            DELETE FROM \(Self.table) AS x USING held WHERE x.number = held.number AND x.seq = held.seq
+            """, deadline: deadline)
+    }
+
+    /// Which of these rows have one that leads to them: `number`, `seq`, and that one's, which are NULL where it stays.
+    private func holding(_ number: Int, _ diff: TableDiff, _ child: TableShape.Child, mayMove: Bool) -> String {
+        let isMoving = """
+            EXISTS (SELECT FROM \(Self.moving) AS m
+                    WHERE m.part = child.tableoid AND m.spot = child.ctid AND m.columns = \(RowSQL.texts(child.columns.map(\.name))))
+            """
+        return """
+            SELECT DISTINCT x.number, x.seq, o.number AS by_number, o.seq AS by_seq
+            FROM \(Self.table) AS x JOIN \(diff.pair.live.from) AS t ON t.tableoid = x.part AND t.ctid = x.spot
+                 JOIN \(child.from) AS child ON \(child.leads(from: "child", to: "t"))
+                 LEFT JOIN \(Self.table) AS o ON o.part = child.tableoid AND o.spot = child.ctid
+            WHERE x.number = \(number)\(mayMove ? " AND NOT \(isMoving)" : "")
+            """
     }
 
     /// Rows that an update will lead away from tables of which some are to go: `part`, `spot`, and the columns that lead there.

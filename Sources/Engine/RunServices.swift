@@ -61,9 +61,19 @@ struct RunServices: StepServices {
     func connect(_ database: DatabaseRef, name: String) async throws -> PostgresConnection {
         // Also where the server is reached without it: the session is what holds the run's fence on the host.
         let remote = try await remote(database.host)
-        return try await DatabaseConnector(database, inventory, remote, driver.redactor)
-            .connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
+        let connector = DatabaseConnector(database, inventory, remote, driver.redactor), end = Deadline(after: Self.longestRecovery)
+        while true {
+            do {
+                return try await connector.connect(name, application: "reprise/\(driver.hold.run).\(key.step)")
+            } catch let error as PostgresConnectionError where error.code == PostgresConnectionError.starting && !end.hasPassed {
+                report(StepProgress("waiting for the server of database \(database.name), which is starting up or recovering"))
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
     }
+
+    /// For a server that replays what it had not written out. The step's own time may be up sooner.
+    private static let longestRecovery = Duration.seconds(3600)
 
     func secret(_ name: String) async throws -> String {
         guard let reference = SecretReference(name) ?? inventory.secret(name) else {

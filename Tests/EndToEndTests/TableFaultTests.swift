@@ -30,6 +30,52 @@ extension EndToEnd {
                 """#)
         }
 
+        /// The same under what comes after the merge: its proof, the end of the loaded tables, and the undo.
+        @Test(.timeLimit(.minutes(10)))
+        func theServerCrashesUnderProofCleanupAndUndo() async throws {
+            try await Scenario.play(
+                TableScene.mistake + TableScene.holding + #"""
+                before=$(some members true) attended=$(some attendance_records true)
+                export REPRISE_FAILPOINT=table-merge.after:1:stop
+                background --param "$TABLES"
+                unset REPRISE_FAILPOINT
+                await "the merge" stopped
+                rescue=$(sql chms_production "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'reprise\_rescue\_%'")
+                hold "LOCK TABLE public.members"
+                kill -CONT "$BACKGROUND"
+                await "a proof that waits" blocked
+                kill -STOP "$BACKGROUND"
+                crash_server
+                hold "LOCK TABLE \"$rescue\".members IN ACCESS SHARE MODE"
+                kill -CONT "$BACKGROUND"
+                await "a cleanup that waits" blocked
+                back
+                crash_server
+                join
+                expect "the exit status" 0 "$CODE"
+                back
+                expect "the loaded tables" "" "$(sql chms_production "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'reprise\_rescue\_%'")"
+                OUT=$(reprise report --format markdown)
+                expect_said "public.members: 20 written"
+
+                hold "LOCK TABLE public.members IN EXCLUSIVE MODE"
+                reprise undo --yes --reason "to see it through a crash" >"$WORK/background.log" 2>&1 & BACKGROUND=$!
+                await "an undo that waits" blocked
+                # Longer than anybody would try again by the clock.
+                recovery_is_held_up
+                told() { grep -qF "waiting for the server of database production, which is starting up or recovering" "$WORK/background.log"; }
+                await "who waits for the server" told
+                sleep 12
+                recovery_goes_on
+                join
+                OUT=$(cat "$WORK/background.log")
+                expect "the run" UNDONE "$(state)"
+                expect "merges that count" 0 "$(merges)"
+                expect "the members" "$before" "$(some members true)"
+                expect "the attendance" "$attended" "$(some attendance_records true)"
+                """#)
+        }
+
         /// The transaction is durable, and the connection is cut before its answer has come; then, in the next scene, the orchestrator
         /// and the server die at that place.
         @Test(.timeLimit(.minutes(10)))

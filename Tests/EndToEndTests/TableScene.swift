@@ -50,6 +50,22 @@ enum TableScene {
         answers() { [[ $(scripts/lab sql db1 postgres -At <<<"SELECT 1" 2>/dev/null) == 1 ]]; }
         # Without a checkpoint: what is not in the write-ahead log is lost, and unlogged tables are empty.
         crash_server() { scripts/lab enter db1 pg_ctlcluster 15 main restart -m immediate </dev/null >>"$WORK/lab.log" 2>&1; await "the server" answers; }
+        # The same, and the server recovers until it may go on: it asks for a log that never comes.
+        recovery_is_held_up() {
+            UNDO+=(recovery_goes_on)
+            scripts/lab enter db1 runuser -u postgres -- bash -euc '
+                cd /var/lib/postgresql/15/main; rm -f ../go-on
+                pg_ctl() { /usr/lib/postgresql/15/bin/pg_ctl -D "$PWD" -o "-c config_file=/etc/postgresql/15/main/postgresql.conf" -l /var/log/postgresql/postgresql-15-main.log "$@"; }
+                pg_ctl -m immediate -w stop
+                touch recovery.signal
+                echo "restore_command = '"'until [ -e ../go-on ]; do sleep 0.1; done; false'"'" >>postgresql.auto.conf
+                pg_ctl -W start' </dev/null >>"$WORK/lab.log" 2>&1
+        }
+        recovery_goes_on() {
+            scripts/lab enter db1 runuser -u postgres touch /var/lib/postgresql/15/go-on
+            await "the server" answers
+            sql postgres "ALTER SYSTEM RESET restore_command"
+        }
         stopped() { [[ $(sed 's/.*) //' "/proc/$BACKGROUND/stat" | cut -d' ' -f1) == T ]]; }
         # A merge needs rows of this table for its foreign keys, and its preview only reads it.
         SERVICES='LOCK TABLE services IN EXCLUSIVE MODE'

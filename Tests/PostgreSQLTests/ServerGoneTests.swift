@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import PostgreSQL
@@ -20,5 +21,27 @@ import PostgresCluster
         let wrong = try await cluster.run("psql -X -d \(name) -c 'SELECT * FROM nothing'", environment: ["LC_ALL": "C"])
         #expect(wrong.status != 0 && !ServerGone.isSaid(in: wrong.errors))
         #expect(!ContentHashFailure(jobErrors: wrong.errors).isTransient)
+    }
+
+    /// A server that replays its log for as long as the test wants.
+    @Test func aServerThatRecoversIsToldFromOneThatIsGone() async throws {
+        let cluster = try await Cluster()
+        let goOn = "\(cluster.folder)/go-on", user = geteuid() == 0 ? "runuser -u postgres --" : ""
+        try await cluster.must(
+            """
+            cd /; data=\(cluster.folder)/data
+            \(user) pg_ctl -D $data -m immediate -w stop
+            \(user) touch $data/recovery.signal
+            echo "restore_command = 'until [ -e \(goOn) ]; do sleep 0.1; done; false'" | \(user) tee -a $data/postgresql.auto.conf
+            \(user) pg_ctl -D $data -l \(cluster.folder)/log -W start
+            for try in {1..600}; do said=$(psql -X -c "SELECT 1" 2>&1 || true); [[ $said != *"the database system is"* ]] || exit 0; sleep 0.1; done
+            echo "$said" >&2; exit 1
+            """, environment: ["LC_ALL": "C"])
+        let refused = await #expect(throws: PostgresConnectionError.self) { try await cluster.connect() }
+        #expect(refused?.code == PostgresConnectionError.starting && refused?.isTransient == true, "\(refused?.message ?? "")")
+        let program = try await cluster.run("psql -X -c 'SELECT 1'", environment: ["LC_ALL": "C"])
+        #expect(ServerGone.isSaid(in: program.errors), "\(program.errors)")
+        try await cluster.must("touch \(goOn); chmod a+r \(goOn)")
+        #expect(try await cluster.psql("SELECT 1") == "1")
     }
 }

@@ -27,7 +27,7 @@ package actor PostgresConnection {
 
     /// Connects and pins the session's settings.
     ///
-    /// - Throws: `PostgresConnectionError` (`postgresql.connection-refused`), `PostgresError` where the server refused the
+    /// - Throws: `PostgresConnectionError` (`postgresql.connection-refused`, `postgresql.starting`), `PostgresError` where the server refused the
     ///   login or a setting, `DeadlineExceeded`, `CancellationError`.
     package static func connect(
         to target: PostgresTarget, session: PostgresSession, deadline: Deadline

@@ -68,7 +68,7 @@ package struct PostgresError: RepriseError, Equatable {
                 "the function names it without its schema, and no session of this database and role finds it so: ALTER FUNCTION … SET search_path TO …, "
                     + "or ALTER DATABASE … SET search_path TO …"
             ]
-        case "57P03": ["the server is starting up or recovering; its log says how far it is"]
+        case "57P03": [PostgresConnectionError.startingAdvice]
         case "53300": ["raise max_connections, or end sessions that nobody needs"]
         case "28P01", "28000": ["look at the login's password reference and at pg_hba.conf on the server"]
         case "3D000": ["list the databases with: psql -l"]
@@ -105,10 +105,15 @@ package struct PostgresConnectionError: RepriseError, Equatable {
             // The server was reached, and said no.
             return .init(known.code, message, hints: known.hints, exitStatus: .failed, isTransient: false)
         }
+        if ServerGone.isStarting(in: reason) { return .init(starting, message, hints: [startingAdvice]) }
         return .init(
             "postgresql.connection-refused", message,
             hints: ["see that the server runs and that this address, login and password are right"])
     }
+
+    /// The server is there, and answers when it has recovered.
+    package static let starting = "postgresql.starting"
+    fileprivate static let startingAdvice = "the server is starting up or recovering; its log says how far it is"
 
     /// What another attempt cannot mend.
     private static let knownRefusals: [(code: String, words: [String], hints: [String])] = [

@@ -1,5 +1,7 @@
 package import PlanModel
 internal import PostgreSQL
+internal import RunCore
+internal import SSH
 package import Steps
 
 extension FrozenRun {
@@ -17,6 +19,21 @@ extension FrozenRun {
 }
 
 extension Orchestrator {
+    /// Asks the hosts of all databases that a run will work on whether another run does, before anything is journaled or run. One that cannot
+    /// be reached is left to the run, as one that a step makes first.
+    ///
+    /// - Throws: `LedgerError` with that run.
+    package func refuseHeldDatabases(_ frozen: FrozenRun) async throws {
+        for name in Set(frozen.databases.map(\.host)).sorted() {
+            guard let host = try? await connector.connect(name, frozen.inventory) else { continue }
+            let claims = (try? await host.ledger.claims()) ?? []
+            await host.close()
+            let wanted = frozen.claims(on: name)
+            guard let held = claims.first(where: { wanted.contains($0.resource) }) else { continue }
+            throw LedgerError.claimed(held.resource, by: held.run.rawValue, of: held.operator, hostName: name, "nothing was started")
+        }
+    }
+
     /// Asks the server of every database that a drill names which cluster it is, before anything is journaled or run.
     ///
     /// - Throws: `StepRefused` (`drill.production-cluster`) for one of production's; whatever connecting throws.

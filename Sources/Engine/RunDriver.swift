@@ -312,6 +312,11 @@ package actor RunDriver {
         return key.isUndo ? record.undo.observations[name] : record.observations[name]
     }
 
+    func earlierObservation(_ key: AttemptKey, _ name: String) -> JSONValue? {
+        guard let record = machine[key.step] else { return nil }
+        return (key.isUndo ? record.observations[name] : nil) ?? record.earlierObservations?[name]
+    }
+
     // MARK: The end
 
     private func cancelTasks() {

@@ -86,6 +86,8 @@ struct RunServices: StepServices {
 
     func observed(_ name: String) async -> JSONValue? { await driver.observation(key, name) }
 
+    func observedBefore(_ name: String) async -> JSONValue? { await driver.earlierObservation(key, name) }
+
     func observe(_ name: String, _ value: JSONValue) async throws {
         let attempt = await driver.attempt(key)
         try await driver.take(

@@ -52,6 +52,9 @@ extension RunMachine {
                 record.isIssued = false
                 record.state = .running
                 record.attempt = event.attempt
+                if !record.observations.isEmpty {
+                    record.earlierObservations = (record.earlierObservations ?? [:]).merging(record.observations) { $1 }
+                }
                 record.observations = [:]
                 record.failure = nil
                 record.order = order

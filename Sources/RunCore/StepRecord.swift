@@ -14,6 +14,8 @@ package struct StepRecord: Codable, Hashable, Sendable {
     package internal(set) var questions = 0
     /// Facts of the present attempt, so that it takes the same way when it is resumed.
     package internal(set) var observations: [String: JSONValue] = [:]
+    /// Facts of earlier attempts, the latest of each name; nil: there are none. What such an attempt did may still stand.
+    package internal(set) var earlierObservations: [String: JSONValue]?
     package internal(set) var evidence: JSONValue = .null
     package internal(set) var outputs: [String: JSONValue] = [:]
     package internal(set) var warnings: [String] = []

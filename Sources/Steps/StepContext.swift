@@ -97,6 +97,8 @@ package protocol StepServices: Sendable {
 
     /// A fact that this attempt journaled, in this process or an earlier one.
     func observed(_ key: String) async -> JSONValue?
+    /// The latest fact of that name that the step's earlier attempts journaled; in an undo, that the attempts did which it takes back.
+    func observedBefore(_ key: String) async -> JSONValue?
     /// Durable when it returns.
     func observe(_ key: String, _ value: JSONValue) async throws
 

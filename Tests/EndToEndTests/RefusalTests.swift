@@ -275,6 +275,43 @@ extension EndToEnd {
                 """)
         }
 
+        /// What an earlier recovery has kept bears the name that this one would give: the swap is refused, and there is nothing to take back.
+        @Test(.timeLimit(.minutes(10)))
+        func aSwapThatNeverHappenedIsNotTakenBack() async throws {
+            try await Scenario.play(
+                """
+                fresh
+                UNDO+=("scripts/lab sql db1 postgres <<<'DROP DATABASE IF EXISTS chms_damaged'")
+                sql postgres "CREATE DATABASE chms_damaged" >/dev/null
+                kept=$(oid chms_damaged)
+                try start --param approve=no
+                expect "the exit status" 2 "$CODE"
+                expect_said 'a database named "chms_damaged" exists already'
+                sql postgres "DROP DATABASE chms_restore" >/dev/null
+                try reprise undo --yes --reason "another name for what is kept"
+                expect "the run" UNDONE "$(state)"
+                expect "production" "$DAMAGED" "$(oid chms_production)"
+                expect "what was kept" "$kept" "$(oid chms_damaged)"
+                if scripts/lab enter app1 test -e /var/www/chms-production/backend/storage/framework/down; then echo "maintenance mode is on"; exit 1; fi
+
+                # A swap that did happen, after which somebody else's took its place, is nobody's to take back either.
+                sql postgres "DROP DATABASE chms_damaged" >/dev/null
+                next=$(mktemp -d "$WORK/journal-XXXXXX")/journal.sqlite
+                J=$next
+                try start --param approve=no
+                expect "the exit status" 0 "$CODE"
+                restored=$(oid chms_production)
+                sql postgres "ALTER DATABASE chms_production RENAME TO lab_aside" >/dev/null
+                UNDO+=("scripts/lab sql db1 postgres <<<'DROP DATABASE IF EXISTS lab_aside'")
+                sql postgres "CREATE DATABASE chms_production" >/dev/null
+                newest=$(oid chms_production)
+                try reprise undo --yes --reason "too late"
+                expect_said "the databases have other names by now than this swap gave them"
+                expect "production" "$newest" "$(oid chms_production)"
+                expect "the restored database" "$restored" "$(oid lab_aside)"
+                """)
+        }
+
         @Test(.timeLimit(.minutes(10)))
         func twoRecoveriesOfOneDatabaseExcludeEachOther() async throws {
             try await Scenario.play(
@@ -290,6 +327,9 @@ extension EndToEnd {
                 expect "the exit status" 7 "$CODE"
                 expect_said "is claimed by run"
                 expect_said "process $BACKGROUND"
+                # Before it has done anything, such as shutting the application, which its undo would open under the first.
+                expect_said "nothing was started"
+                expect "the runs in its journal" "[]" "$("$REPRISE" list --json --journal "$WORK/second/journal.sqlite" | tr -d ' \\n')"
                 untouched
                 kill -CONT "$BACKGROUND"
                 join

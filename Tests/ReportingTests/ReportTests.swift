@@ -147,6 +147,28 @@ struct RecordedRun {
         #expect(try text().contains("merge: 20 inserted") && !text().contains("RPO"))
     }
 
+    /// A run that replaced nothing, or that was taken back, lost nothing; and of an undo that failed the reason is told.
+    @Test func whatWasTakenBackOrNeverHappenedIsNoLoss() throws {
+        let swap = StepID("swap")!, steps = [PlanStep(id: swap, kind: "postgres-swap")], specs = [StepSpec(id: swap, hasUndo: true)]
+        let taken = Failure(kind: .permanent, code: "x", message: "the name is taken"), word = OperatorWord(by: "anna@ops", reason: "no")
+        let begun: [(second: Int64, fence: Fence, event: RunEvent)] = [
+            (0, 1, .held(RunHeld(by: "anna@ops (process 1)", fence: 1))), (1, 1, .attemptStarted(AttemptStarted(step: swap, attempt: 1, specHash: ""))),
+        ]
+        func report(_ more: [RunEvent]) throws -> RecoveryReport {
+            try RecordedRun(steps: steps, specs: specs, events: begun + more.map { (2, 1, $0) }).recovery(now: 9)
+        }
+        let refused = try report([.attemptFailed(AttemptFailed(step: swap, attempt: 1, failure: taken))])
+        #expect(refused.document.markdown.contains("the database was not replaced") && !refused.document.markdown.contains("RPO"))
+        let swapped: [RunEvent] = [
+            .attemptSucceeded(AttemptSucceeded(step: swap, attempt: 1)), .undoRequested(word), .attemptStarted(AttemptStarted(step: swap, attempt: 1, isUndo: true, specHash: "")),
+        ]
+        let undone = try report(swapped + [.attemptSucceeded(AttemptSucceeded(step: swap, attempt: 1, isUndo: true))])
+        #expect(undone.run.state == "UNDONE" && undone.document.markdown.contains("what the run did was taken back") && !undone.document.markdown.contains("RPO"))
+        let stuck = try report(swapped + [.attemptFailed(AttemptFailed(step: swap, attempt: 1, isUndo: true, failure: taken))])
+        #expect(stuck.document.markdown.contains("undo of swap failed: the name is taken"))
+        #expect(StatusText(stuck.run, style: .plain, width: 100).text.contains("undo of swap failed: the name is taken"))
+    }
+
     /// A timeline's line is cut off; that people are led elsewhere is told in full.
     @Test func whatAVisitHasFoundIsToldInFull() throws {
         let visit = StepID("visit")!, found = "the name service leads chms.example.org to 192.0.2.7 and not to 198.51.100.20: people do not reach it"

@@ -86,6 +86,7 @@ import Testing
         try run.on(.due("a"), gives: .start("a", 2))
         try run.on(.began("a", 2))
         #expect(run["a"].observations.isEmpty, "facts of an attempt end with it")
+        #expect(run["a"].earlierObservations == ["object": "s3://b/k"], "and are remembered as an earlier one's")
         try run.on(
             .attemptSucceeded(.init(step: "a", attempt: 2, evidence: ["rows": 3], outputs: ["path": "/tmp/x"])), state: .succeeded)
         #expect(run["a"].evidence == ["rows": 3])

@@ -108,6 +108,7 @@ private final class LocalServices: StepServices {
     func secret(_ name: String) async throws -> String { throw StepRefused("test.no-secret", "there is no secret") }
     var ticket: FenceTicket { FenceTicket(run: run, fence: 1, holder: "tests", operator: "tests", journalSequence: 1, journalHead: "00") }
     func observed(_ key: String) async -> JSONValue? { observations.withLock { $0[key] } }
+    func observedBefore(_ key: String) async -> JSONValue? { nil }
     func observe(_ key: String, _ value: JSONValue) async throws { observations.withLock { $0[key] = value } }
     var ending: StepEnded.Cause? { nil }
     func report(_ progress: StepProgress) {}

@@ -20,6 +20,7 @@ struct OwnServices: StepServices {
     }
     var ticket: FenceTicket { FenceTicket(run: StepContext.ownRun, fence: 1, holder: "tests", operator: "tests", journalSequence: 1, journalHead: "00") }
     func observed(_ key: String) async -> JSONValue? { nil }
+    func observedBefore(_ key: String) async -> JSONValue? { nil }
     func observe(_ key: String, _ value: JSONValue) async throws {}
     var ending: StepEnded.Cause? { nil }
     func report(_ progress: StepProgress) {}

@@ -150,6 +150,7 @@ private struct NoServices: StepServices {
         }
     }
     func observed(_ key: String) async -> JSONValue? { nil }
+    func observedBefore(_ key: String) async -> JSONValue? { nil }
     func observe(_ key: String, _ value: JSONValue) async throws { throw refusal }
     var ending: StepEnded.Cause? { get async { nil } }
     func report(_ progress: StepProgress) {}

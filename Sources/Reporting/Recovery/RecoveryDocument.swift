@@ -14,12 +14,12 @@ extension RecoveryReport {
             .facts([
                 .init("result", run.state, role(ofRunState: run.state)), .init("run", run.run), .init("plan", "\(run.plan) (\(run.mode))"),
                 .init("started", "\(run.startedAt) by \(run.startedBy)"),
-                .init("recovery time (RTO)", durationText(recoverySeconds)), loss,
+                .init(isUndone ? "the run took" : "recovery time (RTO)", durationText(recoverySeconds)), loss,
             ] + run.parameters.sorted { $0.key < $1.key }.map { .init("parameter \($0.key)", $0.value) })
         ]
         for step in run.steps {
-            if let failure = step.failure, step.stepState != .succeeded {
-                blocks.append(.paragraph("\(step.id) failed: \(failure.message)", .bad))
+            if let (what, failure) = step.standingFailure {
+                blocks.append(.paragraph("\(what) failed: \(failure.message)", .bad))
                 if !failure.hints.isEmpty { blocks.append(.list(failure.hints)) }
             }
             if let doubt = step.doubt { blocks.append(.paragraph("\(step.id) is in doubt: \(doubt.message)", .attention)) }
@@ -30,11 +30,16 @@ extension RecoveryReport {
 
     /// A merge of rows keeps what was written since the backup.
     private var loss: Document.Fact {
+        let stays = "data written after the backup", swaps = run.steps.filter { $0.kind == "postgres-swap" }
+        guard !isUndone else { return .init(stays, "stays: what the run did was taken back") }
+        guard swaps.isEmpty || swaps.contains(where: { $0.stepState == .succeeded }) else { return .init(stays, "stays: the database was not replaced") }
         guard !run.steps.contains(where: { $0.kind == "table-merge" }) else {
-            return .init("data written after the backup", "stays, but for values that the merge was told to overwrite")
+            return .init(stays, "stays, but for values that the merge was told to overwrite")
         }
         return .init("data written after the backup is lost (RPO)", lossSeconds.map(durationText) ?? "unknown: no backup was chosen in this run")
     }
+
+    private var isUndone: Bool { RunState(rawValue: run.state) == .undone }
 
     private var isSettled: Bool {
         switch RunState(rawValue: run.state) {

@@ -50,6 +50,13 @@ package struct RunReport: Codable, Sendable {
 
         /// The state as a value; `queued` for a state that this version does not know.
         package var stepState: StepState { StepState(rawValue: state) ?? .queued }
+
+        /// What went wrong with it and was not mended, and with what: the step or its undo.
+        package var standingFailure: (what: String, failure: Failure)? {
+            guard let failure else { return nil }
+            if undo == StepRecord.UndoRecord.State.failed.rawValue { return ("undo of \(id)", failure) }
+            return stepState == .succeeded ? nil : (id, failure)
+        }
     }
 }
 
@@ -107,7 +114,8 @@ extension RunReport.Step {
         startedAt = span.map { timestamp($0.start) }
         seconds = span.map { Double(max(0, ($0.end ?? now) - $0.start)) / 1000 }
         changed = record.changed
-        failure = record.failure ?? record.undo.failure
+        // The last thing that went wrong is what somebody has to do something about.
+        failure = (record.undo.state == .failed ? record.undo.failure : record.failure) ?? record.undo.failure
         doubt = record.doubt
         approval = Self.approval(record)
         note = record.note

@@ -83,8 +83,8 @@ package struct StatusText {
 
     private func detail(of step: RunReport.Step) -> [String] {
         var lines: [String] = []
-        if let failure = step.failure, step.stepState != .succeeded {
-            lines += ["", style.paint("\(step.id) failed: \(terminalSafe(failure.message))", .bad)]
+        if let (what, failure) = step.standingFailure {
+            lines += ["", style.paint("\(what) failed: \(terminalSafe(failure.message))", .bad)]
             lines += failure.hints.map { "HINT: \(oneLine($0))" }
         }
         if let doubt = step.doubt {

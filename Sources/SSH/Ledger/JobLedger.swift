@@ -74,4 +74,16 @@ package struct LedgerError: RepriseError {
         self.standing = standing
         self.holdingRun = holdingRun
     }
+
+    /// Another run works on that resource of the host, or has it for when it is retried.
+    ///
+    /// - Parameter what: what was not done therefore.
+    package static func claimed(_ resource: String, by run: String, of person: String, hostName: String, _ what: String) -> LedgerError {
+        LedgerError(
+            "claimed", "\(what): \(resource) on \(hostName) is claimed by run \(run) of \(person)",
+            hints: [
+                "see what it does: reprise status \(run)", "where it is to end: reprise cancel \(run) or reprise undo \(run), with the journal that it is in",
+                "only where that journal is lost: reprise claims release \(hostName) \(resource) \(run)",
+            ], exitStatus: .heldByAnother, holdingRun: RunID(run))
+    }
 }

@@ -103,10 +103,7 @@ private func refusal(_ code: String, _ frame: LedgerFrame, _ hostName: String) -
     case "fence-stale", "fence-held", "journal-old", "journal-forked":
         return LedgerError.closed(standing, hostName: hostName) ?? fenceError(code, seen, standing, who, hostName)
     case "claimed":
-        let run = seen["run"].flatMap { RunID($0) }
-        return LedgerError(
-            code, "\(hostName) refused: \(printable(Array((seen["resource"] ?? "").utf8))) is claimed by run \(seen["run"] ?? "?") of \(person)",
-            hints: ["reprise claims list; if that run is over: reprise claims release"], exitStatus: .heldByAnother, holdingRun: run)
+        return .claimed(printable(Array((seen["resource"] ?? "").utf8)), by: seen["run"] ?? "?", of: person, hostName: hostName, "\(hostName) refused")
     case "spec-differs":
         return LedgerError(
             code, "\(hostName) knows this job with another content (\(frame.text("stored") ?? "?"))",

@@ -142,12 +142,31 @@ package struct PostgresSwapStep: StepKind {
     /// Which databases are meant: journaled before anything changes.
     private func planned(_ database: DatabaseRef, _ catalog: Catalog, _ context: StepContext) async throws -> DatabaseSwap {
         let value = try await context.decided("swap") {
+            // Under an attempt that did not live to say so.
+            if let earlier = try await happened(context, catalog) { return try decodeJSON(JSONValue.self, encodeJSON(earlier)) }
             let swap = try await DatabaseSwap.plan(
                 production: database.database, scratch: try context.string("scratch"), retired: try context.string("keep-as"),
                 catalog: catalog)
             return try decodeJSON(JSONValue.self, encodeJSON(swap))
         }
         return try decodeJSON(DatabaseSwap.self, encodeJSON(value))
+    }
+
+    /// What earlier attempts decided, where it was done and still stands.
+    ///
+    /// - Throws: `DatabaseSwapFailure` where the databases have other names than before it and than after it.
+    private func happened(_ context: StepContext, _ catalog: Catalog, orRefuse: Bool = false) async throws -> DatabaseSwap? {
+        guard let value = await context.services.observedBefore("swap") else { return nil }
+        let swap = try decodeJSON(DatabaseSwap.self, encodeJSON(value))
+        switch try await swap.state(catalog) {
+        case .swapped: return swap
+        case .notSwapped: return nil
+        case .inconsistent(let evidence):
+            guard orRefuse else { return nil }
+            throw StepRefused(
+                "postgres-swap.renamed-since", "the databases have other names by now than this swap gave them: \(evidence)",
+                hints: ["nothing was renamed; look which database should be \(swap.productionName), and rename by hand: ALTER DATABASE … RENAME TO …"])
+        }
     }
 
     /// - Parameter target: the server; the swap makes its own connections to it, one to rename and one to end sessions.
@@ -193,19 +212,15 @@ package struct PostgresSwapStep: StepKind {
         return warnings
     }
 
-    /// The names change back. What was restored keeps the scratch name afterwards.
+    /// The names change back where this step has changed them, which the databases' OIDs tell: a database of the same name may have been kept
+    /// by another recovery. What was restored keeps the scratch name afterwards.
     package func undo(_ context: StepContext) async throws -> StepOutcome {
         let database = try context.database()
         let connection = try await context.administer(database)
         let catalog = Catalog(connection)
         let value = try await context.decided("undo") {
-            guard let damaged = try await catalog.database(named: try context.string("keep-as")),
-                let production = try await catalog.database(named: database.database)
-            else { return .null }
-            let swap = try DatabaseSwap(
-                productionName: database.database, scratchName: try context.string("keep-as"), retiredName: try context.string("scratch"),
-                damagedOID: production.oid, restoredOID: damaged.oid)
-            return try decodeJSON(JSONValue.self, encodeJSON(swap))
+            guard let swap = try await happened(context, catalog, orRefuse: true) else { return .null }
+            return try decodeJSON(JSONValue.self, encodeJSON(swap.undo))
         }
         await connection.close()
         guard value != .null else { return StepOutcome(evidence: ["swapped": false], changed: false) }

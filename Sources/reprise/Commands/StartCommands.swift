@@ -34,7 +34,9 @@ struct StartCommand: AsyncParsableCommand {
         let redactor = Redactor()
         let orchestrator = Wiring.orchestrator(journal, redactor: redactor)
         try await orchestrator.refuseDrillOnProduction(prepared.frozen)
+        async let areFree: Void = orchestrator.refuseHeldDatabases(prepared.frozen)
         try await BackupsAtHand(frozen: prepared.frozen, preview: preview).require()
+        try await areFree
         let id = makeRunID(secondsSince1970: now() / 1000, suffix: .random(in: 0 ... .max))
         if !options.json, !options.quiet { Console.write("run \(id)\n\(prepared.origins(journal: options.journalPath))\n") }
         let status = try await DriveLoop(options: options, orchestrator: orchestrator, redactor: redactor).run(id) {

@@ -22,15 +22,22 @@ extension Orchestrator {
     /// Asks the hosts of all databases that a run will work on whether another run does, before anything is journaled or run. One that cannot
     /// be reached is left to the run, as one that a step makes first.
     ///
-    /// - Throws: `LedgerError` with that run.
-    package func refuseHeldDatabases(_ frozen: FrozenRun) async throws {
+    /// - Parameter look: what else is to be seen on each.
+    /// - Throws: `LedgerError` with that run, and whatever `look` throws.
+    package func refuseHeldDatabases(_ frozen: FrozenRun, alsoLooking look: @Sendable (String, HostConnection) async throws -> Void) async throws {
         for name in Set(frozen.databases.map(\.host)).sorted() {
             guard let host = try? await connector.connect(name, frozen.inventory) else { continue }
-            let claims = (try? await host.ledger.claims()) ?? []
+            do {
+                let wanted = frozen.claims(on: name)
+                if let held = (try? await host.ledger.claims())?.first(where: { wanted.contains($0.resource) }) {
+                    throw LedgerError.claimed(held.resource, by: held.run.rawValue, of: held.operator, hostName: name, "nothing was started")
+                }
+                try await look(name, host)
+            } catch {
+                await host.close()
+                throw error
+            }
             await host.close()
-            let wanted = frozen.claims(on: name)
-            guard let held = claims.first(where: { wanted.contains($0.resource) }) else { continue }
-            throw LedgerError.claimed(held.resource, by: held.run.rawValue, of: held.operator, hostName: name, "nothing was started")
         }
     }
 

@@ -282,9 +282,11 @@ extension EndToEnd {
                 """
                 fresh
                 UNDO+=("scripts/lab sql db1 postgres <<<'DROP DATABASE IF EXISTS chms_damaged'")
+                try start
+                expect "the exit status" 5 "$CODE"
                 sql postgres "CREATE DATABASE chms_damaged" >/dev/null
                 kept=$(oid chms_damaged)
-                try start --param approve=no
+                try reprise approve approve-swap --comment "agreed"
                 expect "the exit status" 2 "$CODE"
                 expect_said 'a database named "chms_damaged" exists already'
                 sql postgres "DROP DATABASE chms_restore" >/dev/null
@@ -294,10 +296,21 @@ extension EndToEnd {
                 expect "what was kept" "$kept" "$(oid chms_damaged)"
                 if scripts/lab enter app1 test -e /var/www/chms-production/backend/storage/framework/down; then echo "maintenance mode is on"; exit 1; fi
 
-                # A swap that did happen, after which somebody else's took its place, is nobody's to take back either.
-                sql postgres "DROP DATABASE chms_damaged" >/dev/null
+                # Whoever starts now hears of it before anything is done.
                 next=$(mktemp -d "$WORK/journal-XXXXXX")/journal.sqlite
                 J=$next
+                try reprise check "$PLAN" --inventory "$INVENTORY"
+                expect "the exit status of check" 1 "$CODE"
+                expect_said "would keep the database that it replaces as chms_damaged, and there is one of that name on db1 already"
+                try start
+                expect "the exit status" 2 "$CODE"
+                expect_said "nothing was started, because step swap would keep the database that it replaces as chms_damaged"
+                try start --param keep-as=chms_production
+                expect "the exit status" 2 "$CODE"
+                expect_said "step swap: production and keep-as are both called chms_production"
+
+                # A swap that did happen, after which somebody else's took its place, is nobody's to take back either.
+                sql postgres "DROP DATABASE chms_damaged" >/dev/null
                 try start --param approve=no
                 expect "the exit status" 0 "$CODE"
                 restored=$(oid chms_production)

@@ -34,7 +34,10 @@ struct StartCommand: AsyncParsableCommand {
         let redactor = Redactor()
         let orchestrator = Wiring.orchestrator(journal, redactor: redactor)
         try await orchestrator.refuseDrillOnProduction(prepared.frozen)
-        async let areFree: Void = orchestrator.refuseHeldDatabases(prepared.frozen)
+        let names = KeptNames(frozen: prepared.frozen, preview: preview)
+        async let areFree: Void = orchestrator.refuseHeldDatabases(prepared.frozen) { host, connection in
+            if let taken = try await names.taken(on: host, connection).first { throw taken }
+        }
         try await BackupsAtHand(frozen: prepared.frozen, preview: preview).require()
         try await areFree
         let id = makeRunID(secondsSince1970: now() / 1000, suffix: .random(in: 0 ... .max))

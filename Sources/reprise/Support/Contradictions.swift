@@ -18,10 +18,22 @@ extension Contradiction {
         let names = preview.steps.filter { $0.kind == PostgresSwapStep.schema.name }.compactMap { step in
             OtherName(step.with, inventory).map { Contradiction(code: $0.code, step: step.id, message: "step \(step.id): \($0.message)", hints: $0.hints) }
         }
+        let same = preview.steps.filter { $0.kind == PostgresSwapStep.schema.name }.compactMap { Contradiction(sameNames: $0, inventory) }
         let hasty = MadeHosts(preview, inventory).hasty.map {
             Contradiction(code: MadeHosts.Hasty.code, step: $0.step.rawValue, message: $0.message, hints: [$0.hint])
         }
-        return names + hasty
+        return names + same + hasty
+    }
+
+    /// A swap needs three names.
+    private init?(sameNames step: StepPreview, _ inventory: Inventory) {
+        guard let database = step.with["database"]?.stringValue.flatMap(inventory.database) else { return nil }
+        let uses = [("production", database.database), ("scratch", step.with["scratch"]?.stringValue), ("keep-as", step.with["keep-as"]?.stringValue)]
+        guard let (name, both) = Dictionary(grouping: uses.filter { $0.1 != nil }, by: { $0.1! }).first(where: { $0.value.count > 1 }) else { return nil }
+        code = "postgres-swap.same-name"
+        self.step = step.id
+        message = "step \(step.id): \(both.map(\.0).joined(separator: " and ")) are both called \(name)"
+        hints = ["give each a name of its own, with --param where the plan has it as a parameter"]
     }
 
     /// - Throws: the first one, with what the others say.

@@ -105,7 +105,7 @@ struct Readiness {
                 findings += await checkNeeds(database, connection)
                 findings += await checkPublications(database, connection)
             }
-            return findings
+            return findings + ((try? await KeptNames(frozen: frozen, preview: preview).taken(on: host, connection)) ?? []).map(\.finding)
         } catch {
             return [Finding(error, host)]
         }

@@ -39,7 +39,9 @@ package struct RunEnd: Sendable {
         case .succeededWithWarnings: return .doneWithWarnings
         case .waiting: return .waitingForPerson
         case .paused, .accepted, .running, .pausing, .cancelling, .undoing: return .interrupted
-        case .cancelled, .undone, .failed:
+        // Whoever ended it knows why; the status of what had failed would say that this was refused.
+        case .cancelled, .undone: return .failed
+        case .failed:
             let failures = machine.steps.filter { $0.state == .failed || $0.state == .timedOut }.compactMap(\.failure)
             return failures.map(\.exitStatus).first { $0 != .failed } ?? .failed
         }

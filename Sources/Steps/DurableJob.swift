@@ -20,6 +20,8 @@ package struct DurableJob: Sendable {
     package var grace: Duration = .seconds(10)
     /// Bytes of each stream that the host keeps.
     package var outputLimit = 1 << 20
+    /// Its standard output is what was asked for and no log: rows of a backup do not belong into logs.
+    package var answersWithData = false
     /// Called with the whole lines of standard output and standard error as they come, each once in each process.
     package var onLine: (@Sendable (String) -> Void)?
 
@@ -272,6 +274,7 @@ private struct JobRunner: Sendable {
 
     @Sendable private func take(_ output: JobOutput) {
         for line in collector.add(output) { job.onLine?(line) }
+        if job.answersWithData, output.stream == .stdout { return }
         context.services.output(host: job.host, part: job.part, output)
     }
 

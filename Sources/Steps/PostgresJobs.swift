@@ -59,6 +59,7 @@ extension StepContext {
         job.runAs = runAs
         job.directory = "/"
         job.outputLimit = Self.contentsLimit
+        job.answersWithData = true
         let outcome = try await run(job)
         guard outcome.succeeded else {
             throw StepRefused("postgresql.archive-unreadable", "the archive \(path) on \(host) cannot be read: \(outcome.tail(lines: 3))")
@@ -81,6 +82,7 @@ extension StepContext {
         job.environment = database.clientEnvironment
         job.directory = "/"
         job.outputLimit = Self.contentsLimit
+        job.answersWithData = true
         let outcome = try await run(job)
         guard outcome.succeeded else {
             throw StepFailed("postgresql.dump-failed", "pg_dump cannot read the structure of \(name): \(outcome.tail())", evidence: outcome.evidence)

@@ -199,6 +199,8 @@ import Testing
         #expect(shown.contains("HINT: ask again with: reprise retry \(run) ask"), "\(shown)")
         #expect(try await program.run("retry", "ask").status == 5)
         #expect(try await program.run("approve", "aks", "--comment", "x").errors.contains("did you mean `ask`?"))
+        let elsewhere = try await program.run("approve", "last", "--comment", "x")
+        #expect(elsewhere.status == 2 && elsewhere.errors == "reprise: nothing waits for a person's word at step last of this run, which is queued\nHINT: ask does\n")
         // A word is given, not gone round.
         let skipped = try await program.run("skip", "ask", "--reason", "asked by phone")
         #expect(skipped.status == 2 && skipped.errors.contains("asks for a person's word, and a word is not skipped"), "\(skipped.status) \(skipped.errors)")

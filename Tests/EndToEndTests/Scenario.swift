@@ -102,6 +102,7 @@ enum Scenario {
             expect "the damaged database" "$DAMAGED" "$(oid chms_damaged)"
             expect "the application's answer" 200 "$(health)"
             expect "the members" 2000 "$(sql chms_production 'SELECT count(full_name) FROM members')"
+            expect "archives in the logs" 0 "$(reprise logs | grep -c PGDMP || true)"
             reprise journal verify >/dev/null || { echo "the journal does not verify"; exit 1; }
         }
         untouched() { expect "production" "$DAMAGED" "$(oid chms_production)"; expect "chms_damaged" "" "$(oid chms_damaged)"; }

@@ -83,7 +83,7 @@ package struct LedgerError: RepriseError {
             "claimed", "\(what): \(resource) on \(hostName) is claimed by run \(run) of \(person)",
             hints: [
                 "see what it does: reprise status \(run)", "where it is to end: reprise cancel \(run) or reprise undo \(run), with the journal that it is in",
-                "only where that journal is lost: reprise claims release \(hostName) \(resource) \(run)",
+                "only where that journal is lost: reprise adopt \(hostName) \(run) --close",
             ], exitStatus: .heldByAnother, holdingRun: RunID(run))
     }
 }

@@ -116,6 +116,19 @@ struct StepArguments: ParsableArguments {
             "unknown-step", "the run has no step \(step)",
             hints: speller.hints(for: step.rawValue, among: machine.steps.map(\.spec.id.rawValue), what: "steps of the run"))
     }
+
+    /// - Throws: with those that do where this one waits for nobody.
+    func waitingStep(in machine: RunMachine) throws -> StepID {
+        let step = try step(in: machine)
+        // Of one that is decided the run says who has decided it.
+        guard let record = machine[step], record.state != .waiting, record.approval?.decision == nil else { return step }
+        let waiting = machine.steps.filter { $0.state == .waiting }.map(\.spec.id.rawValue)
+        throw Refusal(
+            "nothing-waits", "nothing waits for a person's word at step \(step) of this run, which is \(record.state.word)",
+            hints: waiting.isEmpty
+                ? ["no step of this run waits; see which run does: reprise list"]
+                : ["\(waiting.joined(separator: " and ")) \(waiting.count == 1 ? "does" : "do")"])
+    }
 }
 
 struct Retry: OperatorSaying {
@@ -189,7 +202,7 @@ struct Approve: OperatorSaying {
 
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
-        let step = try target.step(in: machine)
+        let step = try target.waitingStep(in: machine)
         if let refusal = machine.refusesApproval(of: step, by: operatorName) {
             throw Refusal("approver-is-starter", oneLine(refusal.message), hints: refusal.hints, exitStatus: .waitingForPerson)
         }
@@ -209,7 +222,7 @@ struct Deny: OperatorSaying {
 
     var run: String? { target.run }
     func events(_ machine: RunMachine) throws -> [RunEvent] {
-        let step = try target.step(in: machine), question = machine[step]?.questions
+        let step = try target.waitingStep(in: machine), question = machine[step]?.questions
         return [.approvalDecided(ApprovalDecided(step: step, approved: false, by: operatorName, comment: comment, question: question))]
     }
 }

@@ -31,20 +31,7 @@ struct RunWatch {
         }
         let report = try await RunFile(run, in: journal).report()
         if !options.json { Console.write("\n" + StatusText(report, style: options.style, width: Console.width).text) }
-        return status(of: machine)
-    }
-
-    /// As `RunEnd.exitStatus` has it for the process that drove the run.
-    private func status(of machine: RunMachine) -> ExitStatus {
-        switch machine.state {
-        case .succeeded: return .done
-        case .succeededWithWarnings: return .doneWithWarnings
-        case .waiting: return .waitingForPerson
-        case .accepted, .running, .pausing, .paused, .cancelling, .undoing: return .interrupted
-        case .cancelled, .undone, .failed:
-            let failures = machine.steps.filter { $0.state == .failed || $0.state == .timedOut }.compactMap(\.failure)
-            return failures.map(\.exitStatus).first { $0 != .failed } ?? .failed
-        }
+        return RunEnd(machine: machine, isDetached: false).exitStatus
     }
 
     private func fold(_ loaded: ResumableRun, into view: LiveView) async throws -> RunMachine {

@@ -42,7 +42,7 @@ lose() {
     shown scripts/lab factory new1
     scripts/lab factory new1 >/dev/null
     banner "BOTH SERVERS ARE GONE" "$(curl -sS -m 3 "$health" 2>&1 | tail -n 1)"
-    on_new1 'printf "new1 has %s packages and listens on:\n" "$(dpkg-query -W | wc -l)"; command -v psql nginx php git || true; ls /etc/rc2.d | tr "\n" " "; echo' | indented
+    on_new1 'printf "new1 has %s packages, and starts:\n" "$(dpkg-query -W | wc -l)"; command -v psql nginx php git || true; ls /etc/rc2.d | tr "\n" " "; echo' | indented
 }
 
 start_and_cut() {

@@ -4,6 +4,7 @@
 
 plan=plans/table-restore.yaml
 broken_again='scripts/demo table-restore'
+ending='Recovered, though it was killed, and taken back'
 people=''
 
 # Everybody's rows, as the proof sees them: by plain psql, each with a hash of all that it holds.
@@ -48,7 +49,7 @@ lose() {
     people_work >"$work/people" 2>&1 &
     people=$!
     wait_until 30 "the first transaction of the one who works on" work_is_seen
-    banner "$(($(wc -l <"$work/members.before") / 100)) PEOPLE ARE GONE, and as many half have another name"
+    banner "$(($(wc -l <"$work/members.before") / 100)) PEOPLE ARE GONE, and half as many have another name"
     local table
     for table in members attendance_records; do rows $table >"$work/$table.mistaken"; done
 }
@@ -56,17 +57,20 @@ work_is_seen() { [[ $(written) -ge 1 ]]; }
 
 preview() {
     heading "Fetch, load beside, compare row by row" "No live table is touched. What it finds is what a person is asked about; a merge of anything else is refused." \
-        "The trigger that stamps the time of a change would rewrite the rows: the plan names it."
-    perl -pe 's/^      restored: \w+$/$&\n      disable-triggers:\n        members: [touch_members]/' "$plan" >"$work/plan.yaml"
-    shown "reprise start $plan --param tables=members,attendance_records --param changed=take-backup"
+        "The trigger that stamps the time of a change would rewrite the rows: a copy of the plan names it, as the plan's comments say."
+    # It stays, beside the journal that speaks of it.
+    local own=${journal%.sqlite}.yaml
+    shown "sed '/^      restored:/a\\      disable-triggers: {members: [touch_members]}' $plan >my-restore.yaml"
+    sed '/^      restored:/a\      disable-triggers: {members: [touch_members]}' "$plan" >"$own"
+    shown "reprise start my-restore.yaml --yes --param tables=members,attendance_records --param changed=take-backup"
     local status=0
-    reprise start "$work/plan.yaml" --inventory "$inventory" --journal "$journal" --yes \
+    reprise start "$own" --inventory "$inventory" --journal "$journal" --yes \
         --param tables=members,attendance_records --param changed=take-backup </dev/null || status=$?
     ((status == 5)) || die "it was to wait for a person's word (5), and ended with $status"
 }
 
 approve_and_kill() {
-    heading "A person's word, and a sudden death" "The merge waits for a row that another session holds; there it is killed with SIGKILL."
+    heading "A person's word, and a sudden death" "The merge waits for a table that another session has locked; there it is killed with SIGKILL."
     on_db1 "cd / && exec su postgres -c 'PGAPPNAME=demo-holder psql -X -q -d $database'" >/dev/null 2>&1 \
         <<<"BEGIN; LOCK TABLE services IN EXCLUSIVE MODE; SELECT pg_sleep(60)" &
     wait_until 30 "the session that holds a table" holds

@@ -92,7 +92,7 @@ let package = Package(
         tests(of: "PlanYAML", ["RunCore", "PlanModel", "Steps", "TestSupport"]),
         tests(of: "BlockingIO"),
         tests(of: "Journal", ["TestSupport", "RunCore", "BlockingIO", "JournalProbe", grdb, crypto]),
-        tests(of: "SSH", ["RunCore", "BlockingIO", "LoopbackSSH", crypto]),
+        tests(of: "SSH", ["TestSupport", "RunCore", "BlockingIO", "LoopbackSSH", crypto]),
         tests(of: "ObjectStorage", ["TestSupport", "RunCore", "BlockingIO", "SSH", "LoopbackSSH", crypto]),
         tests(of: "PostgreSQL", ["TestSupport", "PostgresCluster", "RunCore", "BlockingIO", "PlanModel", "SSH", "Engine", "LoopbackSSH"]),
         tests(of: "Reconcile", ["RunCore", "BlockingIO", "PostgreSQL", "PostgresCluster", "TestSupport"]),

@@ -2,6 +2,7 @@ import BlockingIO
 import Foundation
 import LoopbackSSH
 import RunCore
+import TestSupport
 import Testing
 
 @testable import SSH
@@ -200,8 +201,7 @@ import Testing
         target.useAgent = true
         target.agentSocket = agent
         #expect(await failure(target)?.message.contains("the agent holds no keys") == true)
-        try "#!/bin/sh\necho secret\n".write(toFile: "\(folder)/askpass", atomically: true, encoding: .utf8)
-        chmod("\(folder)/askpass", 0o700)
+        try writeProgram("#!/bin/sh\necho secret\n", to: "\(folder)/askpass", mode: 0o700)
         let environment = ["SSH_AUTH_SOCK": agent, "SSH_ASKPASS": "\(folder)/askpass", "SSH_ASKPASS_REQUIRE": "force"]
         try execute(["ssh-add", "-q", "\(folder)/user"], environment: environment)
         #expect(await works(target))

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 
 /// What a script said and how it ended.
 struct ScriptOutcome {
@@ -51,8 +52,7 @@ final class TestFolder {
     func write(_ text: String, to name: String, mode: mode_t = 0o644) throws {
         let path = file(name)
         try FileManager.default.createDirectory(atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        try Data(text.utf8).write(to: URL(fileURLWithPath: path))
-        chmod(path, mode)
+        try writeProgram(text, to: path, mode: mode)
     }
 
     /// Type and mode of what is there, without following a link; nil where nothing is.

@@ -297,8 +297,7 @@ extension EndToEnd {
                 if scripts/lab enter app1 test -e /var/www/chms-production/backend/storage/framework/down; then echo "maintenance mode is on"; exit 1; fi
 
                 # Whoever starts now hears of it before anything is done.
-                next=$(mktemp -d "$WORK/journal-XXXXXX")/journal.sqlite
-                J=$next
+                J=$(mktemp -d "$WORK/journal-XXXXXX")/journal.sqlite
                 try reprise check "$PLAN" --inventory "$INVENTORY"
                 expect "the exit status of check" 1 "$CODE"
                 expect_said "would keep the database that it replaces as chms_damaged, and there is one of that name on db1 already"

@@ -1,5 +1,4 @@
 import BlockingIO
-import Foundation
 import PostgreSQL
 import PostgresCluster
 import TestSupport

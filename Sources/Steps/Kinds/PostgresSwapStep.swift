@@ -154,7 +154,8 @@ package struct PostgresSwapStep: StepKind {
 
     /// What earlier attempts decided, where it was done and still stands.
     ///
-    /// - Throws: `DatabaseSwapFailure` where the databases have other names than before it and than after it.
+    /// - Parameter orRefuse: whether databases that have other names than before it and than after it are an error, or count as not done.
+    /// - Throws: `StepRefused` (`postgres-swap.renamed-since`), then.
     private func happened(_ context: StepContext, _ catalog: Catalog, orRefuse: Bool = false) async throws -> DatabaseSwap? {
         guard let value = await context.services.observedBefore("swap") else { return nil }
         let swap = try decodeJSON(DatabaseSwap.self, encodeJSON(value))
